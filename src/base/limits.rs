@@ -1,0 +1,63 @@
+//! Every bound on input we do not trust, each with its reason.
+//!
+//! Where a parser, a queue or a table meets bytes from outside, its limit is a constant here.
+
+use std::time::Duration;
+
+/// Largest `.torrent` file: 2 million v1 pieces need 40 MB of hashes.
+pub const MAX_TORRENT_BYTES: usize = 64 << 20;
+/// Nesting in metainfo: real files use 5, v2 file trees one level per path component.
+pub const MAX_METAINFO_DEPTH: usize = 128;
+/// Nesting in messages from trackers and peers: nothing real uses more than 5.
+pub const MAX_MESSAGE_DEPTH: usize = 16;
+/// Values in one metainfo file: a torrent of a million files needs 8 million.
+pub const MAX_METAINFO_TOKENS: usize = 16_000_000;
+/// Values in one message from a tracker or peer: 2,000 dictionary peers need 14,000.
+pub const MAX_MESSAGE_TOKENS: usize = 64_000;
+/// Files in one torrent: each costs about 200 bytes.
+pub const MAX_FILES: usize = 1_000_000;
+/// Pieces in one torrent: each costs about 8 bytes and 20 of hash.
+pub const MAX_PIECES: u32 = 4_000_000;
+/// Longest piece. Common tools stop at 16 MiB to 128 MiB; its blocks are tracked one by one.
+pub const MAX_PIECE_LENGTH: u32 = 512 << 20;
+/// Path components of one file, and bytes of one component (a Linux file system takes 255).
+pub const MAX_PATH_DEPTH: usize = 64;
+/// Bytes of one path component.
+pub const MAX_NAME_BYTES: usize = 255;
+/// Trackers, web seeds or DHT nodes we keep from one torrent or magnet.
+pub const MAX_URLS: usize = 256;
+/// Longest magnet link.
+pub const MAX_MAGNET_BYTES: usize = 64 << 10;
+
+/// Longest peer message that is not a block, `bitfield` or extension message.
+pub const MAX_SMALL_MESSAGE: u32 = 64;
+/// Longest block a peer may send or ask for (BEP 3 says 2^14; some clients ask for up to 128 KiB).
+pub const MAX_REQUEST_LEN: u32 = 128 << 10;
+/// Longest extension message: a BEP 10 handshake or 200 PEX peers stay far below.
+pub const MAX_EXTENSION_MESSAGE: u32 = 1 << 20;
+/// Requests a peer may have waiting here; advertised as `reqq`.
+pub const MAX_PEER_REQUESTS: usize = 2_048;
+/// What we assume a peer takes that does not send `reqq` (libtorrent's value for strangers).
+pub const DEFAULT_REQQ: u32 = 250;
+/// Most we ever keep outstanding at one peer, whatever it offers.
+pub const MAX_OUTSTANDING: u32 = 4_096;
+
+/// Bytes of a tracker's reply: 2,000 dictionary peers are below 200 KB.
+pub const MAX_TRACKER_REPLY: usize = 1 << 20;
+/// Peers taken from one tracker reply.
+pub const MAX_PEERS_PER_REPLY: usize = 2_000;
+/// Addresses remembered for one torrent.
+pub const MAX_CANDIDATES: usize = 4_000;
+/// Shortest announce interval we obey; protects a tracker that says 0.
+pub const MIN_ANNOUNCE_INTERVAL: Duration = Duration::from_secs(60);
+/// Longest announce interval we obey; protects us from one that says never.
+pub const MAX_ANNOUNCE_INTERVAL: Duration = Duration::from_secs(3 * 3600);
+
+/// A connection that has not finished its handshake by then is closed.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A dial that has not connected by then has failed.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(8);
+/// We send a keep-alive after so long without another message (BEP 3: generally two minutes).
+pub const KEEP_ALIVE: Duration = Duration::from_secs(100);
+/// A peer that has sent nothing for so long is gone.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(180);

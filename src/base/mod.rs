@@ -1,0 +1,18 @@
+//! The vocabulary every other module speaks: hashes, indices, units, time, randomness, buffers
+//! and the limits on untrusted input.
+//!
+//! Pure: no I/O, no clock, no threads, no global randomness. Nothing here knows the protocol.
+
+pub mod bitfield;
+pub mod compact;
+pub mod geometry;
+pub mod hash;
+pub mod id;
+pub mod index;
+pub mod limits;
+pub mod rate;
+pub mod rng;
+pub mod slab;
+pub mod time;
+pub mod token_bucket;
+pub mod units;

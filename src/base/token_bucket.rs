@@ -1,0 +1,137 @@
+//! A rate limit: tokens are bytes, they come at the rate, a burst is bounded.
+//!
+//! The caller says what time it is; nothing here waits.
+
+use std::time::Duration;
+
+use super::{time::Instant, units::ByteRate};
+
+/// Longest burst, as time at the full rate.
+const BURST: Duration = Duration::from_millis(100);
+/// Smallest burst in bytes, so that one whole block always fits.
+const MIN_BURST: u64 = 17 * 1024;
+
+/// Bytes that may pass now. Without a rate everything may.
+#[derive(Debug, Clone)]
+pub struct TokenBucket {
+    rate: Option<ByteRate>,
+    tokens: i64,
+    /// Tokens are exact up to here; the rest of a byte carries over in time.
+    filled: Instant,
+}
+
+impl TokenBucket {
+    /// A bucket that lets `rate` pass; `None` is no limit.
+    pub fn new(rate: Option<ByteRate>, now: Instant) -> Self {
+        TokenBucket { rate, tokens: 0, filled: now }
+    }
+
+    /// Changes the limit; tokens already there stay.
+    pub fn set_rate(&mut self, rate: Option<ByteRate>, now: Instant) {
+        self.refill(now);
+        self.rate = rate;
+    }
+
+    /// The limit.
+    pub const fn rate(&self) -> Option<ByteRate> {
+        self.rate
+    }
+
+    /// Bytes that may pass at `now`; `u64::MAX` without a limit.
+    pub fn available(&mut self, now: Instant) -> u64 {
+        if self.rate.is_none() {
+            return u64::MAX;
+        }
+        self.refill(now);
+        u64::try_from(self.tokens).unwrap_or(0)
+    }
+
+    /// Records that `bytes` passed. May go below zero: the debt is paid before anything else passes.
+    pub fn spend(&mut self, bytes: u64) {
+        if self.rate.is_some() {
+            self.tokens = self.tokens.saturating_sub_unsigned(bytes);
+        }
+    }
+
+    /// When `bytes` (at most one burst) may pass.
+    pub fn ready_at(&self, bytes: u64) -> Instant {
+        let Some(ByteRate(rate)) = self.rate else { return Instant::ZERO };
+        let need = i64::try_from(bytes.min(self.burst())).unwrap_or(i64::MAX) - self.tokens;
+        if need <= 0 {
+            return self.filled;
+        }
+        if rate == 0 {
+            return Instant::FAR;
+        }
+        let us = (need as u128 * 1_000_000).div_ceil(u128::from(rate));
+        self.filled + Duration::from_micros(u64::try_from(us).unwrap_or(u64::MAX))
+    }
+
+    fn burst(&self) -> u64 {
+        let rate = self.rate.map_or(0, |r| r.0);
+        (rate / (1000 / BURST.as_millis() as u64)).max(MIN_BURST)
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let Some(ByteRate(rate)) = self.rate else {
+            self.filled = now;
+            return;
+        };
+        let us = now.since(self.filled).as_micros();
+        let bytes = us * u128::from(rate) / 1_000_000;
+        if bytes == 0 {
+            return;
+        }
+        let cap = self.burst() as i64;
+        let gained = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.tokens = self.tokens.saturating_add(gained);
+        if self.tokens >= cap {
+            self.tokens = cap;
+            self.filled = now;
+        } else {
+            // Only the time that whole bytes took: fractions are kept.
+            let spent_us = bytes * 1_000_000 / u128::from(rate.max(1));
+            self.filled += Duration::from_micros(spent_us as u64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_its_rate_whatever_the_steps() {
+        for (rate, step_us) in
+            [(1_000_000u64, 137u64), (50_000, 999), (10_000_000, 5_003), (999, 250)]
+        {
+            let mut now = Instant::ZERO;
+            let mut bucket = TokenBucket::new(Some(ByteRate(rate)), now);
+            let mut passed = 0u64;
+            while now.as_micros() < 60_000_000 {
+                let n = bucket.available(now);
+                if n >= 1000.min(rate) {
+                    bucket.spend(n);
+                    passed += n;
+                }
+                now += Duration::from_micros(step_us);
+            }
+            let want = rate * 60;
+            assert!(
+                passed.abs_diff(want) <= want / 50 + MIN_BURST,
+                "{rate} {step_us}: {passed} of {want}"
+            );
+        }
+    }
+
+    #[test]
+    fn says_when() {
+        let mut b = TokenBucket::new(Some(ByteRate(1_000_000)), Instant::ZERO);
+        assert_eq!(b.available(Instant::ZERO), 0);
+        let at = b.ready_at(16_384);
+        assert!(b.available(at) >= 16_384);
+        assert!(b.available(at - Duration::from_micros(50)) <= 16_384);
+        assert_eq!(TokenBucket::new(Some(ByteRate(0)), Instant::ZERO).ready_at(1), Instant::FAR);
+        assert_eq!(TokenBucket::new(None, Instant::ZERO).available(Instant::ZERO), u64::MAX);
+    }
+}

@@ -1,0 +1,3 @@
+//! The `downpour` program: everything is in [`downpour::cli`].
+
+fn main() {}

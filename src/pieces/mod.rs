@@ -1,0 +1,3 @@
+//! The piece manager.
+
+pub mod job;
