@@ -1,1 +1,3 @@
-//! Placeholder replaced by the module's first commit.
+//! One connection.
+
+pub mod outbox;

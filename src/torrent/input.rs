@@ -1,0 +1,96 @@
+//! Everything that can happen to a torrent from outside, as one closed list.
+//!
+//! Bytes of peers come through [`Torrent::read`](super::Torrent::read), new connections through
+//! [`Torrent::admit`](super::Torrent::admit).
+
+use std::net::SocketAddr;
+
+use crate::{base::id::PeerKey, pieces::job::DiskEvent};
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A disk job is done.
+    Disk(DiskEvent),
+    /// A connection ended without our asking for it.
+    Closed {
+        /// Which one.
+        peer: PeerKey,
+        /// What the socket said.
+        cause: CloseCause,
+    },
+    /// A dial asked for by `Connect` did not succeed.
+    DialFailed {
+        /// Where to.
+        addr: SocketAddr,
+        /// Why.
+        failure: DialFailure,
+    },
+    /// Addresses of peers, from somewhere.
+    PeersFound {
+        /// Who named them.
+        source: Source,
+        /// The addresses; known ones are ignored.
+        addrs: Vec<SocketAddr>,
+    },
+    /// The owner wants something.
+    Command(Command),
+    /// `poll_timeout` has come.
+    Timeout,
+}
+
+/// What the owner can ask of a running torrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Stop asking, serving and dialling; drop all peers.
+    Pause,
+    /// Go on after a pause, or after a disk fault.
+    Resume,
+    /// Take pieces in order instead of rarest first.
+    Sequential(bool),
+    /// Change how many connections there may be.
+    MaxPeers(u32),
+}
+
+/// Who named an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The user (`--peer`, `x.pe`): dialled first, kept longest.
+    User,
+    /// It connected to us.
+    Incoming,
+    /// A tracker.
+    Tracker,
+    /// The DHT.
+    Dht,
+    /// Another peer (BEP 11).
+    Pex,
+    /// Local service discovery (BEP 14).
+    Lsd,
+    /// An earlier run.
+    Resume,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseCause {
+    /// The peer closed it in order.
+    Eof,
+    /// The peer reset it.
+    Reset,
+    /// The network said it can't be reached any more, or timed out.
+    Lost,
+}
+
+/// Why a dial failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DialFailure {
+    /// Nobody listens there.
+    Refused,
+    /// No answer within the limit.
+    TimedOut,
+    /// No route.
+    Unreachable,
+    /// We have no socket left; says nothing about the peer.
+    NoDescriptor,
+}

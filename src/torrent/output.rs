@@ -1,0 +1,51 @@
+//! Everything a torrent wants from its driver, as one closed list.
+//!
+//! Decisions only: block bytes travel through `read`, `write` and disk jobs.
+
+use std::net::SocketAddr;
+
+use crate::{
+    base::{id::PeerKey, index::PieceIndex},
+    pieces::job::{DiskFault, DiskJob},
+};
+
+use super::reason::Disconnect;
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Do this with the disk; the answer comes as `Input::Disk`.
+    Disk(DiskJob),
+    /// Dial this address; then `admit`, or `Input::DialFailed`.
+    Connect(SocketAddr),
+    /// Close this connection. The key is dead from here on.
+    Disconnect {
+        /// Which one.
+        peer: PeerKey,
+        /// Why.
+        reason: Disconnect,
+    },
+    /// This peer has something to say: call `write` when its send buffer has room.
+    WantWrite(PeerKey),
+    /// Few addresses are left: ask trackers and the like.
+    NeedPeers,
+    /// Something a person or a program may want to know.
+    Event(Event),
+}
+
+/// What a person or a program may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A piece is verified and written.
+    PieceVerified(PieceIndex),
+    /// A piece did not match its hash.
+    PieceFailed(PieceIndex),
+    /// Every piece is there.
+    Completed,
+    /// A peer was found to have sent bad data and is banned.
+    Banned(SocketAddr),
+    /// The disk refused; the torrent stopped and waits for `Resume`.
+    Stopped(DiskFault),
+    /// A file we serve can't be read as it was; we stopped offering the piece.
+    PieceLost(PieceIndex),
+}

@@ -1,0 +1,107 @@
+//! Typed reasons: why a peer was refused or dropped, and why a torrent waits.
+//!
+//! Every refusal and every wait carries one, so that a person can be told.
+
+use std::fmt;
+
+use crate::wire;
+
+/// Why we will not have a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// As many connections as allowed.
+    #[error("the connection limit is reached")]
+    Full,
+    /// The address sent bad data before.
+    #[error("the address is banned")]
+    Banned,
+    /// The torrent is paused or stopped.
+    #[error("the torrent is paused")]
+    Paused,
+}
+
+/// Why we close a connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Disconnect {
+    /// It broke the protocol.
+    #[error("protocol error: {0}")]
+    Protocol(#[from] wire::WireError),
+    /// It named a piece, block or bitfield that the torrent does not have.
+    #[error("named a piece or block that does not exist")]
+    OutOfRange,
+    /// It sent a message at a place where that is not allowed.
+    #[error("{0} at a time when it is not allowed")]
+    OutOfTurn(&'static str),
+    /// It is for another torrent.
+    #[error("handshake for another torrent")]
+    WrongInfoHash,
+    /// It is ourselves.
+    #[error("connected to ourselves")]
+    Ourselves,
+    /// The same peer is already connected.
+    #[error("already connected to this peer")]
+    Duplicate,
+    /// No complete handshake within the limit.
+    #[error("no handshake in time")]
+    HandshakeTimeout,
+    /// Nothing received within the limit.
+    #[error("silent for too long")]
+    Idle,
+    /// Both of us have everything.
+    #[error("both are seeds")]
+    BothSeeds,
+    /// It sent bad data.
+    #[error("sent data that does not match the hash")]
+    Poison,
+    /// It asked for more at once than we allow, or sent what nobody asked for, again and again.
+    #[error("floods us with {0}")]
+    Flood(&'static str),
+    /// A more useful peer takes its place.
+    #[error("made room for another peer")]
+    Replaced,
+    /// The torrent was paused or removed.
+    #[error("the torrent stopped")]
+    Stopped,
+}
+
+/// Why nothing arrives, the most likely cause first in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// The disk refused.
+    Disk,
+    /// Nobody told us an address.
+    NoPeersKnown,
+    /// Addresses are being dialled.
+    Dialling(u32),
+    /// All known addresses failed; we try again later.
+    NobodyReachable(u32),
+    /// So many connected, none unchokes us.
+    AllChoke(u32),
+    /// So many pieces that no connected peer has.
+    NobodyHas(u32),
+    /// Blocks are asked for and do not come, from so many peers.
+    Silent(u32),
+    /// Memory or disk is the narrow place.
+    DiskSlow,
+    /// Our own limit.
+    RateLimit,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peers = |n: u32| if n == 1 { "1 peer".to_owned() } else { format!("{n} peers") };
+        match *self {
+            Waiting::Disk => f.write_str("the disk refused"),
+            Waiting::NoPeersKnown => f.write_str("no peers known"),
+            Waiting::Dialling(n) => write!(f, "dialling {}", peers(n)),
+            Waiting::NobodyReachable(n) => write!(f, "{} known, none reachable", peers(n)),
+            Waiting::AllChoke(1) => f.write_str("1 peer connected, it chokes us"),
+            Waiting::AllChoke(n) => write!(f, "{} connected, all choke us", peers(n)),
+            Waiting::NobodyHas(1) => f.write_str("nobody here has the 1 missing piece"),
+            Waiting::NobodyHas(n) => write!(f, "nobody here has the {n} missing pieces"),
+            Waiting::Silent(n) => write!(f, "{} asked, nothing comes", peers(n)),
+            Waiting::DiskSlow => f.write_str("the disk is slow"),
+            Waiting::RateLimit => f.write_str("limited by --max-down"),
+        }
+    }
+}

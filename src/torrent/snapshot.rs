@@ -1,0 +1,87 @@
+//! What a torrent looks like at one moment, for progress bars and statistics.
+
+use std::net::SocketAddr;
+
+use crate::base::units::ByteRate;
+
+use super::reason::Waiting;
+
+/// Where a torrent is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// Fetching.
+    #[default]
+    Downloading,
+    /// Has everything, serves.
+    Seeding,
+    /// Paused by the owner.
+    Paused,
+    /// Stopped by the disk.
+    Failed,
+}
+
+/// Figures of one moment. Bytes unless said otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Verified bytes.
+    pub done: u64,
+    /// All bytes.
+    pub total: u64,
+    /// Verified pieces.
+    pub pieces_done: u32,
+    /// All pieces.
+    pub pieces: u32,
+    /// Payload received, counting each block that we asked for once.
+    pub downloaded: u64,
+    /// Payload sent.
+    pub uploaded: u64,
+    /// Payload received twice or unasked.
+    pub wasted: u64,
+    /// Payload of pieces that failed their hash.
+    pub corrupt: u64,
+    /// Payload received per second.
+    pub down: ByteRate,
+    /// Payload sent per second.
+    pub up: ByteRate,
+    /// Connections with a finished handshake.
+    pub peers: u32,
+    /// Those among them that have everything.
+    pub seeds: u32,
+    /// Peers we have unchoked.
+    pub unchoked: u32,
+    /// Addresses known, connected or not.
+    pub known: u32,
+    /// Dials in flight.
+    pub dialling: u32,
+    /// Peers banned for bad data.
+    pub banned: u32,
+    /// Why nothing arrives, once nothing has for a while.
+    pub waiting: Option<Waiting>,
+}
+
+/// Figures of one connection.
+#[derive(Debug, Clone)]
+pub struct PeerSnapshot {
+    /// Its address.
+    pub addr: SocketAddr,
+    /// Its client, as far as it says.
+    pub client: String,
+    /// We dialled it.
+    pub outgoing: bool,
+    /// Share of the pieces it has, 0 to 1.
+    pub progress: f64,
+    /// Payload from it per second.
+    pub down: ByteRate,
+    /// Payload to it per second.
+    pub up: ByteRate,
+    /// Payload from it.
+    pub downloaded: u64,
+    /// Payload to it.
+    pub uploaded: u64,
+    /// The four flags: am choking, am interested, peer choking, peer interested.
+    pub flags: [bool; 4],
+    /// Our requests outstanding there.
+    pub outstanding: u32,
+}
