@@ -52,6 +52,29 @@ pub const MAX_CANDIDATES: usize = 4_000;
 pub const MIN_ANNOUNCE_INTERVAL: Duration = Duration::from_secs(60);
 /// Longest announce interval we obey; protects us from one that says never.
 pub const MAX_ANNOUNCE_INTERVAL: Duration = Duration::from_secs(3 * 3600);
+/// The interval of a reply that names none: what most trackers say.
+pub const DEFAULT_ANNOUNCE_INTERVAL: Duration = Duration::from_secs(30 * 60);
+/// Bytes kept of a tracker's failure reason or warning: one sentence.
+pub const MAX_TRACKER_TEXT: usize = 256;
+/// Bytes of a `tracker id` that we keep and send back in every URL.
+pub const MAX_TRACKER_ID: usize = 128;
+/// Redirects followed for one HTTP request; real trackers need one, from http to https.
+pub const MAX_REDIRECTS: usize = 4;
+
+/// Swarms in the embedded tracker: each costs about 200 bytes.
+pub const MAX_TRACKER_SWARMS: usize = 50_000;
+/// Peers in one swarm of the embedded tracker: only a sample is ever given out.
+pub const MAX_TRACKER_SWARM_PEERS: usize = 20_000;
+/// Peers in all swarms of the embedded tracker: each costs about 200 bytes.
+pub const MAX_TRACKER_PEERS: usize = 200_000;
+/// Peers of one address (IPv6: one /64) in one swarm: many clients behind one translator.
+pub const MAX_TRACKER_PEERS_PER_ADDRESS: usize = 256;
+/// Peers of one address (IPv6: one /64) in all swarms: a client with some thousand torrents.
+pub const MAX_TRACKER_ENTRIES_PER_ADDRESS: usize = 10_000;
+/// Peers the embedded tracker gives in one reply, whatever `numwant` says.
+pub const MAX_TRACKER_NUMWANT: u32 = 200;
+/// Info hashes in one scrape: what fits the longest request line we take.
+pub const MAX_SCRAPE_HASHES: usize = 64;
 
 /// A connection that has not finished its handshake by then is closed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,1 +1,14 @@
-//! Placeholder replaced by the module's first commit.
+//! Trackers, both sides: what is announced and answered, as values and bytes, and when.
+//!
+//! Pure: no sockets, no clock, no global randomness. `net/tracker_client.rs` carries announces
+//! out, `net/tracker_server.rs` answers them.
+//!
+//! | file | is | BEP |
+//! |---|---|---|
+//! | [`announce`] | requests and replies as values | 3 |
+//! | [`tiers`] | which tracker is due when, with what event | 12 |
+//! | [`swarms`] | the embedded tracker's peers | 3, 7, 48 |
+
+pub mod announce;
+pub mod swarms;
+pub mod tiers;
