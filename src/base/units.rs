@@ -40,8 +40,8 @@ impl fmt::Display for ByteRate {
 impl ByteRate {
     /// The average over `elapsed`; zero when no time has passed.
     pub fn over(bytes: u64, elapsed: Duration) -> Self {
-        let us = elapsed.as_micros();
-        ByteRate(if us == 0 { 0 } else { (u128::from(bytes) * 1_000_000 / us) as u64 })
+        let per_second = (u128::from(bytes) * 1_000_000).checked_div(elapsed.as_micros());
+        ByteRate(per_second.map_or(0, |rate| u64::try_from(rate).unwrap_or(u64::MAX)))
     }
 }
 
