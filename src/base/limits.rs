@@ -8,6 +8,8 @@ use std::time::Duration;
 pub const MAX_TORRENT_BYTES: usize = 64 << 20;
 /// Nesting in metainfo: real files use 5, v2 file trees one level per path component.
 pub const MAX_METAINFO_DEPTH: usize = 128;
+/// Bytes ignored behind a torrent or a tracker's reply: some sites append line ends.
+pub const MAX_TRAILING_BYTES: usize = 16;
 /// Nesting in messages from trackers and peers: nothing real uses more than 5.
 pub const MAX_MESSAGE_DEPTH: usize = 16;
 /// Values in one metainfo file: a torrent of a million files needs 8 million.
@@ -24,6 +26,8 @@ pub const MAX_PIECE_LENGTH: u32 = 512 << 20;
 pub const MAX_PATH_DEPTH: usize = 64;
 /// Bytes of one path component.
 pub const MAX_NAME_BYTES: usize = 255;
+/// Bytes of one whole path (Linux takes 4,096 with the terminating zero and the output folder).
+pub const MAX_PATH_BYTES: usize = 3_072;
 /// Trackers, web seeds or DHT nodes we keep from one torrent or magnet.
 pub const MAX_URLS: usize = 256;
 /// Longest magnet link.
