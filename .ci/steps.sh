@@ -1,0 +1,61 @@
+# The parts of the continuous integration that `.ci/run` and `.ci/full` share: a step is one
+# command with a time limit, whose output is shown and whose tests are counted. Sourced, not run.
+
+passed=0
+failed=0
+failures=()
+work=$(mktemp -d "${TMPDIR:-/tmp}/downpour-ci.XXXXXX")
+
+# Adds the tests that the log of one step reports ("N passed; N failed" of cargo's test runner,
+# "N passed, N failed" of ours); a step that reports none is one test by itself.
+tally() {
+    local name=$1 log=$2 status=$3 good bad
+    read -r good bad < <(awk '
+        /^test result: / { for (i = 2; i <= NF; i++) {
+            if ($i == "passed;") good += $(i - 1)
+            if ($i == "failed;") bad += $(i - 1) } }
+        /^[0-9]+ passed, [0-9]+ failed$/ { good += $1; bad += $3 }
+        END { print good + 0, bad + 0 }' "$log")
+    if ((status == 0 && good + bad == 0)); then good=1; fi
+    if ((status != 0 && bad == 0)); then bad=1; fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    if ((bad > 0)); then failures+=("$name"); fi
+}
+
+# step NAME MINUTES COMMAND...: runs a command in at most so many minutes. A failure is counted
+# and the next step runs all the same, so that one run shows everything that is wrong.
+step() {
+    local name=$1 minutes=$2 log status=0 began=$SECONDS
+    shift 2
+    log=$work/$((passed + failed)).$RANDOM.log
+    printf '\n=== %s\n' "$name"
+    timeout --kill-after=20 "${minutes}m" "$@" 2>&1 | tee "$log" || status=$?
+    if ((status == 124)); then echo "$name: not done within $minutes minutes"; fi
+    tally "$name" "$log" "$status"
+    printf -- '--- %s: %s in %d s\n' \
+        "$name" "$( ((status == 0)) && echo ok || echo "FAILED ($status)")" $((SECONDS - began))
+}
+
+# The last lines of every run, however it ends.
+summary() {
+    local status=$?
+    rm -rf "$work"
+    trap - EXIT
+    if ((status != 0)); then
+        failed=$((failed + 1))
+        failures+=("the script itself, exit code $status")
+    fi
+    echo
+    if ((${#failures[@]} > 0)); then printf 'failed: %s\n' "${failures[@]}"; fi
+    echo "$passed passed, $failed failed"
+    if ((failed > 0)); then exit 1; fi
+    exit 0
+}
+trap summary EXIT
+
+# What every change must satisfy before anything is run.
+lint_steps() {
+    step "cargo fmt" 2 cargo fmt --all --check
+    step "cargo clippy" 10 cargo clippy --locked --all-targets -- -D warnings
+}
