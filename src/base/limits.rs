@@ -30,6 +30,10 @@ pub const MAX_NAME_BYTES: usize = 255;
 pub const MAX_PATH_BYTES: usize = 3_072;
 /// Trackers, web seeds or DHT nodes we keep from one torrent or magnet.
 pub const MAX_URLS: usize = 256;
+/// Bytes of one tracker or web seed URL.
+pub const MAX_URL_BYTES: usize = 2_048;
+/// Bytes we keep of a comment or another text to show.
+pub const MAX_TEXT_BYTES: usize = 16 << 10;
 /// Longest magnet link.
 pub const MAX_MAGNET_BYTES: usize = 64 << 10;
 
