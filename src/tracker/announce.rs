@@ -1,6 +1,7 @@
 //! An announce and its reply as values, whatever carries them (BEP 3, *Trackers*).
 //!
-//! Timing is in [`super::tiers`].
+//! Bytes are in [`super::http`] (ours) and [`super::http_host`] (the embedded tracker's); timing
+//! is in [`super::tiers`].
 
 use std::{
     net::{IpAddr, SocketAddr},

@@ -6,9 +6,13 @@
 //! | file | is | BEP |
 //! |---|---|---|
 //! | [`announce`] | requests and replies as values | 3 |
+//! | [`http`] | the client's side over HTTP: URL out, reply in | 3, 7, 23, 24, 31 |
+//! | [`http_host`] | the tracker's side over HTTP: query in, reply out | 3, 7, 23, 48 |
 //! | [`tiers`] | which tracker is due when, with what event | 12 |
 //! | [`swarms`] | the embedded tracker's peers | 3, 7, 48 |
 
 pub mod announce;
+pub mod http;
+pub mod http_host;
 pub mod swarms;
 pub mod tiers;

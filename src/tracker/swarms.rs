@@ -1,7 +1,7 @@
 //! The embedded tracker's memory: which peers are in which swarm (BEP 3, BEP 7, BEP 48).
 //!
 //! Owns the peers, their expiry, the limits and the choice of whom to give to whom. Knows no
-//! bytes of queries and replies.
+//! bytes: queries and replies are in [`super::http_host`].
 //!
 //! A peer is an address: who announces again from it replaces what was there. Every announce costs
 //! a logarithm of the number of peers, and every 30 s one pass over all of them drops the expired.
@@ -221,6 +221,8 @@ impl Swarm {
         let mut chosen: Vec<usize> = chosen.into_iter().collect();
         rng.shuffle(&mut chosen);
         let peers = chosen.into_iter().map(|i| &self.peers[i]).filter(|p| p.addr != addr);
+        // A loopback address leads somewhere only on this host.
+        let peers = peers.filter(|p| addr.ip().is_loopback() || !p.addr.ip().is_loopback());
         peers.take(want).map(|p| SwarmPeer { addr: p.addr, peer_id: p.peer_id }).collect()
     }
 }
@@ -446,6 +448,17 @@ mod tests {
         s.announce(t, &peer(1, "4.4.4.4:4", true)).expect("ok");
         let answer = s.announce(t, &peer(1, "1.1.1.1:1", true)).expect("ok");
         assert_eq!(given(&answer), ["3.3.3.3:3", "[2001:db8::1]:2"]);
+    }
+
+    #[test]
+    fn loopback_addresses_stay_on_the_host() {
+        let mut s = swarms(SwarmLimits::default());
+        for addr in ["127.0.0.1:1", "[::1]:2", "1.1.1.1:3"] {
+            s.announce(Instant::ZERO, &peer(1, addr, false)).expect("ok");
+        }
+        let mut go = |addr| given(&s.announce(Instant::ZERO, &peer(1, addr, false)).expect("ok"));
+        assert_eq!(go("2.2.2.2:4"), ["1.1.1.1:3"]);
+        assert_eq!(go("127.0.0.1:1"), ["1.1.1.1:3", "2.2.2.2:4", "[::1]:2"]);
     }
 
     #[test]
