@@ -1,0 +1,353 @@
+//! The one HTTP client: bounded in time, size and redirects; the only home of `reqwest`.
+//!
+//! TLS is rustls with ring and the Mozilla roots, plus those of a file for private authorities.
+//! Environment proxies, cookies and referrers are not used. Names go through our resolver. What is
+//! asked of whom is the caller's business: see [`super::tracker_client`].
+
+use std::{
+    error::Error as StdError,
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use reqwest::{dns, redirect};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use url::{Host, Url};
+
+use super::resolver::Resolver;
+use crate::base::limits::MAX_REDIRECTS;
+
+/// How the client behaves.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Looks names up.
+    pub resolver: Arc<dyn Resolver>,
+    /// Connections leave from this address, and so in its family only.
+    pub local_address: Option<IpAddr>,
+    /// Certificates (PEM) trusted besides the built-in roots.
+    pub ca_file: Option<PathBuf>,
+    /// To connect, with name look-up and TLS.
+    pub connect_timeout: Duration,
+    /// Between two parts of a reply.
+    pub read_timeout: Duration,
+    /// From the first byte out to the last byte in, redirects included.
+    pub total_timeout: Duration,
+}
+
+impl HttpConfig {
+    /// The defaults, with names looked up by `resolver`.
+    pub fn new(resolver: Arc<dyn Resolver>) -> Self {
+        HttpConfig {
+            resolver,
+            local_address: None,
+            ca_file: None,
+            connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(15),
+            total_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Over which address family to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// Whichever connects first.
+    Any,
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// A whole reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpReply {
+    /// The status code.
+    pub status: u16,
+    /// The body, decompressed.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpSetupError {
+    /// The file of additional certificates cannot be used.
+    #[error("could not use the certificates in `{}`: {cause}", file.display())]
+    CaFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+    /// TLS or the client could not be set up.
+    #[error("could not set up the HTTP client: {0}")]
+    Client(String),
+}
+
+/// Why there is no reply. The texts name no URL: it may hold a passkey.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// No connection: name, network, refused, or TLS.
+    #[error("{0}")]
+    Unreachable(String),
+    /// One of the time-outs has passed.
+    #[error("no answer in time")]
+    TimedOut,
+    /// Too many redirects, or one to a place where it may not lead.
+    #[error("{0}")]
+    Redirect(String),
+    /// The body is longer than the caller allows.
+    #[error("the reply is longer than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// The connection broke, or what came is not HTTP.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// The client; clones share connections.
+#[derive(Clone)]
+pub struct Http {
+    any: reqwest::Client,
+    v4: Option<reqwest::Client>,
+    v6: Option<reqwest::Client>,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").finish_non_exhaustive()
+    }
+}
+
+impl Http {
+    /// Sets the client up; reads the file of certificates if there is one.
+    pub fn new(config: &HttpConfig) -> Result<Self, HttpSetupError> {
+        let tls = tls_config(config)?;
+        let client = |local: Option<IpAddr>| {
+            let builder = reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .dns_resolver(Names(config.resolver.clone()))
+                .local_address(local)
+                .no_proxy()
+                .referer(false)
+                .redirect(redirect::Policy::custom(follow))
+                .user_agent(concat!("downpour/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(config.connect_timeout)
+                .read_timeout(config.read_timeout)
+                .timeout(config.total_timeout)
+                .pool_max_idle_per_host(1)
+                .pool_idle_timeout(Duration::from_secs(15));
+            builder.build().map_err(|err| HttpSetupError::Client(innermost(&err)))
+        };
+        let local = config.local_address;
+        // Bound to an address of a family, a client connects in that family only.
+        let in_family = |any: IpAddr| match local {
+            Some(local) if local.is_ipv4() != any.is_ipv4() => Ok(None),
+            _ => client(Some(local.unwrap_or(any))).map(Some),
+        };
+        Ok(Http {
+            any: client(local)?,
+            v4: in_family(Ipv4Addr::UNSPECIFIED.into())?,
+            v6: in_family(Ipv6Addr::UNSPECIFIED.into())?,
+        })
+    }
+
+    /// Gets `url` over `route`. A body of more than `max_bytes`, also when it was sent compressed,
+    /// is an error, and is not read to its end.
+    pub async fn get(
+        &self,
+        url: &Url,
+        route: Route,
+        max_bytes: usize,
+    ) -> Result<HttpReply, HttpError> {
+        let client = match route {
+            Route::Any => Some(&self.any),
+            Route::V4 => self.v4.as_ref(),
+            Route::V6 => self.v6.as_ref(),
+        };
+        let Some(client) = client else {
+            return Err(HttpError::Unreachable("not from our address".to_owned()));
+        };
+        let mut reply = client.get(url.clone()).send().await.map_err(classify)?;
+        let status = reply.status().as_u16();
+        let mut body = Vec::new();
+        while let Some(part) = reply.chunk().await.map_err(classify)? {
+            if part.len() > max_bytes - body.len() {
+                return Err(HttpError::TooLarge { limit: max_bytes });
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok(HttpReply { status, body })
+    }
+}
+
+/// Whether `url` leads to this host or a private network by what it says: a private address, or
+/// the name `localhost`. Names that merely resolve to such an address do not count.
+pub fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        Some(Host::Ipv4(ip)) => is_local_v4(ip),
+        Some(Host::Ipv6(ip)) => match ip.to_ipv4_mapped() {
+            Some(ip) => is_local_v4(ip),
+            None => {
+                let unique_local = ip.segments()[0] & 0xfe00 == 0xfc00;
+                let link_local = ip.segments()[0] & 0xffc0 == 0xfe80;
+                ip.is_loopback() || ip.is_unspecified() || unique_local || link_local
+            }
+        },
+        None => false,
+    }
+}
+
+fn is_local_v4(ip: Ipv4Addr) -> bool {
+    ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
+}
+
+/// A public server must not send us to our own host or network.
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    if attempt.previous().len() > MAX_REDIRECTS {
+        return attempt.error(RedirectError::TooMany);
+    }
+    let from_local = attempt.previous().iter().all(is_local);
+    if is_local(attempt.url()) && !from_local {
+        return attempt.error(RedirectError::IntoPrivate);
+    }
+    attempt.follow()
+}
+
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+enum RedirectError {
+    #[error("more than {MAX_REDIRECTS} redirects")]
+    TooMany,
+    #[error("a redirect into a private network")]
+    IntoPrivate,
+}
+
+/// Our resolver as reqwest wants it.
+struct Names(Arc<dyn Resolver>);
+
+impl dns::Resolve for Names {
+    fn resolve(&self, name: dns::Name) -> dns::Resolving {
+        let lookup = self.0.lookup(name.as_str());
+        Box::pin(async move {
+            let addresses = lookup.await?;
+            let with_port = addresses.into_iter().map(|ip| SocketAddr::new(ip, 0));
+            Ok(Box::new(with_port) as dns::Addrs)
+        })
+    }
+}
+
+fn tls_config(config: &HttpConfig) -> Result<ClientConfig, HttpSetupError> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(file) = &config.ca_file {
+        let fail = |cause: String| HttpSetupError::CaFile { file: file.clone(), cause };
+        let certificates = CertificateDer::pem_file_iter(file).map_err(|e| fail(e.to_string()))?;
+        let mut added = 0;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|e| fail(e.to_string()))?;
+            roots.add(certificate).map_err(|e| fail(e.to_string()))?;
+            added += 1;
+        }
+        if added == 0 {
+            return Err(fail("it holds none".to_owned()));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|err| HttpSetupError::Client(err.to_string()))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn classify(err: reqwest::Error) -> HttpError {
+    let err = err.without_url();
+    if err.is_timeout() {
+        HttpError::TimedOut
+    } else if err.is_redirect() {
+        HttpError::Redirect(innermost(&err))
+    } else if err.is_connect() {
+        HttpError::Unreachable(innermost(&err))
+    } else {
+        HttpError::Broken(innermost(&err))
+    }
+}
+
+/// The text of the first cause: the outer ones say only that a request failed.
+fn innermost(err: &(dyn StdError + 'static)) -> String {
+    let mut cause = err;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    match cause.downcast_ref::<io::Error>() {
+        Some(io) if io.raw_os_error().is_some() => io.kind().to_string(),
+        _ => cause.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::resolver::{FixedResolver, SystemResolver};
+
+    #[test]
+    fn private_places_are_recognised() {
+        let local = |url: &str| is_local(&Url::parse(url).expect("valid"));
+        for url in [
+            "http://localhost/",
+            "http://a.localhost.:80/",
+            "http://127.1/",
+            "http://10.0.0.1/",
+            "http://0.0.0.0/",
+            "http://[::1]/",
+            "http://[::ffff:192.168.0.1]/",
+            "http://[fe80::1]/",
+            "http://[fd00::1]/",
+            "http://2130706433/",
+        ] {
+            assert!(local(url), "{url}");
+        }
+        for url in [
+            "http://example.org/",
+            "http://9.9.9.9/",
+            "http://[2001:db8::1]/",
+            "http://localhost.example/",
+        ] {
+            assert!(!local(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for (name, content) in [("empty.pem", Some("")), ("missing.pem", None)] {
+            let file = dir.path().join(name);
+            if let Some(content) = content {
+                std::fs::write(&file, content).expect("written");
+            }
+            let config =
+                HttpConfig { ca_file: Some(file), ..HttpConfig::new(Arc::new(SystemResolver)) };
+            let err = Http::new(&config).expect_err("refused").to_string();
+            assert!(err.contains(name), "{err}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_is_unreachable() {
+        let config = HttpConfig::new(Arc::new(FixedResolver::default()));
+        let http = Http::new(&config).expect("a client");
+        let url = Url::parse("http://no.example/secret").expect("valid");
+        let err = http.get(&url, Route::Any, 10).await.expect_err("no such name");
+        assert_eq!(err, HttpError::Unreachable("the name has no address".to_owned()));
+    }
+}

@@ -1,0 +1,90 @@
+//! Names to addresses: the one place where a host name is looked up.
+//!
+//! Everything that dials a name is given a [`Resolver`], so that tests need no name service and a
+//! proxy can look names up at its own end.
+
+use std::{collections::BTreeMap, fmt, future::Future, io, net::IpAddr, pin::Pin, time::Duration};
+
+/// Longest wait for a name service: it has answered or given up itself by then.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Addresses of one name that are tried; more are a waste of time.
+const MAX_ADDRESSES: usize = 16;
+
+/// A look-up under way.
+pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+
+/// Something that knows the addresses of names.
+pub trait Resolver: fmt::Debug + Send + Sync {
+    /// The addresses of `host`, a name or an address in text form, in the order in which they are
+    /// to be tried. Never an empty list: no address is an error.
+    fn lookup(&self, host: &str) -> Lookup;
+}
+
+/// The name service of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemResolver;
+
+impl Resolver for SystemResolver {
+    fn lookup(&self, host: &str) -> Lookup {
+        let host = host.to_owned();
+        Box::pin(async move {
+            let found = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host, 0)));
+            let found = found.await.map_err(|_| io::ErrorKind::TimedOut)??;
+            let mut addresses: Vec<IpAddr> = Vec::new();
+            for address in found.map(|a| a.ip().to_canonical()) {
+                if addresses.len() < MAX_ADDRESSES && !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+            if addresses.is_empty() { Err(no_address()) } else { Ok(addresses) }
+        })
+    }
+}
+
+/// A fixed table of names, for tests: whatever is not in it does not exist.
+#[derive(Debug, Clone, Default)]
+pub struct FixedResolver {
+    names: BTreeMap<String, Vec<IpAddr>>,
+}
+
+impl FixedResolver {
+    /// A resolver that knows exactly these names.
+    pub fn new<const N: usize>(names: [(&str, &[IpAddr]); N]) -> Self {
+        let names = names.map(|(name, addresses)| (name.to_owned(), addresses.to_vec()));
+        FixedResolver { names: names.into() }
+    }
+}
+
+impl Resolver for FixedResolver {
+    fn lookup(&self, host: &str) -> Lookup {
+        let literal = host.parse().ok().map(|ip| vec![ip]);
+        let found = literal.or_else(|| self.names.get(host).cloned()).filter(|a| !a.is_empty());
+        Box::pin(std::future::ready(found.ok_or_else(no_address)))
+    }
+}
+
+fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the name has no address")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[tokio::test]
+    async fn addresses_in_text_form_need_no_name_service() {
+        let v6 = SystemResolver.lookup("::1").await.expect("an address");
+        assert_eq!(v6, [IpAddr::V6(Ipv6Addr::LOCALHOST)]);
+        let v4 = SystemResolver.lookup("::ffff:127.0.0.1").await.expect("an address");
+        assert_eq!(v4, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    }
+
+    #[tokio::test]
+    async fn a_fixed_table_knows_nothing_else() {
+        let table = FixedResolver::new([("t.example", &[IpAddr::V4(Ipv4Addr::LOCALHOST)])]);
+        assert_eq!(table.lookup("t.example").await.expect("known").len(), 1);
+        assert_eq!(table.lookup("127.0.0.2").await.expect("literal").len(), 1);
+        assert!(table.lookup("localhost").await.is_err());
+    }
+}

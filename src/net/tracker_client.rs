@@ -1,0 +1,475 @@
+//! Carries out announces: a tracker URL and a request in, a reply or a typed failure out.
+//!
+//! When to announce where is decided by [`crate::tracker::tiers`]; bytes are in
+//! [`crate::tracker::http`]. Here are only schemes, address families and what a failure means.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::time::timeout;
+use url::{Host, Url};
+
+use super::http::{Http, HttpError, HttpReply, Route, is_local};
+use crate::{
+    base::limits::{MAX_PEERS_PER_REPLY, MAX_TRACKER_REPLY},
+    tracker::{
+        announce::{AnnounceReply, AnnounceRequest, Families, Refusal, Retry},
+        http::{ReplyError, UrlError, announce_url, parse_reply},
+    },
+};
+
+/// Once one family has answered, so long the other one may still take.
+const OTHER_FAMILY_GRACE: Duration = Duration::from_secs(3);
+
+/// Why an announce failed. The texts name the host only: the rest of a URL may hold a passkey.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnnounceError {
+    /// The URL is not one.
+    #[error("the tracker's address is not a valid URL")]
+    BadUrl,
+    /// The URL leads to this host or network, and not to an announce.
+    #[error("{host} is on this host or network, and the URL is not that of a tracker")]
+    Forbidden {
+        /// The tracker.
+        host: String,
+    },
+    /// We do not speak the protocol.
+    #[error("{scheme} trackers are not yet supported")]
+    Unsupported {
+        /// The scheme of the URL.
+        scheme: String,
+    },
+    /// There is no connection.
+    #[error("could not reach {host}: {cause}")]
+    Unreachable {
+        /// The tracker.
+        host: String,
+        /// What the system or TLS said.
+        cause: String,
+    },
+    /// Nothing came in time.
+    #[error("{host} did not answer in time")]
+    TimedOut {
+        /// The tracker.
+        host: String,
+    },
+    /// It sent us around, or somewhere we do not go.
+    #[error("{host} redirected us in vain: {cause}")]
+    Redirected {
+        /// The tracker.
+        host: String,
+        /// What was wrong.
+        cause: String,
+    },
+    /// It answered with a status that is not success.
+    #[error("{host} answered with HTTP status {status}")]
+    Status {
+        /// The tracker.
+        host: String,
+        /// The status code.
+        status: u16,
+    },
+    /// It said no.
+    #[error("{host} refused: {}", refusal.reason)]
+    Refused {
+        /// The tracker.
+        host: String,
+        /// Its reason, and when to try again.
+        refusal: Refusal,
+    },
+    /// It answered with something else than a tracker's reply, or broke off.
+    #[error("the reply of {host} cannot be used: {cause}")]
+    Malformed {
+        /// The tracker.
+        host: String,
+        /// What was wrong.
+        cause: String,
+    },
+}
+
+impl AnnounceError {
+    /// What the tracker said about trying again; an address that cannot work is never tried again.
+    pub const fn retry(&self) -> Option<Retry> {
+        match self {
+            AnnounceError::Refused { refusal, .. } => refusal.retry,
+            AnnounceError::BadUrl
+            | AnnounceError::Forbidden { .. }
+            | AnnounceError::Unsupported { .. } => Some(Retry::Never),
+            _ => None,
+        }
+    }
+
+    /// The tracker was there and answered, with whatever.
+    const fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            AnnounceError::Status { .. }
+                | AnnounceError::Refused { .. }
+                | AnnounceError::Malformed { .. }
+                | AnnounceError::Redirected { .. }
+        )
+    }
+}
+
+/// Announces `request` to the tracker at `tracker`.
+///
+/// With [`Families::Both`] there are two announces, and their peers are put together; one that
+/// succeeds is enough.
+pub async fn announce(
+    http: &Http,
+    tracker: &str,
+    request: &AnnounceRequest,
+) -> Result<AnnounceReply, AnnounceError> {
+    let url = announce_url(tracker, request).map_err(|err| match err {
+        UrlError::Invalid => AnnounceError::BadUrl,
+        UrlError::Scheme { scheme } => AnnounceError::Unsupported { scheme },
+    })?;
+    if is_local(&url) && !names_an_announce(&url) {
+        return Err(AnnounceError::Forbidden { host: host(&url) });
+    }
+    match (request.families, url.host()) {
+        (Families::Any, _) => over(http, &url, Route::Any).await,
+        (Families::V4, _) | (Families::Both, Some(Host::Ipv4(_))) => {
+            over(http, &url, Route::V4).await
+        }
+        (Families::V6, _) | (Families::Both, Some(Host::Ipv6(_))) => {
+            over(http, &url, Route::V6).await
+        }
+        (Families::Both, _) => over_both(http, &url).await,
+    }
+}
+
+/// A torrent must not make us call whatever else listens on this host or network.
+fn names_an_announce(url: &Url) -> bool {
+    url.path_segments().is_some_and(|mut parts| parts.any(|part| part.starts_with("announce")))
+}
+
+async fn over_both(http: &Http, url: &Url) -> Result<AnnounceReply, AnnounceError> {
+    let mut v4 = std::pin::pin!(over(http, url, Route::V4));
+    let mut v6 = std::pin::pin!(over(http, url, Route::V6));
+    let (first, other) = tokio::select! {
+        first = v4.as_mut() => (first, v6),
+        first = v6.as_mut() => (first, v4),
+    };
+    match first {
+        Ok(reply) => match timeout(OTHER_FAMILY_GRACE, other).await {
+            Ok(Ok(more)) => Ok(merge(reply, more)),
+            _ => Ok(reply),
+        },
+        Err(err) => match other.await {
+            Err(other) if !err.is_answer() => Err(other),
+            Err(_) => Err(err),
+            Ok(reply) => Ok(reply),
+        },
+    }
+}
+
+async fn over(http: &Http, url: &Url, route: Route) -> Result<AnnounceReply, AnnounceError> {
+    let host = host(url);
+    let HttpReply { status, body } = match http.get(url, route, MAX_TRACKER_REPLY).await {
+        Ok(reply) => reply,
+        Err(HttpError::Unreachable(cause)) => {
+            return Err(AnnounceError::Unreachable { host, cause });
+        }
+        Err(HttpError::TimedOut) => return Err(AnnounceError::TimedOut { host }),
+        Err(HttpError::Redirect(cause)) => return Err(AnnounceError::Redirected { host, cause }),
+        Err(err @ (HttpError::TooLarge { .. } | HttpError::Broken(_))) => {
+            return Err(AnnounceError::Malformed { host, cause: err.to_string() });
+        }
+    };
+    match parse_reply(&body) {
+        // Some trackers give their reason together with a status that is not success.
+        Err(ReplyError::Refused(refusal)) => Err(AnnounceError::Refused { host, refusal }),
+        _ if !(200..300).contains(&status) => Err(AnnounceError::Status { host, status }),
+        Err(err) => Err(AnnounceError::Malformed { host, cause: err.to_string() }),
+        Ok(reply) => Ok(reply),
+    }
+}
+
+/// Both families' replies as one: the peers of both, and the longer intervals.
+fn merge(mut reply: AnnounceReply, more: AnnounceReply) -> AnnounceReply {
+    let known: BTreeSet<_> = reply.peers.iter().copied().collect();
+    reply.peers.extend(more.peers.into_iter().filter(|p| !known.contains(p)));
+    reply.peers.truncate(MAX_PEERS_PER_REPLY);
+    reply.interval = reply.interval.max(more.interval);
+    reply.min_interval = reply.min_interval.max(more.min_interval);
+    reply.warning = reply.warning.or(more.warning);
+    reply.tracker_id = reply.tracker_id.or(more.tracker_id);
+    reply.external_ip = reply.external_ip.or(more.external_ip);
+    reply
+}
+
+/// Host and port, for people.
+fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{hash::Sha1Hash, id::PeerId},
+        net::{
+            http::HttpConfig,
+            resolver::{FixedResolver, Resolver, SystemResolver},
+        },
+        tracker::announce::Event,
+    };
+    use std::{
+        net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+        sync::Arc,
+    };
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+        task::JoinHandle,
+    };
+
+    fn request(families: Families) -> AnnounceRequest {
+        AnnounceRequest {
+            info_hash: Sha1Hash([0xab; 20]),
+            peer_id: PeerId(*b"-DP0100-abcdefghijkl"),
+            port: 6881,
+            uploaded: 0,
+            downloaded: 0,
+            left: 1,
+            event: Event::Started,
+            numwant: 50,
+            key: 1,
+            tracker_id: None,
+            families,
+        }
+    }
+
+    fn client(timeout_ms: u64, resolver: Arc<dyn Resolver>) -> Http {
+        let wait = Duration::from_millis(timeout_ms);
+        let config = HttpConfig {
+            connect_timeout: wait,
+            read_timeout: wait,
+            total_timeout: wait * 2,
+            ..HttpConfig::new(resolver)
+        };
+        Http::new(&config).expect("a client")
+    }
+
+    fn patient() -> Http {
+        client(20_000, Arc::new(SystemResolver))
+    }
+
+    /// Reads the head of one request.
+    async fn head(stream: &mut TcpStream) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_u8().await {
+                Ok(byte) => head.push(byte),
+                Err(_) => break,
+            }
+        }
+        String::from_utf8(head).expect("text")
+    }
+
+    /// Answers every connection with the same bytes and closes it.
+    async fn server(ip: IpAddr, bytes: Vec<u8>) -> (SocketAddr, JoinHandle<()>) {
+        let listener = TcpListener::bind((ip, 0)).await.expect("a port");
+        let addr = listener.local_addr().expect("bound");
+        let task = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                head(&mut stream).await;
+                // The client may hang up on what it does not want.
+                let _ = stream.write_all(&bytes).await;
+            }
+        });
+        (addr, task)
+    }
+
+    fn ok(body: &[u8]) -> Vec<u8> {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        [head.as_bytes(), body].concat()
+    }
+
+    async fn against(bytes: Vec<u8>) -> Result<AnnounceReply, AnnounceError> {
+        let (addr, _task) = server(Ipv4Addr::LOCALHOST.into(), bytes).await;
+        announce(&patient(), &format!("http://{addr}/announce"), &request(Families::Any)).await
+    }
+
+    #[tokio::test]
+    async fn an_honest_reply_over_either_family() {
+        let body = b"d8:intervali60e5:peers6:\x01\x02\x03\x04\x00\x50e";
+        for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            let (addr, _task) = server(ip, ok(body)).await;
+            let url = format!("http://{addr}/announce");
+            let reply = announce(&patient(), &url, &request(Families::Both)).await.expect("valid");
+            assert_eq!(reply.peers, ["1.2.3.4:80".parse().expect("valid")]);
+            let wrong = if ip.is_ipv4() { Families::V6 } else { Families::V4 };
+            let err = announce(&patient(), &url, &request(wrong)).await.expect_err("wrong family");
+            assert!(matches!(err, AnnounceError::Unreachable { .. }), "{err}");
+        }
+    }
+
+    #[tokio::test]
+    async fn both_families_of_a_name_are_asked_and_put_together() {
+        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let port = v4.local_addr().expect("bound").port();
+        // The same port may be taken in the other family: then there is nothing to test.
+        let Ok(v6) = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await else { return };
+        let bodies = [
+            b"d8:intervali60e5:peers6:\x01\x02\x03\x04\x00\x50e".as_slice(),
+            b"d8:intervali90e5:peers12:\x01\x02\x03\x04\x00\x50\x05\x06\x07\x08\x00\x50e",
+        ];
+        let mut tasks = Vec::new();
+        for (listener, body) in [v4, v6].into_iter().zip(bodies) {
+            tasks.push(tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.expect("a client");
+                let head = head(&mut stream).await;
+                stream.write_all(&ok(body)).await.expect("written");
+                head
+            }));
+        }
+        let names: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let http = client(20_000, Arc::new(FixedResolver::new([("t.example", &names)])));
+        let url = format!("http://t.example:{port}/announce?pass=1");
+        let reply = announce(&http, &url, &request(Families::Both)).await.expect("valid");
+        assert_eq!((reply.peers.len(), reply.interval.as_secs()), (2, 90));
+        for task in tasks {
+            let head = task.await.expect("served");
+            assert!(head.starts_with("GET /announce?pass=1&info_hash=%AB%AB"), "{head}");
+            assert!(head.contains("user-agent: downpour/"), "{head}");
+            assert!(!head.contains("referer") && !head.contains("cookie"), "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn failures_have_their_kind() {
+        let refused = ok(b"d14:failure reason8:not heree");
+        let err = against(refused).await.expect_err("refused");
+        assert!(err.to_string().ends_with("refused: not here"), "{err}");
+        let coded = b"HTTP/1.1 403 Forbidden\r\n\r\nd14:failure reason2:no8:retry ini1ee".to_vec();
+        let err = against(coded).await.expect_err("refused");
+        assert_eq!(err.retry(), Some(Retry::After(Duration::from_secs(60))));
+        let err = against(b"HTTP/1.1 500 Oops\r\n\r\nd5:peers0:e".to_vec()).await;
+        assert!(matches!(err, Err(AnnounceError::Status { status: 500, .. })), "{err:?}");
+        for garbage in [ok(b"<html>"), ok(b""), b"SSH-2.0\r\n".to_vec(), Vec::new()] {
+            let err = against(garbage).await;
+            assert!(matches!(err, Err(AnnounceError::Malformed { .. })), "{err:?}");
+        }
+        let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nd5:peers0:e".to_vec();
+        let err = against(cut).await;
+        assert!(matches!(err, Err(AnnounceError::Malformed { .. })), "{err:?}");
+    }
+
+    #[tokio::test]
+    async fn a_huge_reply_is_not_taken_in() {
+        let huge = vec![b'0'; MAX_TRACKER_REPLY + 1];
+        let err = against(ok(&huge)).await.expect_err("too long");
+        assert!(err.to_string().contains("longer than"), "{err}");
+    }
+
+    /// A stored-block gzip stream would be as long as its content; this one repeats one byte.
+    #[tokio::test]
+    async fn a_huge_reply_is_not_unpacked_either() {
+        // One deflate block of fixed codes: a literal zero, then copies of 258 bytes at distance 1.
+        let mut bits = Bits::default();
+        bits.low(0b011, 3);
+        bits.high(0x30, 8);
+        for _ in 0..2 * MAX_TRACKER_REPLY / 258 {
+            bits.high(0b1100_0101, 8);
+            bits.high(0, 5);
+        }
+        bits.high(0, 7);
+        let gzip = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff], &*bits.bytes, &[0; 8]].concat();
+        assert!(gzip.len() < 20_000);
+        let head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n".as_slice();
+        let err = against([head, &gzip].concat()).await.expect_err("too long");
+        assert!(err.to_string().contains("longer than"), "{err}");
+    }
+
+    #[derive(Default)]
+    struct Bits {
+        bytes: Vec<u8>,
+        used: usize,
+    }
+
+    impl Bits {
+        fn bit(&mut self, bit: u32) {
+            if self.used.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            *self.bytes.last_mut().expect("pushed") |= (bit as u8) << (self.used % 8);
+            self.used += 1;
+        }
+
+        /// A number, lowest bit first.
+        fn low(&mut self, value: u32, len: u32) {
+            (0..len).for_each(|i| self.bit(value >> i & 1));
+        }
+
+        /// A Huffman code, highest bit first.
+        fn high(&mut self, code: u32, len: u32) {
+            (0..len).rev().for_each(|i| self.bit(code >> i & 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_or_slow_tracker_times_out() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let url = format!("http://{}/announce", listener.local_addr().expect("bound"));
+        let http = client(100, Arc::new(SystemResolver));
+        let err = announce(&http, &url, &request(Families::Any)).await.expect_err("silent");
+        assert!(matches!(err, AnnounceError::TimedOut { .. }), "{err}");
+        let slow = tokio::spawn(async move {
+            let (first, _) = listener.accept().await.expect("the one before");
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            head(&mut stream).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nd").await;
+            // Held open until the client is gone.
+            let _ = stream.read_u8().await;
+            drop(first);
+        });
+        let err = announce(&http, &url, &request(Families::Any)).await.expect_err("slow");
+        assert!(matches!(err, AnnounceError::TimedOut { .. }), "{err}");
+        slow.await.expect("served");
+    }
+
+    #[tokio::test]
+    async fn nobody_there() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let addr = listener.local_addr().expect("bound");
+        drop(listener);
+        let url = format!("http://{addr}/announce?passkey=secret");
+        let err = announce(&patient(), &url, &request(Families::Both)).await.expect_err("closed");
+        let text = err.to_string();
+        assert_eq!(text, format!("could not reach {addr}: connection refused"));
+    }
+
+    #[tokio::test]
+    async fn redirects_are_followed_but_not_for_ever() {
+        let to = |url: &str| format!("HTTP/1.1 302 Found\r\nLocation: {url}\r\n\r\n").into_bytes();
+        let err = against(to("/announce")).await.expect_err("a loop");
+        assert!(matches!(err, AnnounceError::Redirected { .. }), "{err}");
+        let (good, _task) = server(Ipv4Addr::LOCALHOST.into(), ok(b"de")).await;
+        against(to(&format!("http://{good}/announce"))).await.expect("followed");
+        // From a public name into our own host.
+        let (hop, _task) = server(Ipv4Addr::LOCALHOST.into(), to(&format!("http://{good}/"))).await;
+        let names = FixedResolver::new([("t.example", &[Ipv4Addr::LOCALHOST.into()])]);
+        let url = format!("http://t.example:{}/announce", hop.port());
+        let http = client(20_000, Arc::new(names));
+        let err = announce(&http, &url, &request(Families::Any)).await.expect_err("private");
+        assert!(err.to_string().contains("private network"), "{err}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_tracker_is_not_called() {
+        let go = async |url: &str| {
+            announce(&patient(), url, &request(Families::Any)).await.expect_err("refused")
+        };
+        let udp = AnnounceError::Unsupported { scheme: "udp".to_owned() };
+        assert_eq!(go("udp://t.example:1/announce").await, udp);
+        assert_eq!(go("what").await, AnnounceError::BadUrl);
+        let err = go("http://127.0.0.1:1/admin/reboot").await;
+        assert!(matches!(err, AnnounceError::Forbidden { .. }), "{err}");
+        assert_eq!(err.retry(), Some(Retry::Never));
+    }
+}
