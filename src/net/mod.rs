@@ -4,5 +4,7 @@
 //! folders.
 
 pub mod http;
+pub mod http_server;
 pub mod resolver;
 pub mod tracker_client;
+pub mod tracker_server;

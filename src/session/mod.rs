@@ -1,1 +1,3 @@
-//! Placeholder replaced by the module's first commit.
+//! The running program: the library's public face over the pure core and its drivers.
+
+pub mod tracker_host;

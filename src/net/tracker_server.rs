@@ -1,0 +1,442 @@
+//! The embedded tracker on a socket: `/announce`, `/scrape` and `/stats` over HTTP.
+//!
+//! Routes, counters and the clock. Peers and limits are in [`crate::tracker::swarms`], bytes in
+//! [`crate::tracker::http_host`], connections in [`super::http_server`].
+//!
+//! A peer is listed with the address its connection comes from. The `ip` parameter would let
+//! anyone send a swarm's traffic to anyone else, so it is ignored; a tracker that shares its host
+//! with a peer may allow it for connections over loopback.
+
+use std::{
+    fmt::Write as _,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant as Clock},
+};
+
+use hyper::{Method, StatusCode, header::ACCEPT};
+
+use super::http_server::{HttpRequest, HttpResponse, HttpServer, HttpServerConfig, reply};
+use crate::{
+    base::{rng::Rng, time::Instant},
+    tracker::{
+        announce::Event,
+        http_host::{
+            AnnounceQuery, announce_reply, failure_reply, parse_announce, parse_scrape,
+            scrape_reply,
+        },
+        swarms::{Registration, SwarmLimits, Swarms},
+    },
+};
+
+/// Clients ask again early when they need peers, but not more often than that.
+const MIN_INTERVAL: Duration = Duration::from_secs(60);
+/// A peer may be so late, besides missing one announce, before it is forgotten.
+const LATE: Duration = Duration::from_secs(60);
+/// One small request per connection; nobody gets to hold one open.
+const LIMITS: HttpServerConfig = HttpServerConfig {
+    connections: 512,
+    connections_per_address: 128,
+    head_bytes: 16 << 10,
+    body_bytes: 0,
+    head_timeout: Duration::from_secs(10),
+    request_timeout: Duration::from_secs(10),
+    lifetime: Duration::from_secs(30),
+    keep_alive: false,
+};
+
+/// How the tracker behaves.
+#[derive(Debug, Clone)]
+pub struct TrackerServerConfig {
+    /// Where to listen; `[::]` takes IPv4 as well.
+    pub listen: SocketAddr,
+    /// How often clients are to announce. Peers are forgotten after twice as long and a minute.
+    pub interval: Duration,
+    /// How much is remembered.
+    pub limits: SwarmLimits,
+    /// Believe the `ip` parameter of clients on this host. Not behind a local proxy, where every
+    /// client looks like one.
+    pub ip_from_loopback: bool,
+    /// Decides who is given to whom.
+    pub seed: u64,
+}
+
+/// What the tracker has done and knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct TrackerStats {
+    /// Swarms with at least one peer.
+    pub swarms: usize,
+    /// Peers in all swarms.
+    pub peers: usize,
+    /// Those that have everything.
+    pub seeds: usize,
+    /// Those that do not.
+    pub leeches: usize,
+    /// Announces answered with peers since the start.
+    pub announces: u64,
+    /// Scrapes answered since the start.
+    pub scrapes: u64,
+    /// Announces and scrapes refused since the start.
+    pub refused: u64,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+}
+
+/// A running tracker. Dropping it stops it at once.
+#[derive(Debug)]
+pub struct TrackerServer {
+    http: HttpServer,
+    desk: Arc<Desk>,
+}
+
+impl TrackerServer {
+    /// Starts to listen; inside a tokio runtime, an error otherwise.
+    pub fn start(config: &TrackerServerConfig) -> io::Result<Self> {
+        let interval_s = u32::try_from(config.interval.as_secs()).unwrap_or(u32::MAX).max(1);
+        let interval = Duration::from_secs(u64::from(interval_s));
+        let lifetime = interval * 2 + LATE;
+        let desk = Arc::new(Desk {
+            swarms: Mutex::new(Swarms::new(config.limits, lifetime, Rng::new(config.seed))),
+            interval_s,
+            min_interval_s: interval.min(MIN_INTERVAL).as_secs() as u32,
+            ip_from_loopback: config.ip_from_loopback,
+            started: now(),
+            announces: AtomicU64::new(0),
+            scrapes: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        });
+        let answering = desk.clone();
+        let http = HttpServer::start(config.listen, LIMITS, move |request| {
+            std::future::ready(answering.answer(&request))
+        })?;
+        Ok(TrackerServer { http, desk })
+    }
+
+    /// Where it listens.
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.http.local_addr()
+    }
+
+    /// What it has done and knows.
+    pub fn stats(&self) -> TrackerStats {
+        self.desk.stats()
+    }
+
+    /// Answers what is under way and stops.
+    pub async fn shutdown(self) {
+        self.http.shutdown().await;
+    }
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Desk {
+    swarms: Mutex<Swarms>,
+    interval_s: u32,
+    min_interval_s: u32,
+    ip_from_loopback: bool,
+    started: Clock,
+    announces: AtomicU64,
+    scrapes: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Desk {
+    fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        }
+        match request.path.as_str() {
+            "/announce" => self.count(&self.announces, self.announce(request)),
+            "/scrape" => self.count(&self.scrapes, self.scrape(&request.query)),
+            "/stats" => self.show_stats(request),
+            "/" => text(StatusCode::OK, "a BitTorrent tracker: /announce /scrape /stats\n"),
+            _ => text(StatusCode::NOT_FOUND, "nothing here; try /announce or /stats\n"),
+        }
+    }
+
+    /// A tracker's failures are replies like others: clients do not read the body of an error.
+    fn count(&self, good: &AtomicU64, result: Result<Vec<u8>, String>) -> HttpResponse {
+        let counter = if result.is_ok() { good } else { &self.refused };
+        counter.fetch_add(1, Relaxed);
+        let body = result.unwrap_or_else(|reason| failure_reply(&reason));
+        reply(StatusCode::OK, "text/plain", body)
+    }
+
+    fn announce(&self, request: &HttpRequest) -> Result<Vec<u8>, String> {
+        let AnnounceQuery { request: announce, form, ip } =
+            parse_announce(&request.query).map_err(|err| err.to_string())?;
+        let remote = request.remote.ip();
+        let trusted = ip.filter(|ip| self.ip_from_loopback && remote.is_loopback() && is_host(*ip));
+        let registration = Registration {
+            info_hash: announce.info_hash,
+            addr: SocketAddr::new(trusted.unwrap_or(remote), announce.port),
+            peer_id: announce.peer_id,
+            seed: announce.left == 0,
+            event: announce.event,
+            numwant: announce.numwant,
+        };
+        let answer = self.swarms().announce(self.now(), &registration);
+        let answer = answer.map_err(|err| err.to_string())?;
+        let full = !answer.listed && announce.event != Event::Stopped;
+        let warning = full.then_some("this tracker is full: other peers will not hear of you");
+        let (interval, least) = (self.interval_s, self.min_interval_s);
+        Ok(announce_reply(&answer, form, interval, least, remote, warning))
+    }
+
+    fn scrape(&self, query: &str) -> Result<Vec<u8>, String> {
+        let hashes = parse_scrape(query).map_err(|err| err.to_string())?;
+        let (mut swarms, now) = (self.swarms(), self.now());
+        let counts = hashes.into_iter().map(|hash| (hash, swarms.scrape(now, hash)));
+        let known: Vec<_> = counts.filter_map(|(hash, c)| Some((hash, c?))).collect();
+        Ok(scrape_reply(&known))
+    }
+
+    fn stats(&self) -> TrackerStats {
+        let totals = self.swarms().totals(self.now());
+        TrackerStats {
+            swarms: totals.swarms,
+            peers: totals.seeds + totals.leeches,
+            seeds: totals.seeds,
+            leeches: totals.leeches,
+            announces: self.announces.load(Relaxed),
+            scrapes: self.scrapes.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            uptime_s: self.started.elapsed().as_secs(),
+        }
+    }
+
+    /// Lines of name and value; JSON for who asks for it by `Accept` or `?format=json`.
+    fn show_stats(&self, request: &HttpRequest) -> HttpResponse {
+        let accept = request.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let json = serde_json::json!(self.stats());
+        if accept.contains("application/json") || request.query == "format=json" {
+            return reply(StatusCode::OK, "application/json", json.to_string());
+        }
+        let mut lines = String::new();
+        for (name, value) in json.as_object().into_iter().flatten() {
+            let _ = writeln!(lines, "{name}\t{value}");
+        }
+        text(StatusCode::OK, lines)
+    }
+
+    /// A panic elsewhere leaves the table whole enough: it holds hints, not promises.
+    fn swarms(&self) -> MutexGuard<'_, Swarms> {
+        self.swarms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Instant {
+        Instant::ZERO + self.started.elapsed()
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // The driver's one reading of the clock.
+fn now() -> Clock {
+    Clock::now()
+}
+
+/// An address that one host can have.
+fn is_host(ip: IpAddr) -> bool {
+    !ip.is_unspecified() && !ip.is_multicast()
+}
+
+fn text(status: StatusCode, body: impl Into<hyper::body::Bytes>) -> HttpResponse {
+    reply(status, "text/plain; charset=utf-8", body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{hash::Sha1Hash, id::PeerId},
+        net::{
+            http::{Http, HttpConfig, HttpReply, Route},
+            resolver::SystemResolver,
+            tracker_client::{AnnounceError, announce},
+        },
+        tracker::announce::{AnnounceRequest, Families},
+    };
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+    };
+    use url::Url;
+
+    fn start(listen: IpAddr, limits: SwarmLimits, ip_from_loopback: bool) -> TrackerServer {
+        let listen = SocketAddr::new(listen, 0);
+        let interval = Duration::from_secs(1800);
+        let config = TrackerServerConfig { listen, interval, limits, ip_from_loopback, seed: 1 };
+        TrackerServer::start(&config).expect("listening")
+    }
+
+    fn peer(port: u16, left: u64, event: Event) -> AnnounceRequest {
+        AnnounceRequest {
+            info_hash: Sha1Hash([7; 20]),
+            peer_id: PeerId([port as u8; 20]),
+            port,
+            uploaded: 0,
+            downloaded: 0,
+            left,
+            event,
+            numwant: 50,
+            key: 1,
+            tracker_id: None,
+            families: Families::Both,
+        }
+    }
+
+    fn http() -> Http {
+        Http::new(&HttpConfig::new(Arc::new(SystemResolver))).expect("a client")
+    }
+
+    async fn get(addr: SocketAddr, path: &str) -> HttpReply {
+        let url = Url::parse(&format!("http://{addr}{path}")).expect("valid");
+        http().get(&url, Route::Any, 1 << 20).await.expect("a reply")
+    }
+
+    async fn text(addr: SocketAddr, path: &str) -> String {
+        String::from_utf8_lossy(&get(addr, path).await.body).into_owned()
+    }
+
+    #[tokio::test]
+    async fn our_own_client_finds_its_peers_until_they_leave() {
+        let tracker = start(Ipv4Addr::LOCALHOST.into(), SwarmLimits::default(), false);
+        let url = format!("http://{}/announce", tracker.local_addr());
+        let http = http();
+        let go = async |request| announce(&http, &url, &request).await.expect("answered");
+        assert_eq!(go(peer(1, 0, Event::Started)).await.peers, []);
+        let reply = go(peer(2, 5, Event::Started)).await;
+        assert_eq!(reply.peers, ["127.0.0.1:1".parse().expect("valid")]);
+        assert_eq!((reply.seeds, reply.leeches), (Some(1), Some(1)));
+        assert_eq!((reply.interval.as_secs(), reply.min_interval), (1800, Some(MIN_INTERVAL)));
+        assert_eq!(reply.external_ip, Some(Ipv4Addr::LOCALHOST.into()));
+        go(peer(2, 0, Event::Completed)).await;
+        assert_eq!(go(peer(1, 0, Event::Stopped)).await.peers, []);
+        assert_eq!(
+            go(peer(3, 5, Event::None)).await.peers,
+            ["127.0.0.1:2".parse().expect("valid")]
+        );
+        let stats = tracker.stats();
+        assert_eq!((stats.announces, stats.seeds, stats.leeches), (5, 1, 1));
+        let scrape = text(
+            tracker.local_addr(),
+            "/scrape?info_hash=%07%07%07%07%07%07%07%07%07%07%07%07%07%07%07%07%07%07%07%07",
+        )
+        .await;
+        assert!(scrape.ends_with("d8:completei1e10:downloadedi1e10:incompletei1eeee"), "{scrape}");
+        tracker.shutdown().await;
+        let err = announce(&http, &url, &peer(4, 0, Event::Started)).await.expect_err("gone");
+        assert!(matches!(err, AnnounceError::Unreachable { .. }), "{err}");
+    }
+
+    #[tokio::test]
+    async fn a_dual_stack_tracker_lists_both_families() {
+        let tracker = start(Ipv6Addr::UNSPECIFIED.into(), SwarmLimits::default(), false);
+        let port = tracker.local_addr().port();
+        let http = http();
+        for (host, own) in [("127.0.0.1", 1), ("[::1]", 2)] {
+            let url = format!("http://{host}:{port}/announce");
+            announce(&http, &url, &peer(own, 5, Event::Started)).await.expect("answered");
+        }
+        let url = format!("http://127.0.0.1:{port}/announce");
+        let mut got = announce(&http, &url, &peer(3, 5, Event::Started)).await.expect("answered");
+        got.peers.sort_unstable();
+        let want = ["127.0.0.1:1", "[::1]:2"].map(|a| a.parse::<SocketAddr>().expect("valid"));
+        assert_eq!(got.peers, want);
+        tracker.shutdown().await;
+    }
+
+    const QUERY: &str = "info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=bbbbbbbbbbbbbbbbbbbb&port=9";
+
+    #[tokio::test]
+    async fn dictionaries_statistics_and_refusals() {
+        let limits = SwarmLimits { peers_per_address: 2, ..SwarmLimits::default() };
+        let tracker = start(Ipv4Addr::LOCALHOST.into(), limits, false);
+        let addr = tracker.local_addr();
+        // The address the client claims is not believed.
+        text(addr, &format!("/announce?{QUERY}&ip=9.9.9.9&left=0")).await;
+        let dicts = text(addr, &format!("/announce?{QUERY}9&compact=0")).await;
+        let want = "5:peersld2:ip9:127.0.0.17:peer id20:bbbbbbbbbbbbbbbbbbbb4:porti9eeee";
+        assert!(dicts.ends_with(want), "{dicts}");
+        let full = text(addr, &format!("/announce?{QUERY}8")).await;
+        assert_eq!(full, "d14:failure reason43:too many peers of one address in this swarme");
+        let bad = text(addr, "/announce?port=1").await;
+        assert_eq!(bad, "d14:failure reason20:info_hash is missinge");
+        let stats = text(addr, "/stats").await;
+        assert!(stats.contains("announces\t2\n") && stats.contains("refused\t2\n"), "{stats}");
+        let json: serde_json::Value =
+            serde_json::from_str(&text(addr, "/stats?format=json").await).expect("JSON");
+        assert_eq!((&json["peers"], &json["seeds"]), (&2.into(), &1.into()));
+        assert_eq!(get(addr, "/other").await.status, 404);
+        tracker.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_full_tracker_answers_with_a_warning() {
+        let limits = SwarmLimits { peers: 1, ..SwarmLimits::default() };
+        let tracker = start(Ipv4Addr::LOCALHOST.into(), limits, true);
+        let addr = tracker.local_addr();
+        text(addr, &format!("/announce?{QUERY}&ip=9.9.9.9")).await;
+        let reply = text(addr, &format!("/announce?{QUERY}1&compact=0&no_peer_id=1")).await;
+        assert!(reply.contains("d2:ip7:9.9.9.94:porti9ee"), "the claimed address: {reply}");
+        assert!(reply.contains("15:warning message"), "{reply}");
+        tracker.shutdown().await;
+    }
+
+    /// What comes back for raw bytes, until the server closes.
+    async fn raw(addr: SocketAddr, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(addr).await.expect("connected");
+        // The server may have closed before it has read everything.
+        let _ = stream.write_all(bytes).await;
+        let mut reply = Vec::new();
+        let _ = stream.read_to_end(&mut reply).await;
+        String::from_utf8_lossy(&reply).into_owned()
+    }
+
+    #[tokio::test]
+    async fn hostile_requests_are_turned_away() {
+        let tracker = start(Ipv4Addr::LOCALHOST.into(), SwarmLimits::default(), false);
+        let addr = tracker.local_addr();
+        let long = format!("GET /announce?{} HTTP/1.1\r\n\r\n", "x".repeat(100_000));
+        let body = b"GET /stats HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello".as_slice();
+        let post = b"POST /announce HTTP/1.1\r\nContent-Length: 0\r\n\r\n".as_slice();
+        let headers = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(200));
+        for (bytes, want) in [
+            (b"\x13BitTorrent protocol\r\n\r\n".as_slice(), "400"),
+            (body, "413"),
+            (post, "405"),
+            (headers.as_bytes(), "431"),
+        ] {
+            let reply = raw(addr, bytes).await;
+            let want = format!("HTTP/1.1 {want}");
+            assert!(reply.starts_with(&want), "{}: {reply}", bytes.escape_ascii());
+        }
+        // The rest of a long request may meet a closed socket, and the reply with it.
+        let reply = raw(addr, long.as_bytes()).await;
+        assert!(reply.is_empty() || reply.starts_with("HTTP/1.1 4"), "{reply}");
+        assert!(text(addr, "/").await.contains("tracker"), "still there");
+        // One that never finishes its request does not hold the end up.
+        let _idle = TcpStream::connect(addr).await.expect("connected");
+        tracker.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_an_error() {
+        let tracker = start(Ipv4Addr::LOCALHOST.into(), SwarmLimits::default(), false);
+        let config = TrackerServerConfig {
+            listen: tracker.local_addr(),
+            interval: Duration::from_secs(1),
+            limits: SwarmLimits::default(),
+            ip_from_loopback: false,
+            seed: 1,
+        };
+        let err = TrackerServer::start(&config).expect_err("taken");
+        assert_eq!(err.kind(), io::ErrorKind::AddrInUse);
+        tracker.shutdown().await;
+    }
+}
