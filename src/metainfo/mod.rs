@@ -181,6 +181,8 @@ impl Metainfo {
     }
 
     /// The torrent file: the info dictionary byte for byte, the rest from the fields.
+    ///
+    /// What else a file that was read had around `info` is not kept.
     pub fn to_bytes(&self) -> Vec<u8> {
         let info = Value::scan(self.info.bytes(), Limits::INFO).expect("scanned when it was read");
         bencode::write::dict(|torrent| self.write(torrent, info))
