@@ -43,6 +43,8 @@ pub const MAX_SMALL_MESSAGE: u32 = 64;
 pub const MAX_REQUEST_LEN: u32 = 128 << 10;
 /// Longest extension message: a BEP 10 handshake or 200 PEX peers stay far below.
 pub const MAX_EXTENSION_MESSAGE: u32 = 1 << 20;
+/// Characters kept of the client name in an extension handshake: real ones have below 40.
+pub const MAX_CLIENT_NAME: usize = 64;
 /// Requests a peer may have waiting here; advertised as `reqq`.
 pub const MAX_PEER_REQUESTS: usize = 2_048;
 /// What we assume a peer takes that does not send `reqq` (libtorrent's value for strangers).

@@ -8,10 +8,12 @@
 pub mod decode;
 pub mod encode;
 pub mod error;
+pub mod extension;
 pub mod handshake;
 pub mod message;
 
 pub use decode::{Decoded, Decoder};
 pub use error::WireError;
+pub use extension::{ExtensionHandshake, ExtensionIds};
 pub use handshake::{HANDSHAKE_LEN, Handshake, Reserved};
 pub use message::Message;
