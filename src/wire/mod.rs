@@ -11,9 +11,11 @@ pub mod error;
 pub mod extension;
 pub mod handshake;
 pub mod message;
+pub mod ut_metadata;
 
 pub use decode::{Decoded, Decoder};
 pub use error::WireError;
 pub use extension::{ExtensionHandshake, ExtensionIds};
 pub use handshake::{HANDSHAKE_LEN, Handshake, Reserved};
 pub use message::Message;
+pub use ut_metadata::MetadataMessage;
