@@ -224,6 +224,11 @@ impl Pool {
         self.lent > self.budget / 2
     }
 
+    /// Whether not even one more slab of the largest size can be lent.
+    pub const fn is_spent(&self) -> bool {
+        self.lent + SLAB_LEN as usize > self.budget
+    }
+
     /// Frees unused slabs beyond `keep` bytes.
     pub fn trim(&mut self, keep: usize) {
         for class in 0..CLASSES {

@@ -1,3 +1,186 @@
-//! One connection.
+//! One connection: its flags, what it has, what we asked of it and what it asked of us.
+//!
+//! Data and small decisions that need no view of the swarm. Which pieces to ask for, whom to unchoke
+//! and whom to drop is decided in `torrent`; the codec is in `wire`.
 
 pub mod outbox;
+pub mod pieces;
+pub mod pipeline;
+pub mod requests;
+pub mod uploads;
+
+use std::net::SocketAddr;
+
+use crate::{
+    base::{
+        id::PeerId,
+        index::{Block, PieceIndex},
+        limits,
+        rate::RateMeter,
+        time::Instant,
+    },
+    wire::Decoder,
+};
+use pieces::PeerPieces;
+use pipeline::Pipeline;
+use requests::Requests;
+use uploads::Uploads;
+
+/// How far the handshake has come.
+#[derive(Debug)]
+pub enum Stage {
+    /// The first 68 bytes are not complete; these are here.
+    Handshake(Vec<u8>),
+    /// Messages flow.
+    Open,
+}
+
+/// A block whose payload is arriving.
+#[derive(Debug, Clone, Copy)]
+pub struct Arriving {
+    /// Which block; `None` when the payload is of no use and is thrown away.
+    pub keep: Option<Block>,
+    /// Payload bytes so far.
+    pub at: u32,
+    /// Whether we had asked for it.
+    pub asked: bool,
+}
+
+/// One connection of one torrent.
+#[derive(Debug)]
+pub struct Peer {
+    /// The other end.
+    pub addr: SocketAddr,
+    /// Where it listens, as far as we know.
+    pub listen_addr: Option<SocketAddr>,
+    /// We dialled it.
+    pub outgoing: bool,
+    /// When the connection began.
+    pub since: Instant,
+    /// How far the handshake has come.
+    pub stage: Stage,
+    /// Its id, after the handshake.
+    pub id: Option<PeerId>,
+    /// Its client as it names itself.
+    pub client: String,
+    /// It takes fast extension messages (BEP 6).
+    pub fast: bool,
+    /// It takes extension messages (BEP 10).
+    pub extended: bool,
+    /// It says it wants no payload (BEP 21).
+    pub upload_only: bool,
+
+    /// We choke it.
+    pub am_choking: bool,
+    /// We are interested in it.
+    pub am_interested: bool,
+    /// It chokes us.
+    pub peer_choking: bool,
+    /// It is interested in us.
+    pub peer_interested: bool,
+    /// Pieces it lets us have even while it chokes us (BEP 6).
+    pub allowed_fast: Vec<PieceIndex>,
+    /// Its number for `upload_only` messages (BEP 21), if it takes them.
+    pub upload_only_id: Option<u8>,
+    /// When we last unchoked it.
+    pub unchoked_at: Option<Instant>,
+
+    /// What it has.
+    pub pieces: PeerPieces,
+    /// Pieces it has that we lack.
+    pub wanted: u32,
+    /// It sent its bitfield or another message that must come after it.
+    pub past_bitfield: bool,
+
+    /// Splits its bytes.
+    pub decoder: Decoder,
+    /// The block arriving now.
+    pub arriving: Option<Arriving>,
+    /// Encoded messages waiting for the next write.
+    pub out: Vec<u8>,
+    /// It waits for a write: `Output::WantWrite` has been said.
+    pub wants_write: bool,
+    /// How far it has been told of our pieces in the have log.
+    pub have_cursor: usize,
+
+    /// What we asked of it.
+    pub requests: Requests,
+    /// How much we ask at once.
+    pub pipeline: Pipeline,
+    /// What it asked of us.
+    pub uploads: Uploads,
+
+    /// Payload from it.
+    pub down: RateMeter,
+    /// Payload to it.
+    pub up: RateMeter,
+    /// When anything came from it.
+    pub last_received: Instant,
+    /// When we last wrote anything.
+    pub last_sent: Instant,
+    /// When it last sent a block, or was first asked again after a pause.
+    pub last_block: Instant,
+    /// We ask nothing more before then: it rejected requests while it did not choke us.
+    pub hold_until: Instant,
+    /// It let a request time out and has sent nothing since.
+    pub snubbed: bool,
+    /// Pieces we gave it that others have got since, without us (see the seeding choker).
+    pub passed_on: f64,
+    /// Strikes for blocks nobody asked for and the like.
+    pub strikes: u32,
+}
+
+impl Peer {
+    /// A fresh connection. `pieces` is the number of pieces of the torrent.
+    pub fn new(addr: SocketAddr, outgoing: bool, pieces: u32, now: Instant) -> Self {
+        Peer {
+            addr,
+            listen_addr: outgoing.then_some(addr),
+            outgoing,
+            since: now,
+            stage: Stage::Handshake(Vec::new()),
+            id: None,
+            client: String::new(),
+            fast: false,
+            extended: false,
+            upload_only: false,
+            am_choking: true,
+            am_interested: false,
+            peer_choking: true,
+            peer_interested: false,
+            allowed_fast: Vec::new(),
+            upload_only_id: None,
+            unchoked_at: None,
+            pieces: PeerPieces::none(pieces),
+            wanted: 0,
+            past_bitfield: false,
+            decoder: Decoder::new(pieces.div_ceil(8)),
+            arriving: None,
+            out: Vec::new(),
+            wants_write: false,
+            have_cursor: 0,
+            requests: Requests::default(),
+            pipeline: Pipeline::new(limits::DEFAULT_REQQ),
+            uploads: Uploads::default(),
+            down: RateMeter::default(),
+            up: RateMeter::default(),
+            last_received: now,
+            last_sent: now,
+            last_block: now,
+            hold_until: now,
+            snubbed: false,
+            passed_on: 0.0,
+            strikes: 0,
+        }
+    }
+
+    /// Whether messages flow.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open)
+    }
+
+    /// Whether it is another peer's turn to want anything from us: it has everything or says so.
+    pub const fn is_seed(&self) -> bool {
+        self.pieces.is_all() || self.upload_only
+    }
+}

@@ -1,3 +1,407 @@
-//! The piece manager.
+//! The piece manager: which pieces we have, which blocks are asked for, and what to ask next.
+//!
+//! Invariant: a piece is in exactly one state: *missing*, *open* (some blocks asked for or here),
+//! *verifying* (all blocks here, the disk is checking) or *had*. It is in the rarity order exactly
+//! while it is missing, and a block of an open piece is free, outstanding, received or spilled.
+//!
+//! Knows peers only by key and through [`PeerView`]; knows nothing of the wire or of time.
 
+pub mod have_log;
 pub mod job;
+
+mod assembly;
+mod availability;
+mod picker;
+
+pub use assembly::Sender;
+pub use picker::{PeerView, Wish};
+
+use crate::base::{
+    bitfield::Bitfield,
+    geometry::Geometry,
+    id::PeerKey,
+    index::{Block, PieceIndex},
+    rng::Rng,
+    slab::{Chunk, Pool},
+    units::BLOCK_LEN,
+};
+use assembly::{BlockState, Open};
+use availability::Availability;
+use have_log::HaveLog;
+use job::{DiskJob, Held, Verdict};
+
+/// A piece above this length writes its full slabs early, so that memory does not grow with it.
+const EARLY_WRITE_ABOVE: u32 = 4 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Missing,
+    Open(u32),
+    Had,
+}
+
+/// All pieces of one torrent.
+#[derive(Debug)]
+pub struct Pieces {
+    geometry: Geometry,
+    have: Bitfield,
+    state: Vec<State>,
+    availability: Availability,
+    open: Vec<Option<Box<Open>>>,
+    vacant: Vec<u32>,
+    /// Open pieces that have a free block, oldest first.
+    startable: Vec<PieceIndex>,
+    log: HaveLog,
+    sequential: bool,
+    /// Bytes of one slab of this torrent.
+    window: u32,
+}
+
+/// What became of a block that arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It completes nothing yet.
+    Block,
+    /// It was the last one missing: call [`Pieces::close`].
+    PieceComplete,
+}
+
+/// What became of a checked piece.
+#[derive(Debug)]
+pub enum Closed {
+    /// It is ours now.
+    Had,
+    /// Its hash is wrong: who sent which block, in order.
+    Bad(Vec<Sender>),
+    /// The disk failed: the piece is missing again.
+    Lost,
+}
+
+impl Pieces {
+    /// The pieces of a torrent of which `have` are verified on disk.
+    pub fn new(geometry: Geometry, have: Bitfield, sequential: bool, rng: &mut Rng) -> Self {
+        let mut availability = Availability::new(geometry.pieces(), rng);
+        let mut state = vec![State::Missing; geometry.pieces() as usize];
+        for piece in have.iter() {
+            state[piece.at()] = State::Had;
+            availability.leave_order(piece);
+        }
+        let blocks = geometry.piece_length().div_ceil(BLOCK_LEN).next_power_of_two();
+        let window = blocks.min(crate::base::slab::SLAB_LEN / BLOCK_LEN) * BLOCK_LEN;
+        Pieces {
+            geometry,
+            have,
+            state,
+            availability,
+            open: Vec::new(),
+            vacant: Vec::new(),
+            startable: Vec::new(),
+            log: HaveLog::default(),
+            sequential,
+            window,
+        }
+    }
+
+    /// Lengths and counts.
+    pub const fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Verified pieces.
+    pub const fn have(&self) -> &Bitfield {
+        &self.have
+    }
+
+    /// The order in which pieces were verified since the start.
+    pub const fn log(&self) -> &HaveLog {
+        &self.log
+    }
+
+    /// Whether every piece is verified.
+    pub const fn is_complete(&self) -> bool {
+        self.have.is_full()
+    }
+
+    /// Takes pieces in order from now on, or rarest first.
+    pub fn set_sequential(&mut self, sequential: bool) {
+        self.sequential = sequential;
+    }
+
+    /// Verified bytes.
+    pub fn bytes_had(&self) -> u64 {
+        let count = u64::from(self.have.count());
+        let full = count * u64::from(self.geometry.piece_length());
+        match self.geometry.pieces().checked_sub(1).map(PieceIndex) {
+            Some(last) if self.have.has(last) => {
+                full - u64::from(self.geometry.piece_length() - self.geometry.piece_len(last))
+            }
+            _ => full,
+        }
+    }
+
+    /// A peer has `piece` now.
+    pub fn peer_got(&mut self, piece: PieceIndex) {
+        self.availability.more(piece);
+    }
+
+    /// A peer that has `pieces` came, or sent its bitfield.
+    pub fn peer_came(&mut self, pieces: &Bitfield) {
+        pieces.iter().for_each(|p| self.availability.more(p));
+    }
+
+    /// A peer that had `pieces` left, or became a seed.
+    pub fn peer_left(&mut self, pieces: &Bitfield) {
+        pieces.iter().for_each(|p| self.availability.fewer(p));
+    }
+
+    /// A peer with every piece came.
+    pub fn seed_came(&mut self) {
+        self.availability.seeds += 1;
+    }
+
+    /// A peer with every piece left.
+    pub fn seed_left(&mut self) {
+        self.availability.seeds = self.availability.seeds.saturating_sub(1);
+    }
+
+    /// How many connected peers have `piece`.
+    pub fn availability(&self, piece: PieceIndex) -> u32 {
+        self.availability.of(piece)
+    }
+
+    /// Missing pieces that no connected peer has.
+    pub fn nobody_has(&self) -> u32 {
+        if self.availability.seeds > 0 {
+            return 0;
+        }
+        let missing = self.geometry.indices().filter(|&p| !self.have.has(p));
+        missing.filter(|&p| self.availability.of(p) == 0).count() as u32
+    }
+
+    /// Every missing block is asked for or here: what is outstanding may be asked for twice.
+    pub fn is_endgame(&self) -> bool {
+        self.availability.order_is_empty() && self.startable.is_empty()
+    }
+
+    /// Whether `block` would still be of use.
+    pub fn wants(&self, block: Block) -> bool {
+        match self.state[block.piece.at()] {
+            State::Missing => true,
+            State::Had => false,
+            State::Open(slot) => {
+                let open = self.open[slot as usize].as_ref().expect("open state has a slot");
+                !matches!(open.block(block).state, BlockState::Received | BlockState::Spilled)
+            }
+        }
+    }
+
+    /// Blocks of `piece` that are outstanding at `peer`.
+    pub fn outstanding_in(&self, piece: PieceIndex, peer: PeerKey) -> Vec<Block> {
+        let Some(open) = self.open_piece(piece) else { return Vec::new() };
+        open.outstanding_at(peer).map(|i| self.geometry.block_at(piece, i)).collect()
+    }
+
+    /// Gives up one request of `peer`: the block is free for others unless somebody else has it
+    /// outstanding or it has arrived.
+    pub fn release(&mut self, block: Block, peer: PeerKey) {
+        let Some(open) = self.open_piece_mut(block.piece) else { return };
+        let was_free = open.free() > 0;
+        open.release(block, peer);
+        if !was_free && open.free() > 0 {
+            self.startable.push(block.piece);
+        }
+    }
+
+    /// `peer` begins to send `block`: whether its payload should be kept.
+    ///
+    /// An unasked block is kept if it is free and there is a place for it.
+    pub fn begin_block(&mut self, block: Block, peer: PeerKey) -> bool {
+        self.open_piece_mut(block.piece).is_some_and(|open| open.begin_block(block, peer))
+    }
+
+    /// Payload of a block that [`Pieces::begin_block`] accepted; `at` counts from its start.
+    /// False if the block came from elsewhere meanwhile.
+    pub fn store(&mut self, block: Block, at: u32, chunk: Chunk<'_>, peer: PeerKey) -> bool {
+        self.open_piece_mut(block.piece).is_some_and(|open| open.store(block, at, chunk, peer))
+    }
+
+    /// All payload of a block is here. Who else has it outstanding is put into `others`.
+    /// `None` if it came from elsewhere meanwhile.
+    pub fn end_block(
+        &mut self,
+        block: Block,
+        sender: Sender,
+        peer: PeerKey,
+        others: &mut Vec<PeerKey>,
+    ) -> Option<Stored> {
+        let open = self.open_piece_mut(block.piece)?;
+        let was_free = open.free() > 0;
+        if !open.end_block(block, sender, peer, others) {
+            return None;
+        }
+        let now_free = open.free() > 0;
+        let complete = open.is_complete();
+        if was_free && !now_free {
+            self.startable.retain(|&p| p != block.piece);
+        }
+        Some(if complete { Stored::PieceComplete } else { Stored::Block })
+    }
+
+    /// A connection ended in the middle of a block, or the payload turned out unwanted.
+    pub fn abort_block(&mut self, block: Block, peer: PeerKey) {
+        if let Some(open) = self.open_piece_mut(block.piece) {
+            open.abort_block(block, peer);
+        }
+    }
+
+    /// The job that checks a complete piece. `None` while part of it is on its way to the disk; it
+    /// is given after that by [`Pieces::spilled`].
+    pub fn close(&mut self, piece: PieceIndex, digests: bool) -> Option<DiskJob> {
+        let open = self.open_piece_mut(piece)?;
+        let slabs = open.close()?;
+        Some(DiskJob::Verify { piece, slabs, digests })
+    }
+
+    /// A full slab of `piece` to be written early, if the piece is long or memory is short.
+    pub fn early_write(&mut self, block: Block, memory_short: bool) -> Option<DiskJob> {
+        if self.geometry.piece_len(block.piece) <= EARLY_WRITE_ABOVE && !memory_short {
+            return None;
+        }
+        let piece = block.piece;
+        let held = self.open_piece_mut(piece)?.take_full_window(block)?;
+        Some(DiskJob::Spill { piece, held })
+    }
+
+    /// Memory is short: slabs of open pieces that nothing is outstanding for. Empty ones go back to
+    /// `pool`, the others are to be written early.
+    pub fn relieve(&mut self, pool: &mut Pool) -> Vec<DiskJob> {
+        let mut jobs = Vec::new();
+        for open in self.open.iter_mut().flatten() {
+            while let Some(held) = open.take_quiet_window() {
+                if held.filled == 0 {
+                    pool.give(held.slab);
+                } else {
+                    jobs.push(DiskJob::Spill { piece: open.piece(), held });
+                }
+            }
+        }
+        jobs
+    }
+
+    /// An early write is done. Gives the check job if the piece was complete and waited for it.
+    /// When it failed the blocks are missing again.
+    pub fn spilled(
+        &mut self,
+        piece: PieceIndex,
+        held: Held,
+        written: bool,
+        digests: bool,
+        pool: &mut Pool,
+    ) -> Option<DiskJob> {
+        let (begin, filled) = (held.begin, held.filled);
+        pool.give(held.slab);
+        let open = self.open_piece_mut(piece)?;
+        let was_free = open.free() > 0;
+        open.spilled(begin, filled, written);
+        if !was_free && open.free() > 0 {
+            self.startable.push(piece);
+        }
+        let open = self.open_piece_mut(piece)?;
+        if open.is_complete() { self.close(piece, digests) } else { None }
+    }
+
+    /// A check is done: what became of the piece.
+    pub fn verified(&mut self, piece: PieceIndex, verdict: &Verdict) -> Closed {
+        let State::Open(slot) = self.state[piece.at()] else { return Closed::Lost };
+        let open = self.open[slot as usize].take().expect("open state has a slot");
+        self.vacant.push(slot);
+        if *verdict == Verdict::Good {
+            self.state[piece.at()] = State::Had;
+            self.have.insert(piece);
+            self.log.push(piece);
+            return Closed::Had;
+        }
+        self.state[piece.at()] = State::Missing;
+        self.availability.enter_order(piece);
+        if *verdict == Verdict::Bad { Closed::Bad(open.into_senders()) } else { Closed::Lost }
+    }
+
+    /// A piece we had is gone or changed on disk: it is missing again. False if we did not have it.
+    pub fn lose(&mut self, piece: PieceIndex) -> bool {
+        if !self.have.remove(piece) {
+            return false;
+        }
+        self.state[piece.at()] = State::Missing;
+        self.availability.enter_order(piece);
+        true
+    }
+
+    /// Drops everything unfinished; slabs go back to `pool`. Pieces being checked stay.
+    pub fn drop_open(&mut self, pool: &mut Pool) {
+        for slot in 0..self.open.len() {
+            let Some(open) = &mut self.open[slot] else { continue };
+            if open.is_verifying() {
+                continue;
+            }
+            open.drain_slabs(pool);
+            if open.has_done_blocks() {
+                // What is on disk already, or on its way, stays useful.
+                open.forget_unwritten();
+                let piece = open.piece();
+                if open.free() > 0 && !self.startable.contains(&piece) {
+                    self.startable.push(piece);
+                }
+                continue;
+            }
+            let piece = open.piece();
+            self.open[slot] = None;
+            self.vacant.push(slot as u32);
+            self.state[piece.at()] = State::Missing;
+            self.availability.enter_order(piece);
+            self.startable.retain(|&p| p != piece);
+        }
+    }
+
+    fn open_piece(&self, piece: PieceIndex) -> Option<&Open> {
+        match self.state[piece.at()] {
+            State::Open(slot) => self.open[slot as usize].as_deref(),
+            _ => None,
+        }
+    }
+
+    fn open_piece_mut(&mut self, piece: PieceIndex) -> Option<&mut Open> {
+        match self.state[piece.at()] {
+            State::Open(slot) => self.open[slot as usize].as_deref_mut(),
+            _ => None,
+        }
+    }
+
+    /// Moves a missing piece to the open ones.
+    fn start(&mut self, piece: PieceIndex) {
+        debug_assert_eq!(self.state[piece.at()], State::Missing);
+        let open = Box::new(Open::new(piece, self.geometry.piece_len(piece), self.window));
+        let slot = self.vacant.pop().unwrap_or_else(|| {
+            self.open.push(None);
+            self.open.len() as u32 - 1
+        });
+        self.open[slot as usize] = Some(open);
+        self.state[piece.at()] = State::Open(slot);
+        self.availability.leave_order(piece);
+        self.startable.push(piece);
+    }
+
+    /// Panics if the sentence at the top of this file is not true. For tests and debug builds.
+    pub fn check_invariants(&self) {
+        for piece in self.geometry.indices() {
+            let state = self.state[piece.at()];
+            assert_eq!(state == State::Had, self.have.has(piece), "{piece}");
+            assert_eq!(state == State::Missing, self.availability.in_order(piece), "{piece}");
+            if let State::Open(slot) = state {
+                let open = self.open[slot as usize].as_ref().expect("slot of an open piece");
+                open.check_invariants();
+                assert_eq!(open.free() > 0, self.startable.contains(&piece), "{piece}");
+            }
+        }
+        self.availability.check_invariants();
+    }
+}

@@ -4,17 +4,45 @@
 //! [`Torrent::write`] (one mutation), then drains [`Torrent::poll`] until `None`, then arms a timer
 //! for [`Torrent::poll_timeout`].
 
+mod blame;
+mod candidates;
+mod choker;
+mod choking;
+mod connections;
+mod download;
 mod input;
+mod lifecycle;
+mod messages;
 mod output;
 mod reason;
 mod snapshot;
+mod upload;
 
 pub use input::{CloseCause, Command, DialFailure, Input, Source};
 pub use output::{Event, Output};
 pub use reason::{Disconnect, Refusal, Waiting};
 pub use snapshot::{PeerSnapshot, Phase, Snapshot};
 
-use crate::base::{bitfield::Bitfield, geometry::Geometry, hash::Sha1Hash, id::PeerId};
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::{
+    base::{
+        bitfield::Bitfield,
+        geometry::Geometry,
+        hash::Sha1Hash,
+        id::{PeerId, PeerKey},
+        index::PieceIndex,
+        rate::RateMeter,
+        rng::Rng,
+        slab::Pool,
+        time::Instant,
+    },
+    pieces::Pieces,
+};
+use blame::Blame;
+use candidates::Candidates;
+use choker::Choker;
+use connections::Peers;
 
 /// Who opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,4 +110,171 @@ pub enum Written {
     More,
     /// Blocks wait for the upload bucket: call again at its `ready_at`.
     RateLimited,
+}
+
+/// One swarm, from our side.
+#[derive(Debug)]
+pub struct Torrent {
+    info_hash: Sha1Hash,
+    peer_id: PeerId,
+    listen_port: Option<u16>,
+    metadata_size: u32,
+    settings: Settings,
+    phase: Phase,
+    rng: Rng,
+    pieces: Pieces,
+    peers: Peers,
+    candidates: Candidates,
+    choker: Choker,
+    blame: Blame,
+    outputs: VecDeque<Output>,
+    /// Peers to be taken out at the next chance to give slabs back; `Disconnect` is said already.
+    doomed: Vec<PeerKey>,
+    /// Which peer we last gave each piece, while nobody else has been seen to get it.
+    given: BTreeMap<PieceIndex, PeerKey>,
+    /// A block became free: peers with room may want it.
+    freed: bool,
+    /// A pick found no memory: try again when slabs come back.
+    memory_short: bool,
+    /// Peers whose next read found no memory.
+    starved: Vec<PeerKey>,
+    /// The set of interested or unchoked peers changed.
+    choke_dirty: bool,
+    /// Somebody may be dialled who could not be before.
+    dial_dirty: bool,
+    next_tick: Option<Instant>,
+    next_need_peers: Instant,
+    totals: Totals,
+    down: RateMeter,
+    up: RateMeter,
+    /// When a block last arrived.
+    last_block: Instant,
+}
+
+/// Payload counted over the life of the machine, in bytes.
+#[derive(Debug, Default)]
+struct Totals {
+    downloaded: u64,
+    uploaded: u64,
+    wasted: u64,
+    corrupt: u64,
+}
+
+impl Torrent {
+    /// A torrent with the pieces it already has; it dials nobody until it is told of peers.
+    pub fn new(setup: Setup, now: Instant) -> Self {
+        let mut rng = Rng::new(setup.seed);
+        let complete = setup.have.is_full();
+        let pieces = Pieces::new(setup.geometry, setup.have, setup.settings.sequential, &mut rng);
+        Torrent {
+            info_hash: setup.info_hash,
+            peer_id: setup.peer_id,
+            listen_port: setup.listen_port,
+            metadata_size: setup.metadata_size,
+            phase: if complete { Phase::Seeding } else { Phase::Downloading },
+            choker: Choker::new(setup.settings.unchoke_slots, now),
+            settings: setup.settings,
+            candidates: Candidates::new(rng.fork()),
+            rng,
+            pieces,
+            peers: Peers::default(),
+            blame: Blame::default(),
+            outputs: VecDeque::new(),
+            doomed: Vec::new(),
+            given: BTreeMap::new(),
+            freed: false,
+            memory_short: false,
+            starved: Vec::new(),
+            choke_dirty: false,
+            dial_dirty: true,
+            next_tick: Some(now),
+            next_need_peers: now,
+            totals: Totals::default(),
+            down: RateMeter::default(),
+            up: RateMeter::default(),
+            last_block: now,
+        }
+    }
+
+    /// Takes one input; then drain [`Torrent::poll`].
+    pub fn handle(&mut self, now: Instant, input: Input, pool: &mut Pool) {
+        match input {
+            Input::Disk(event) => self.disk_event(now, event, pool),
+            Input::Closed { peer, cause } => self.closed(now, peer, cause, pool),
+            Input::DialFailed { addr, failure } => {
+                self.candidates.dial_failed(now, addr, failure);
+                self.dial_dirty = true;
+            }
+            Input::PeersFound { source, addrs } => {
+                self.candidates.found(now, source, &addrs);
+                self.dial_dirty = true;
+            }
+            Input::Command(command) => self.command(now, command, pool),
+            Input::Timeout => self.tick(now, pool),
+        }
+        self.settle(now, pool);
+    }
+
+    /// The next thing for the driver to do; `None` when it has it all.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to give [`Input::Timeout`]; `None` while nothing is to happen by itself.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_tick
+    }
+
+    /// Verified pieces.
+    pub fn have(&self) -> &Bitfield {
+        self.pieces.have()
+    }
+
+    /// Lengths and counts.
+    pub fn geometry(&self) -> &Geometry {
+        self.pieces.geometry()
+    }
+
+    /// Whether every piece is verified.
+    pub fn is_complete(&self) -> bool {
+        self.pieces.is_complete()
+    }
+
+    /// The 20 bytes that name the torrent on the wire.
+    pub const fn info_hash(&self) -> Sha1Hash {
+        self.info_hash
+    }
+
+    /// Whether everything missing is asked for already.
+    pub fn is_endgame(&self) -> bool {
+        !self.is_complete() && self.pieces.is_endgame()
+    }
+
+    /// What every mutation ends with: consequences that concern other peers.
+    fn settle(&mut self, now: Instant, pool: &mut Pool) {
+        self.drop_doomed(now, pool);
+        if std::mem::take(&mut self.freed) {
+            self.refill_all(now, pool);
+        }
+        if std::mem::take(&mut self.choke_dirty) {
+            self.fill_slots(now);
+        }
+        if !self.starved.is_empty() && !pool.is_spent() {
+            for key in std::mem::take(&mut self.starved) {
+                self.want_write(key);
+            }
+        }
+        if std::mem::take(&mut self.dial_dirty) {
+            self.dial(now);
+            self.next_tick = self.next_tick.or_else(|| self.next_tick(now));
+        }
+        #[cfg(debug_assertions)]
+        if self.pieces.geometry().pieces() < 64 {
+            self.pieces.check_invariants();
+        }
+    }
+
+    fn say(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
 }

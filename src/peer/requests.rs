@@ -1,0 +1,89 @@
+//! Our requests that one peer has not answered: in the order they were sent.
+//!
+//! Invariant: a block is listed at most once. A cancelled request stays listed until the peer sends
+//! the block, rejects it (BEP 6) or times out, because until then it may still come.
+
+use std::collections::VecDeque;
+
+use crate::base::{index::Block, time::Instant};
+
+/// One unanswered request.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    /// What we asked for.
+    pub block: Block,
+    /// When.
+    pub sent: Instant,
+    /// We took it back.
+    pub cancelled: bool,
+}
+
+/// Unanswered requests of one peer.
+#[derive(Debug, Default)]
+pub struct Requests {
+    queue: VecDeque<Request>,
+    cancelled: u32,
+}
+
+impl Requests {
+    /// Requests not answered and not cancelled.
+    pub fn len(&self) -> u32 {
+        self.queue.len() as u32 - self.cancelled
+    }
+
+    /// Nothing is asked for, or all of it was cancelled.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All requests the peer may still answer, cancelled ones too.
+    pub fn listed(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Records a request.
+    pub fn push(&mut self, block: Block, now: Instant) {
+        self.queue.push_back(Request { block, sent: now, cancelled: false });
+    }
+
+    /// The peer answered with `block`: takes the request off.
+    pub fn take(&mut self, block: Block) -> Option<Request> {
+        let at = self.queue.iter().position(|r| r.block == block)?;
+        let request = self.queue.remove(at)?;
+        self.cancelled -= u32::from(request.cancelled);
+        Some(request)
+    }
+
+    /// Marks a request as taken back; true if it was listed and not cancelled yet.
+    pub fn cancel(&mut self, block: Block) -> bool {
+        match self.queue.iter_mut().find(|r| r.block == block && !r.cancelled) {
+            Some(request) => {
+                request.cancelled = true;
+                self.cancelled += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether `block` is listed.
+    pub fn contains(&self, block: Block) -> bool {
+        self.queue.iter().any(|r| r.block == block)
+    }
+
+    /// The oldest unanswered request.
+    pub fn oldest(&self) -> Option<&Request> {
+        self.queue.front()
+    }
+
+    /// All, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Request> + '_ {
+        self.queue.iter()
+    }
+
+    /// Forgets all of them; gives them back.
+    pub fn drain(&mut self) -> impl Iterator<Item = Request> + '_ {
+        self.cancelled = 0;
+        self.queue.drain(..)
+    }
+}

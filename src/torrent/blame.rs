@@ -1,0 +1,122 @@
+//! Who sent the bad block of a piece that failed its hash.
+//!
+//! One sender of the whole piece is guilty at once. Otherwise the digests of all blocks are kept, the
+//! piece is fetched again from one peer alone, and when a good copy is there, whoever sent a block
+//! that differs from it is guilty. Bounded: the oldest suspect pieces are forgotten.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use crate::base::{id::PeerKey, index::PieceIndex};
+
+/// Suspect pieces remembered.
+const MAX_SUSPECTS: usize = 64;
+/// Failed copies of one piece remembered.
+const MAX_COPIES: usize = 8;
+
+#[derive(Debug, Default)]
+struct Suspect {
+    /// Senders and digests of each failed copy, block by block.
+    copies: Vec<Vec<(SocketAddr, u64)>>,
+    /// Who fetches it alone now.
+    owner: Option<PeerKey>,
+}
+
+/// Pieces that failed and have no good copy yet.
+#[derive(Debug, Default)]
+pub(super) struct Blame {
+    suspects: BTreeMap<PieceIndex, Suspect>,
+}
+
+impl Blame {
+    /// Whether digests of a good copy of `piece` are wanted.
+    pub(super) fn is_suspect(&self, piece: PieceIndex) -> bool {
+        self.suspects.contains_key(&piece)
+    }
+
+    /// Whether `piece` is being fetched alone by a peer other than `peer`.
+    pub(super) fn is_barred(&self, piece: PieceIndex, peer: PeerKey) -> bool {
+        self.suspects.get(&piece).is_some_and(|s| s.owner.is_some_and(|owner| owner != peer))
+    }
+
+    /// `peer` begins to fetch `piece`, alone if it is suspect.
+    pub(super) fn claim(&mut self, piece: PieceIndex, peer: PeerKey) {
+        if let Some(suspect) = self.suspects.get_mut(&piece) {
+            suspect.owner.get_or_insert(peer);
+        }
+    }
+
+    /// `peer` is gone or does not answer: others may fetch what it had alone.
+    pub(super) fn forget(&mut self, peer: PeerKey) {
+        for suspect in self.suspects.values_mut() {
+            suspect.owner = suspect.owner.filter(|&o| o != peer);
+        }
+    }
+
+    /// A copy of `piece` is bad. Gives the guilty, if that is certain already.
+    pub(super) fn failed(
+        &mut self,
+        piece: PieceIndex,
+        senders: &[SocketAddr],
+        digests: &[u64],
+    ) -> Option<SocketAddr> {
+        let copy: Vec<_> = senders.iter().copied().zip(digests.iter().copied()).collect();
+        let first = *senders.first()?;
+        let alone = senders.iter().all(|&s| s == first);
+        if !self.suspects.contains_key(&piece) {
+            if self.suspects.len() >= MAX_SUSPECTS {
+                self.suspects.pop_first();
+            }
+            self.suspects.insert(piece, Suspect::default());
+        }
+        let suspect = self.suspects.get_mut(&piece)?;
+        suspect.owner = None;
+        if !alone && suspect.copies.len() < MAX_COPIES {
+            suspect.copies.push(copy);
+        }
+        alone.then_some(first)
+    }
+
+    /// A copy of `piece` is good; `digests` are its blocks. Gives everyone who sent another block.
+    pub(super) fn good(&mut self, piece: PieceIndex, digests: &[u64]) -> Vec<SocketAddr> {
+        let Some(suspect) = self.suspects.remove(&piece) else { return Vec::new() };
+        let mut guilty: Vec<SocketAddr> = suspect
+            .copies
+            .iter()
+            .flat_map(|copy| copy.iter().zip(digests))
+            .filter(|((_, bad), good)| bad != *good)
+            .map(|((sender, _), _)| *sender)
+            .collect();
+        guilty.sort_unstable();
+        guilty.dedup();
+        guilty
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(n: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, n], 1))
+    }
+
+    #[test]
+    fn one_sender_is_guilty_at_once() {
+        let mut b = Blame::default();
+        assert_eq!(b.failed(PieceIndex(0), &[addr(1), addr(1)], &[1, 2]), Some(addr(1)));
+        assert!(b.good(PieceIndex(0), &[9, 9]).is_empty());
+    }
+
+    #[test]
+    fn only_the_sender_of_the_differing_block_is_guilty() {
+        let mut b = Blame::default();
+        let piece = PieceIndex(3);
+        assert_eq!(b.failed(piece, &[addr(1), addr(2), addr(1)], &[10, 66, 30]), None);
+        let (owner, other) =
+            (PeerKey { slot: 0, generation: 0 }, PeerKey { slot: 1, generation: 0 });
+        b.claim(piece, owner);
+        assert!(b.is_barred(piece, other) && !b.is_barred(piece, owner));
+        assert_eq!(b.good(piece, &[10, 20, 30]), [addr(2)]);
+        assert!(!b.is_suspect(piece) && !b.is_barred(piece, other));
+    }
+}

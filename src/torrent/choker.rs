@@ -1,0 +1,246 @@
+//! Whom we unchoke: a pure choice over candidates, told apart by what they give or pass on.
+//!
+//! Leeching: tit for tat, the best givers first, one optimistic slot that changes every 30 s. Seeding:
+//! peers who pass on what they get come first, then those who have waited longest; a turn lasts until
+//! the next round. Free slots are filled at once, rounds every 10 s only reorder. The number of slots
+//! grows while the uplink has room and shrinks when it has not. Applying it is in `choking`.
+
+use std::time::Duration;
+
+use crate::base::{id::PeerKey, rng::Rng, time::Instant};
+
+/// Time between reorderings (BEP 3, *choking*).
+pub(super) const ROUND: Duration = Duration::from_secs(10);
+/// Rounds an optimistic unchoke lasts.
+const OPTIMISTIC_ROUNDS: u32 = 3;
+/// Slots at least, the optimistic one included.
+const LEAST_SLOTS: u32 = 4;
+/// Slots at most, when we choose the number.
+const MOST_SLOTS: u32 = 64;
+
+/// What the choker sees of one interested peer.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) key: PeerKey,
+    /// It is unchoked now.
+    pub(super) unchoked: bool,
+    /// When it was last unchoked; `None` if never.
+    pub(super) unchoked_at: Option<Instant>,
+    /// Payload from it, bytes per second.
+    pub(super) gives: u64,
+    /// Pieces it passed on, less recent ones counting less.
+    pub(super) passes_on: f64,
+    /// It does not answer our requests.
+    pub(super) snubbed: bool,
+    /// Requests of it wait here.
+    pub(super) waits: bool,
+}
+
+/// The state between choices.
+#[derive(Debug)]
+pub(super) struct Choker {
+    fixed: Option<u32>,
+    slots: u32,
+    optimistic: Option<PeerKey>,
+    round: u32,
+    next_round: Instant,
+}
+
+/// A change to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Choke(PeerKey),
+    Unchoke(PeerKey),
+}
+
+impl Choker {
+    /// `fixed` slots, or as many as fill the uplink.
+    pub(super) fn new(fixed: Option<u32>, now: Instant) -> Self {
+        let slots = fixed.unwrap_or(LEAST_SLOTS).max(1);
+        Choker { fixed, slots, optimistic: None, round: 0, next_round: now + ROUND }
+    }
+
+    pub(super) fn forget(&mut self, key: PeerKey) {
+        self.optimistic = self.optimistic.filter(|&k| k != key);
+    }
+
+    pub(super) fn is_round_due(&self, now: Instant) -> bool {
+        self.next_round <= now
+    }
+
+    /// Once a second: whether the uplink would carry another peer, or has too many.
+    pub(super) fn adapt(&mut self, candidates: &[Candidate]) {
+        if self.fixed.is_some() {
+            return;
+        }
+        let unchoked = candidates.iter().filter(|c| c.unchoked);
+        let (mut all, mut waiting) = (0u32, 0u32);
+        for c in unchoked {
+            all += 1;
+            waiting += u32::from(c.waits);
+        }
+        let more = candidates.len() as u32 > all;
+        if more && all >= self.slots && waiting == 0 {
+            self.slots = (self.slots + 1).min(MOST_SLOTS);
+        } else if waiting > LEAST_SLOTS && waiting == all && self.slots > LEAST_SLOTS {
+            self.slots -= 1;
+        }
+    }
+
+    /// Fills free slots; chokes nobody.
+    pub(super) fn fill(
+        &mut self,
+        seeding: bool,
+        candidates: &[Candidate],
+        rng: &mut Rng,
+    ) -> Vec<Change> {
+        let taken = candidates.iter().filter(|c| c.unchoked).count();
+        let free = (self.slots as usize).saturating_sub(taken);
+        if free == 0 {
+            return Vec::new();
+        }
+        let mut choked: Vec<&Candidate> = candidates.iter().filter(|c| !c.unchoked).collect();
+        // Equals in random order: the sort is stable.
+        rng.shuffle(&mut choked);
+        choked.sort_by(|a, b| rank(seeding, b, a));
+        choked.into_iter().take(free).map(|c| Change::Unchoke(c.key)).collect()
+    }
+
+    /// The round of every ten seconds: the slots go to the best.
+    pub(super) fn round(
+        &mut self,
+        now: Instant,
+        seeding: bool,
+        candidates: &[Candidate],
+        rng: &mut Rng,
+    ) -> Vec<Change> {
+        self.next_round = now + ROUND;
+        let new_optimist = self.round.is_multiple_of(OPTIMISTIC_ROUNDS);
+        self.round = self.round.wrapping_add(1);
+
+        let mut best: Vec<&Candidate> = candidates.iter().collect();
+        rng.shuffle(&mut best);
+        best.sort_by(|a, b| rank(seeding, b, a));
+        let optimist =
+            self.optimistic.filter(|k| !new_optimist && candidates.iter().any(|c| c.key == *k));
+        // With room for everybody nobody is an optimist.
+        let crowded = best.len() > self.slots as usize;
+        let regular = if crowded { self.slots as usize - 1 } else { self.slots as usize };
+        let mut chosen: Vec<PeerKey> = best.iter().take(regular).map(|c| c.key).collect();
+        if crowded {
+            let rest: Vec<PeerKey> = best.iter().skip(regular).map(|c| c.key).collect();
+            let lucky = match optimist {
+                Some(k) if rest.contains(&k) => k,
+                _ => rest[rng.index(rest.len())],
+            };
+            self.optimistic = Some(lucky);
+            chosen.push(lucky);
+        }
+        candidates
+            .iter()
+            .filter_map(|c| match (c.unchoked, chosen.contains(&c.key)) {
+                (true, false) => Some(Change::Choke(c.key)),
+                (false, true) => Some(Change::Unchoke(c.key)),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// Who deserves a slot more.
+fn rank(seeding: bool, a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    let honest = (!a.snubbed).cmp(&!b.snubbed);
+    if seeding {
+        // Who waited longest has the smallest time; never served is the smallest of all.
+        let waited = b.unchoked_at.cmp(&a.unchoked_at);
+        a.passes_on.total_cmp(&b.passes_on).then(waited)
+    } else {
+        honest.then(a.gives.cmp(&b.gives))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(slot: u32) -> PeerKey {
+        PeerKey { slot, generation: 0 }
+    }
+
+    fn peers(n: u32) -> Vec<Candidate> {
+        (0..n)
+            .map(|slot| Candidate {
+                key: key(slot),
+                unchoked: false,
+                unchoked_at: None,
+                gives: u64::from(slot) * 1000,
+                passes_on: 0.0,
+                snubbed: false,
+                waits: true,
+            })
+            .collect()
+    }
+
+    fn apply(peers: &mut [Candidate], now: Instant, changes: &[Change]) {
+        for change in changes {
+            let (k, on) = match *change {
+                Change::Choke(k) => (k, false),
+                Change::Unchoke(k) => (k, true),
+            };
+            let peer = peers.iter_mut().find(|c| c.key == k).expect("a candidate");
+            peer.unchoked = on;
+            if on {
+                peer.unchoked_at = Some(now);
+            }
+        }
+    }
+
+    #[test]
+    fn leeching_best_givers_and_one_optimist() {
+        let (mut rng, mut now) = (Rng::new(1), Instant::ZERO);
+        let mut choker = Choker::new(Some(4), now);
+        let mut all = peers(10);
+        let mut lucky = std::collections::BTreeSet::new();
+        for _ in 0..60 {
+            let changes = choker.round(now, false, &all, &mut rng);
+            apply(&mut all, now, &changes);
+            let on: Vec<u32> = all.iter().filter(|c| c.unchoked).map(|c| c.key.slot).collect();
+            assert_eq!(on.len(), 4);
+            assert!([7, 8, 9].iter().all(|s| on.contains(s)), "{on:?}");
+            lucky.extend(on.into_iter().filter(|&s| s < 7));
+            now += ROUND;
+        }
+        assert_eq!(lucky.len(), 7, "every peer gets its chance: {lucky:?}");
+    }
+
+    #[test]
+    fn seeding_takes_turns_and_prefers_who_passes_on() {
+        let (mut rng, mut now) = (Rng::new(1), Instant::ZERO);
+        let mut choker = Choker::new(Some(4), now);
+        let mut all = peers(12);
+        all[3].passes_on = 5.0;
+        let mut turns = vec![0; 12];
+        for _ in 0..40 {
+            let changes = choker.round(now, true, &all, &mut rng);
+            apply(&mut all, now, &changes);
+            all.iter().filter(|c| c.unchoked).for_each(|c| turns[c.key.slot as usize] += 1);
+            now += ROUND;
+        }
+        assert_eq!(turns[3], 40);
+        assert!(turns.iter().all(|&t| t >= 4), "{turns:?}");
+    }
+
+    #[test]
+    fn a_free_slot_is_filled_at_once_and_slots_follow_the_uplink() {
+        let mut rng = Rng::new(1);
+        let mut choker = Choker::new(None, Instant::ZERO);
+        let mut all = peers(10);
+        let changes = choker.fill(false, &all, &mut rng);
+        assert_eq!(changes.len(), 4);
+        apply(&mut all, Instant::ZERO, &changes);
+        assert!(choker.fill(false, &all, &mut rng).is_empty());
+        all.iter_mut().for_each(|c| c.waits = false);
+        choker.adapt(&all);
+        assert_eq!(choker.fill(false, &all, &mut rng).len(), 1);
+    }
+}

@@ -1,0 +1,114 @@
+//! Carries out what the choker decides, and keeps score of who passes pieces on.
+
+use crate::{
+    base::{id::PeerKey, index::PieceIndex, time::Instant},
+    wire::{self, Message},
+};
+
+use super::{
+    Phase, Torrent,
+    choker::{Candidate, Change},
+};
+
+/// What a score keeps from one round to the next.
+const SCORE_DECAY: f64 = 0.7;
+
+impl Torrent {
+    /// Fills free upload slots.
+    pub(super) fn fill_slots(&mut self, now: Instant) {
+        self.choke_unwanted();
+        let candidates = self.choke_candidates(now);
+        let changes = self.choker.fill(self.is_complete(), &candidates, &mut self.rng);
+        self.apply(now, &changes);
+    }
+
+    /// Once a second: adapts the number of slots, and holds a round when one is due.
+    pub(super) fn choke_tick(&mut self, now: Instant) {
+        let candidates = self.choke_candidates(now);
+        self.choker.adapt(&candidates);
+        let seeding = self.is_complete();
+        let changes = if self.choker.is_round_due(now) {
+            let changes = self.choker.round(now, seeding, &candidates, &mut self.rng);
+            for (_, peer) in self.peers.iter_mut() {
+                peer.passed_on *= SCORE_DECAY;
+            }
+            changes
+        } else {
+            self.choker.fill(seeding, &candidates, &mut self.rng)
+        };
+        self.apply(now, &changes);
+    }
+
+    /// A peer got a piece. If somebody else had it from us, that peer has passed it on.
+    pub(super) fn credit_passing_on(&mut self, piece: PieceIndex, who: PeerKey) {
+        let Some(&from) = self.given.get(&piece) else { return };
+        if from == who {
+            return;
+        }
+        self.given.remove(&piece);
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.passed_on += 1.0;
+        }
+    }
+
+    /// Peers who want nothing any more give their slot back.
+    fn choke_unwanted(&mut self) {
+        let done: Vec<PeerKey> = self
+            .peers
+            .iter()
+            .filter(|(_, p)| !p.am_choking && (!p.peer_interested || p.is_seed()))
+            .map(|(k, _)| k)
+            .collect();
+        done.into_iter().for_each(|key| self.choke(key));
+    }
+
+    fn choke_candidates(&self, now: Instant) -> Vec<Candidate> {
+        if self.phase == Phase::Paused {
+            return Vec::new();
+        }
+        self.peers
+            .iter()
+            .filter(|(_, p)| p.is_open() && p.peer_interested && !p.is_seed())
+            .map(|(key, p)| Candidate {
+                key,
+                unchoked: !p.am_choking,
+                unchoked_at: p.unchoked_at,
+                gives: p.down.rate(now).0,
+                passes_on: p.passed_on,
+                snubbed: p.snubbed,
+                waits: p.uploads.waiting() > 0,
+            })
+            .collect()
+    }
+
+    fn apply(&mut self, now: Instant, changes: &[Change]) {
+        for change in changes {
+            match *change {
+                Change::Choke(key) => self.choke(key),
+                Change::Unchoke(key) => self.unchoke(now, key),
+            }
+        }
+    }
+
+    fn unchoke(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.am_choking = false;
+        peer.unchoked_at = Some(now);
+        wire::encode::encode(&Message::Unchoke, &mut peer.out);
+        self.want_write(key);
+    }
+
+    /// A fast peer hears of each request that will not be served (BEP 6); the rest of a piece that has
+    /// been begun is still sent.
+    pub(super) fn choke(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if peer.am_choking {
+            return;
+        }
+        peer.am_choking = true;
+        wire::encode::encode(&Message::Choke, &mut peer.out);
+        let dropped = if peer.fast { peer.uploads.choke() } else { peer.uploads.drop_waiting() };
+        dropped.into_iter().for_each(|block| self.reject(key, block));
+        self.want_write(key);
+    }
+}

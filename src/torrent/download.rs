@@ -1,0 +1,492 @@
+//! Fetching: what to ask of whom, blocks as they arrive, pieces as they are checked.
+//!
+//! Which block comes next is the picker's choice (`pieces`), how many a peer gets its pipeline's
+//! (`peer`). Bad pieces go to `blame`.
+
+use std::time::Duration;
+
+use crate::{
+    base::{
+        id::PeerKey,
+        index::{Block, PieceIndex},
+        limits,
+        slab::{Chunk, Pool},
+        time::Instant,
+    },
+    peer::{Arriving, Peer},
+    pieces::{
+        Closed, PeerView, Stored, Wish,
+        job::{DiskEvent, DiskFault, FaultKind, Verdict},
+    },
+    wire::{self, Message},
+};
+
+use super::{Disconnect, Event, Output, Phase, Torrent, blame::Blame};
+
+/// In endgame an idle peer is asked for so many blocks that others are slow to send.
+const ENDGAME_BLOCKS: u32 = 2;
+/// A peer that rejects what it lets us ask for is left alone for so long.
+const HOLD: Duration = Duration::from_secs(1);
+
+/// What the picker sees of a peer.
+struct View<'a> {
+    peer: &'a Peer,
+    key: PeerKey,
+    blame: &'a Blame,
+}
+
+impl PeerView for View<'_> {
+    fn offers(&self, piece: PieceIndex) -> bool {
+        self.peer.pieces.has(piece)
+            && (!self.peer.peer_choking || self.peer.allowed_fast.contains(&piece))
+    }
+
+    fn is_barred(&self, piece: PieceIndex) -> bool {
+        self.blame.is_barred(piece, self.key)
+    }
+}
+
+impl Torrent {
+    /// Asks a peer for more, if it has room for a worthwhile batch.
+    pub(super) fn refill(&mut self, now: Instant, key: PeerKey, pool: &mut Pool) {
+        if self.phase != Phase::Downloading {
+            return;
+        }
+        let others = self.peers.iter().any(|(k, p)| k != key && p.is_open() && !p.is_seed());
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let may_ask = !peer.peer_choking || !peer.allowed_fast.is_empty();
+        if !peer.am_interested || !may_ask || peer.hold_until > now {
+            return;
+        }
+        let depth = peer.pipeline.depth();
+        let outstanding = peer.requests.len();
+        let room = depth.saturating_sub(outstanding);
+        // Requests leave in batches: a quarter of the depth, or 32.
+        if room == 0 || room < (depth / 4).min(32) {
+            return;
+        }
+        let piece_blocks =
+            self.pieces.geometry().piece_length().div_ceil(crate::base::units::BLOCK_LEN);
+        let sole = if others {
+            peer.pipeline.in_flight().max(piece_blocks).saturating_sub(outstanding)
+        } else {
+            room
+        };
+        let again = ENDGAME_BLOCKS.saturating_sub(peer.requests.listed() as u32);
+        let wish = Wish { peer: key, blocks: room, sole, again };
+        let mut picked = Vec::new();
+        let view = View { peer, key, blame: &self.blame };
+        let enough = self.pieces.pick(&view, wish, &mut self.rng, pool, &mut picked);
+        for &block in &picked {
+            debug_assert!(!peer.requests.contains(block), "asked twice for {block:?}");
+            if peer.requests.listed() == 0 {
+                peer.last_block = now;
+            }
+            peer.requests.push(block, now);
+        }
+        if !picked.is_empty() {
+            wire::encode::requests(picked.iter().copied(), &mut peer.out);
+            let mut last = None;
+            for block in &picked {
+                if last != Some(block.piece) {
+                    self.blame.claim(block.piece, key);
+                    last = Some(block.piece);
+                }
+            }
+            self.want_write(key);
+        }
+        if !enough {
+            self.relieve_memory(pool);
+        }
+    }
+
+    /// Asks every peer that has room.
+    pub(super) fn refill_all(&mut self, now: Instant, pool: &mut Pool) {
+        for key in self.peers.keys() {
+            self.refill(now, key, pool);
+        }
+    }
+
+    /// No slab was left for a block: unfinished pieces make room as they can.
+    fn relieve_memory(&mut self, pool: &mut Pool) {
+        self.memory_short = true;
+        for job in self.pieces.relieve(pool) {
+            self.outputs.push_back(Output::Disk(job));
+        }
+    }
+
+    /// A PIECE header: is its payload of use?
+    pub(super) fn block_start(
+        &mut self,
+        key: PeerKey,
+        numbers: (u32, u32, u32),
+    ) -> Result<(), Disconnect> {
+        let block = self.own_block(numbers);
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        let asked = block.is_some_and(|b| peer.requests.contains(b));
+        // A block that we never asked for, and can't use, is the peer's mistake.
+        let keep = block.filter(|&b| self.pieces.begin_block(b, key));
+        peer.arriving = Some(Arriving { keep, at: 0, asked });
+        if !asked && peer.requests.listed() == 0 && keep.is_none() {
+            return self.strike(key, 4, "blocks nobody asked for");
+        }
+        Ok(())
+    }
+
+    /// Some payload.
+    pub(super) fn block_data(&mut self, key: PeerKey, chunk: Chunk<'_>) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(arriving) = &mut peer.arriving else { return };
+        if let Some(block) = arriving.keep
+            && !self.pieces.store(block, arriving.at, chunk, key)
+        {
+            arriving.keep = None;
+        }
+        arriving.at += chunk.len() as u32;
+    }
+
+    /// The payload is complete.
+    pub(super) fn block_end(&mut self, now: Instant, key: PeerKey) -> Result<(), Disconnect> {
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        let Some(arriving) = peer.arriving.take() else { return Ok(()) };
+        let bytes = u64::from(arriving.at);
+        peer.down.add(now, bytes);
+        peer.last_block = now;
+        peer.snubbed = false;
+        let mut others = Vec::new();
+        let stored = arriving
+            .keep
+            .and_then(|block| self.pieces.end_block(block, peer.addr, key, &mut others));
+        if let Some(block) = arriving.keep.filter(|_| arriving.asked)
+            && let Some(request) = peer.requests.take(block)
+        {
+            peer.pipeline.block(now, request.sent, peer.requests.len());
+        }
+        self.down.add(now, bytes);
+        self.last_block = now;
+        if stored.is_none() {
+            self.totals.wasted += bytes;
+            return Ok(());
+        }
+        self.totals.downloaded += bytes;
+        let block = arriving.keep.expect("a stored block was kept");
+        for other in others {
+            self.cancel(other, block);
+        }
+        if stored == Some(Stored::PieceComplete) {
+            let digests = self.blame.is_suspect(block.piece);
+            if let Some(job) = self.pieces.close(block.piece, digests) {
+                self.outputs.push_back(Output::Disk(job));
+            }
+        } else if let Some(job) = self.pieces.early_write(block, false) {
+            self.outputs.push_back(Output::Disk(job));
+        }
+        Ok(())
+    }
+
+    /// Takes a request back. It stays listed until the peer answers.
+    fn cancel(&mut self, key: PeerKey, block: Block) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if !peer.requests.cancel(block) {
+            return;
+        }
+        let Block { piece, begin, length } = block;
+        wire::encode::encode(&Message::Cancel { piece: piece.0, begin, length }, &mut peer.out);
+        if !peer.fast {
+            // Such a peer does not say whether it heard: nothing more is expected.
+            peer.requests.take(block);
+            self.pieces.release(block, key);
+        }
+        self.want_write(key);
+    }
+
+    /// `second` is the second peer to have `piece`. What waits at the first one, beyond what is on its
+    /// way already, is better asked of the second, so that the first can send what nobody else has.
+    pub(super) fn move_to_second_source(
+        &mut self,
+        now: Instant,
+        piece: PieceIndex,
+        second: PeerKey,
+    ) {
+        let ready = self.peers.get(second).is_some_and(|p| {
+            !p.peer_choking
+                && !p.snubbed
+                && p.hold_until <= now
+                && p.requests.len() < p.pipeline.depth()
+        });
+        if !ready {
+            return;
+        }
+        let first = self.peers.iter().find(|(k, p)| {
+            *k != second
+                && p.fast
+                && p.requests.iter().any(|r| r.block.piece == piece && !r.cancelled)
+        });
+        let Some((first, peer)) = first else { return };
+        let moved: Vec<Block> = peer
+            .requests
+            .iter()
+            .skip(peer.pipeline.in_flight() as usize)
+            .filter(|r| r.block.piece == piece && !r.cancelled)
+            .map(|r| r.block)
+            .collect();
+        for block in moved {
+            self.cancel(first, block);
+        }
+    }
+
+    /// The peer chokes us (BEP 3): what it has not sent it will not send, unless it is a fast peer
+    /// (BEP 6), which says so for each request.
+    pub(super) fn choked_by(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.peer_choking = true;
+        peer.pipeline.pause();
+        if peer.fast {
+            return;
+        }
+        self.release_requests(key);
+    }
+
+    /// Frees everything that is asked of a peer.
+    pub(super) fn release_requests(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        for request in peer.requests.drain() {
+            self.pieces.release(request.block, key);
+            self.freed = true;
+        }
+        self.blame.forget(key);
+    }
+
+    /// A fast peer will not send a block (BEP 6).
+    pub(super) fn rejected(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        numbers: (u32, u32, u32),
+    ) -> Result<(), Disconnect> {
+        let block = self.own_block(numbers).ok_or(Disconnect::OutOfRange)?;
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        let Some(request) = peer.requests.take(block) else {
+            return self.strike(key, 1, "rejects");
+        };
+        self.pieces.release(block, key);
+        self.freed = true;
+        if peer.requests.listed() == 0 {
+            self.blame.forget(key);
+            peer.pipeline.pause();
+        }
+        if !request.cancelled && !peer.peer_choking {
+            peer.hold_until = now + HOLD;
+            return self.strike(key, 1, "rejects");
+        }
+        peer.allowed_fast.retain(|&p| p != block.piece || request.cancelled);
+        Ok(())
+    }
+
+    /// Requests of a peer that does not answer are free for others.
+    pub(super) fn time_out_requests(&mut self, now: Instant, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(oldest) = peer.requests.oldest() else { return };
+        let patience = request_patience(peer);
+        if now.since(oldest.sent.max(peer.last_block)) < patience {
+            return;
+        }
+        peer.snubbed = true;
+        peer.pipeline.snub();
+        let blocks: Vec<Block> = peer.requests.iter().map(|r| r.block).collect();
+        for Block { piece, begin, length } in blocks {
+            wire::encode::encode(&Message::Cancel { piece: piece.0, begin, length }, &mut peer.out);
+        }
+        // Ask it for one block only, and not before the others had a chance.
+        peer.hold_until = now + patience / 2;
+        self.choke_dirty = true;
+        self.release_requests(key);
+        self.want_write(key);
+    }
+
+    /// A disk job is done.
+    pub(super) fn disk_event(&mut self, now: Instant, event: DiskEvent, pool: &mut Pool) {
+        match event {
+            DiskEvent::Verified { piece, slabs, verdict, digests } => {
+                slabs.into_iter().for_each(|s| pool.give(s));
+                self.piece_checked(now, piece, &verdict, &digests, pool);
+                self.memory_came_back();
+            }
+            DiskEvent::Spilled { piece, held, result } => {
+                let digests = self.blame.is_suspect(piece);
+                let job = self.pieces.spilled(piece, held, result.is_ok(), digests, pool);
+                if let Some(job) = job {
+                    self.outputs.push_back(Output::Disk(job));
+                }
+                if let Err(fault) = result {
+                    self.disk_failed(fault, pool);
+                }
+                self.memory_came_back();
+            }
+            DiskEvent::Read { peer, run, slab, result } => {
+                self.run_read(peer, run, slab, result, pool);
+            }
+        }
+    }
+
+    fn memory_came_back(&mut self) {
+        if std::mem::take(&mut self.memory_short) {
+            self.freed = true;
+        }
+    }
+
+    fn piece_checked(
+        &mut self,
+        now: Instant,
+        piece: PieceIndex,
+        verdict: &Verdict,
+        digests: &[u64],
+        pool: &mut Pool,
+    ) {
+        match self.pieces.verified(piece, verdict) {
+            Closed::Had => {
+                self.piece_is_ours(piece);
+                for guilty in self.blame.good(piece, digests) {
+                    self.ban(now, guilty, pool);
+                }
+                if self.is_complete() {
+                    self.completed(now, pool);
+                }
+            }
+            Closed::Bad(senders) => {
+                self.totals.corrupt += u64::from(self.pieces.geometry().piece_len(piece));
+                self.say(Event::PieceFailed(piece));
+                self.freed = true;
+                if let Some(guilty) = self.blame.failed(piece, &senders, digests) {
+                    self.ban(now, guilty, pool);
+                }
+            }
+            Closed::Lost => {
+                if let Verdict::Failed(fault) = verdict {
+                    self.disk_failed(fault.clone(), pool);
+                }
+            }
+        }
+    }
+
+    fn piece_is_ours(&mut self, piece: PieceIndex) {
+        self.say(Event::PieceVerified(piece));
+        let mut bored = Vec::new();
+        let mut tell = Vec::new();
+        for (key, peer) in self.peers.iter_mut() {
+            if peer.pieces.has(piece) {
+                peer.wanted = peer.wanted.saturating_sub(1);
+                if peer.wanted == 0 {
+                    bored.push(key);
+                }
+            }
+            if peer.is_open() {
+                tell.push(key);
+            }
+        }
+        bored.into_iter().for_each(|key| self.update_interest(key));
+        tell.into_iter().for_each(|key| self.want_write(key));
+    }
+
+    fn ban(&mut self, now: Instant, addr: std::net::SocketAddr, pool: &mut Pool) {
+        let loopback = addr.ip().is_loopback();
+        let same = |p: &Peer| p.addr == addr || (!loopback && p.addr.ip() == addr.ip());
+        let keys: Vec<_> = self.peers.iter().filter(|(_, p)| same(p)).map(|(k, _)| k).collect();
+        for key in keys {
+            self.disconnect(now, key, Disconnect::Poison, pool);
+        }
+        self.candidates.ban(addr);
+        self.say(Event::Banned(addr));
+    }
+
+    /// The disk refused to write or to read back: fetching stops, serving goes on.
+    fn disk_failed(&mut self, fault: DiskFault, pool: &mut Pool) {
+        if self.phase != Phase::Downloading {
+            return;
+        }
+        self.phase = Phase::Failed;
+        self.stop_fetching(pool);
+        self.say(Event::Stopped(fault));
+    }
+
+    /// Takes back all requests and drops what is unfinished.
+    pub(super) fn stop_fetching(&mut self, pool: &mut Pool) {
+        for key in self.peers.keys() {
+            self.cancel_all(key);
+            self.update_interest(key);
+        }
+        self.pieces.drop_open(pool);
+    }
+
+    fn cancel_all(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if let Some(arriving) = &mut peer.arriving
+            && let Some(block) = arriving.keep.take()
+        {
+            self.pieces.abort_block(block, key);
+        }
+        let blocks: Vec<Block> =
+            peer.requests.drain().filter(|r| !r.cancelled).map(|r| r.block).collect();
+        for &Block { piece, begin, length } in &blocks {
+            wire::encode::encode(&Message::Cancel { piece: piece.0, begin, length }, &mut peer.out);
+        }
+        for &block in &blocks {
+            self.pieces.release(block, key);
+        }
+        if !blocks.is_empty() {
+            self.want_write(key);
+        }
+    }
+
+    /// Every piece is here: nothing more to ask, and seeds have nothing to do with us.
+    fn completed(&mut self, now: Instant, pool: &mut Pool) {
+        if self.phase == Phase::Downloading {
+            self.phase = Phase::Seeding;
+        }
+        self.say(Event::Completed);
+        for key in self.peers.keys() {
+            self.cancel_all(key);
+            self.update_interest(key);
+            self.tell_upload_only(key);
+            if let Err(reason) = self.part_if_both_seeds(key) {
+                self.disconnect(now, key, reason, pool);
+            }
+        }
+        self.choke_dirty = true;
+    }
+
+    fn tell_upload_only(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if let Some(id) = peer.upload_only_id {
+            wire::encode::encode(&Message::Extended { id, payload: &[1] }, &mut peer.out);
+            self.want_write(key);
+        }
+    }
+
+    /// A piece we have can't be read as it was.
+    pub(super) fn lose_piece(&mut self, piece: PieceIndex, kind: FaultKind) {
+        if !matches!(kind, FaultKind::Changed | FaultKind::Missing) || !self.pieces.lose(piece) {
+            return;
+        }
+        for (_, peer) in self.peers.iter_mut() {
+            peer.wanted += u32::from(peer.pieces.has(piece));
+        }
+        if self.phase == Phase::Seeding {
+            self.phase = Phase::Downloading;
+        }
+        for key in self.peers.keys() {
+            self.update_interest(key);
+        }
+        self.say(Event::PieceLost(piece));
+    }
+}
+
+/// How long a peer may be silent with requests outstanding: four times what its queue should take,
+/// between 20 s and a minute; a peer that never sent anything gets the least.
+fn request_patience(peer: &Peer) -> Duration {
+    let queue = f64::from(peer.requests.listed() as u32) * f64::from(crate::base::units::BLOCK_LEN);
+    let rate = peer.pipeline.rate();
+    let expected =
+        if rate > 0.0 { Duration::from_secs_f64((queue / rate).min(60.0)) } else { Duration::ZERO };
+    (expected * 4).clamp(limits::HANDSHAKE_TIMEOUT * 2, Duration::from_secs(60))
+}

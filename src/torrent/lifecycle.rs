@@ -1,0 +1,198 @@
+//! What happens by itself: the second's tick, time-outs, dialling, pauses, and why nothing arrives.
+
+use std::time::Duration;
+
+use crate::{
+    base::{limits, slab::Pool, time::Instant},
+    peer::{Peer, Stage},
+    wire::{self, Message},
+};
+
+use super::{Command, Disconnect, Output, PeerSnapshot, Phase, Snapshot, Torrent, Waiting};
+
+/// How often a torrent with peers looks at its clocks.
+pub(super) const TICK: Duration = Duration::from_secs(1);
+/// We ask for addresses again no sooner than this; trackers have their own, longer, intervals.
+const NEED_PEERS_EVERY: Duration = Duration::from_secs(15);
+/// With fewer connections than this we look for more.
+const ENOUGH_PEERS: u32 = 30;
+/// Nothing has arrived for so long: say why.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+
+impl Torrent {
+    pub(super) fn tick(&mut self, now: Instant, pool: &mut Pool) {
+        self.next_tick = None;
+        for key in self.peers.keys() {
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            if let Some(reason) = overdue(peer, now) {
+                self.disconnect(now, key, reason, pool);
+                continue;
+            }
+            if peer.is_open() && now.since(peer.last_sent) > limits::KEEP_ALIVE {
+                wire::encode::encode(&Message::KeepAlive, &mut peer.out);
+                self.want_write(key);
+            }
+            self.time_out_requests(now, key);
+        }
+        self.choke_tick(now);
+        self.refill_all(now, pool);
+        self.dial(now);
+        self.next_tick = self.next_tick(now);
+    }
+
+    /// When something can become due by itself. Without peers that is the next address to dial, or
+    /// the next time to ask for some: an idle torrent has no timer.
+    pub(super) fn next_tick(&self, now: Instant) -> Option<Instant> {
+        if self.peers.len() > 0 || self.candidates.dialling() > 0 {
+            return Some(now + TICK);
+        }
+        let dial = self.candidates.next_due(self.is_complete());
+        let due = match self.phase {
+            Phase::Downloading => {
+                Some(dial.map_or(self.next_need_peers, |d| d.min(self.next_need_peers)))
+            }
+            Phase::Seeding => dial,
+            Phase::Paused | Phase::Failed => None,
+        };
+        due.map(|at| at.max(now + TICK))
+    }
+
+    /// Dials as far as the limits go, and asks for addresses when few are left.
+    pub(super) fn dial(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Paused | Phase::Failed) {
+            return;
+        }
+        let seeding = self.is_complete();
+        while self.candidates.dialling() < self.settings.max_dialling
+            && self.peers.len() + self.candidates.dialling() < self.settings.max_peers
+        {
+            let Some(addr) = self.candidates.next(now, seeding) else { break };
+            self.outputs.push_back(Output::Connect(addr));
+        }
+        let busy = self.peers.len() + self.candidates.dialling();
+        if busy < ENOUGH_PEERS.min(self.settings.max_peers)
+            && !seeding
+            && self.next_need_peers <= now
+        {
+            self.next_need_peers = now + NEED_PEERS_EVERY;
+            self.outputs.push_back(Output::NeedPeers);
+        }
+    }
+
+    pub(super) fn command(&mut self, now: Instant, command: Command, pool: &mut Pool) {
+        match command {
+            Command::Pause => {
+                self.phase = Phase::Paused;
+                self.stop_fetching(pool);
+                for key in self.peers.keys() {
+                    self.disconnect(now, key, Disconnect::Stopped, pool);
+                }
+            }
+            Command::Resume if matches!(self.phase, Phase::Paused | Phase::Failed) => {
+                self.phase = if self.is_complete() { Phase::Seeding } else { Phase::Downloading };
+                self.next_need_peers = now;
+                self.dial_dirty = true;
+                for key in self.peers.keys() {
+                    self.update_interest(key);
+                }
+                self.freed = true;
+            }
+            Command::Resume => {}
+            Command::Sequential(on) => {
+                self.settings.sequential = on;
+                self.pieces.set_sequential(on);
+            }
+            Command::MaxPeers(n) => self.settings.max_peers = n,
+        }
+    }
+
+    /// Figures of this moment.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let open = || self.peers.iter().filter(|(_, p)| p.is_open());
+        Snapshot {
+            phase: self.phase,
+            done: self.pieces.bytes_had(),
+            total: self.pieces.geometry().total(),
+            pieces_done: self.pieces.have().count(),
+            pieces: self.pieces.geometry().pieces(),
+            downloaded: self.totals.downloaded,
+            uploaded: self.totals.uploaded,
+            wasted: self.totals.wasted,
+            corrupt: self.totals.corrupt,
+            down: self.down.rate(now),
+            up: self.up.rate(now),
+            peers: open().count() as u32,
+            seeds: open().filter(|(_, p)| p.pieces.is_all()).count() as u32,
+            unchoked: open().filter(|(_, p)| !p.am_choking).count() as u32,
+            known: self.candidates.count(),
+            dialling: self.candidates.dialling(),
+            banned: self.candidates.banned(),
+            waiting: self.waiting(now),
+        }
+    }
+
+    /// Figures of every connection.
+    pub fn peers(&self, now: Instant) -> Vec<PeerSnapshot> {
+        let pieces = self.pieces.geometry().pieces().max(1);
+        self.peers
+            .iter()
+            .map(|(_, p)| PeerSnapshot {
+                addr: p.addr,
+                client: p.client.clone(),
+                outgoing: p.outgoing,
+                progress: f64::from(p.pieces.count()) / f64::from(pieces),
+                down: p.down.rate(now),
+                up: p.up.rate(now),
+                downloaded: p.down.total(),
+                uploaded: p.up.total(),
+                flags: [p.am_choking, p.am_interested, p.peer_choking, p.peer_interested],
+                outstanding: p.requests.len(),
+            })
+            .collect()
+    }
+
+    /// Why nothing arrives; `None` while something does, or nothing is to.
+    fn waiting(&self, now: Instant) -> Option<Waiting> {
+        if self.phase == Phase::Failed {
+            return Some(Waiting::Disk);
+        }
+        if self.phase != Phase::Downloading || now.since(self.last_block) < STALLED_AFTER {
+            return None;
+        }
+        let open: Vec<&Peer> = self.peers.iter().map(|(_, p)| p).filter(|p| p.is_open()).collect();
+        let connected = open.len() as u32;
+        if connected == 0 {
+            let dialling = self.candidates.dialling() + self.peers.len();
+            let known = self.candidates.count();
+            return Some(match (known, dialling) {
+                (0, 0) => Waiting::NoPeersKnown,
+                (_, 0) => Waiting::NobodyReachable(known),
+                (_, n) => Waiting::Dialling(n),
+            });
+        }
+        let useful = || open.iter().filter(|p| p.am_interested);
+        if useful().next().is_none() {
+            return Some(Waiting::NobodyHas(self.pieces.nobody_has()));
+        }
+        if useful().all(|p| p.peer_choking) {
+            return Some(Waiting::AllChoke(connected));
+        }
+        let asked = useful().filter(|p| !p.requests.is_empty()).count() as u32;
+        Some(match asked {
+            0 if self.memory_short => Waiting::DiskSlow,
+            0 => Waiting::NobodyHas(self.pieces.nobody_has()),
+            n => Waiting::Silent(n),
+        })
+    }
+}
+
+/// Whether a peer has used up its time.
+fn overdue(peer: &Peer, now: Instant) -> Option<Disconnect> {
+    match peer.stage {
+        Stage::Handshake(_) => (now.since(peer.since) > limits::HANDSHAKE_TIMEOUT)
+            .then_some(Disconnect::HandshakeTimeout),
+        Stage::Open => {
+            (now.since(peer.last_received) > limits::IDLE_TIMEOUT).then_some(Disconnect::Idle)
+        }
+    }
+}

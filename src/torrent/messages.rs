@@ -1,0 +1,360 @@
+//! What peers say: bytes in, one message at a time, to whoever decides about it.
+//!
+//! Payload of blocks goes to `download`, requests to `upload`; here are the handshake, the flags, and
+//! what peers have.
+
+use crate::{
+    base::{
+        bitfield::Bitfield,
+        id::PeerKey,
+        index::Block,
+        limits,
+        slab::{Chunk, Pool},
+        time::Instant,
+    },
+    peer::{Peer, Stage},
+    wire::{self, Decoded, ExtensionHandshake, Handshake, Message},
+};
+
+use super::{Disconnect, Torrent};
+
+/// Strikes after which a peer is dropped: blocks nobody asked for, requests while choked and so on.
+/// A correct peer collects a few when messages cross.
+const MAX_STRIKES: u32 = 512;
+
+impl Torrent {
+    /// Bytes from a peer, in order, split anywhere; the handshake is among them. If the peer breaks
+    /// the protocol the machine says [`Output::Disconnect`](super::Output). A dead key is ignored.
+    pub fn read(&mut self, now: Instant, key: PeerKey, chunk: Chunk<'_>, pool: &mut Pool) {
+        match self.receive(now, key, chunk) {
+            Ok(()) => self.refill(now, key, pool),
+            Err(reason) => self.disconnect(now, key, reason, pool),
+        }
+        self.settle(now, pool);
+    }
+
+    fn receive(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        mut chunk: Chunk<'_>,
+    ) -> Result<(), Disconnect> {
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        peer.last_received = now;
+        if let Stage::Handshake(start) = &mut peer.stage {
+            let Chunk::Bytes(bytes) = chunk else { return Ok(()) };
+            let take = bytes.len().min(wire::HANDSHAKE_LEN - start.len());
+            start.extend_from_slice(&bytes[..take]);
+            let Ok(hello) = <&[u8; wire::HANDSHAKE_LEN]>::try_from(start.as_slice()) else {
+                return Ok(());
+            };
+            let hello = Handshake::from_bytes(hello)?;
+            self.greeted(now, key, &hello)?;
+            chunk = Chunk::Bytes(&bytes[take..]);
+        }
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        let mut decoder = std::mem::take(&mut peer.decoder);
+        let mut result = Ok(());
+        loop {
+            match decoder.next(&mut chunk) {
+                Ok(Some(item)) => {
+                    if let Err(reason) = self.take_item(now, key, item) {
+                        result = Err(reason);
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    result = Err(error.into());
+                    break;
+                }
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.decoder = decoder;
+        }
+        result
+    }
+
+    fn take_item(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        item: Decoded<'_>,
+    ) -> Result<(), Disconnect> {
+        match item {
+            Decoded::PieceData(chunk) => {
+                self.block_data(key, chunk);
+                Ok(())
+            }
+            Decoded::PieceStart { piece, begin, length } => {
+                self.block_start(key, (piece, begin, length))
+            }
+            Decoded::PieceEnd => self.block_end(now, key),
+            Decoded::Message(message) => self.message(now, key, &message),
+        }
+    }
+
+    fn message(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        message: &Message<'_>,
+    ) -> Result<(), Disconnect> {
+        match *message {
+            Message::KeepAlive | Message::Unknown { .. } | Message::Port(_) => Ok(()),
+            Message::Choke => {
+                self.choked_by(key);
+                Ok(())
+            }
+            Message::Unchoke => {
+                if let Some(peer) = self.peers.get_mut(key) {
+                    peer.peer_choking = false;
+                    peer.last_block = now;
+                    peer.pipeline.pause();
+                }
+                Ok(())
+            }
+            Message::Interested | Message::NotInterested => {
+                if let Some(peer) = self.peers.get_mut(key) {
+                    let interested = *message == Message::Interested;
+                    if peer.peer_interested != interested {
+                        peer.peer_interested = interested;
+                        self.choke_dirty = true;
+                    }
+                }
+                Ok(())
+            }
+            Message::Have(index) => self.peer_has(now, key, index),
+            Message::Bitfield(bytes) => {
+                self.before_bitfield(key, "bitfield")?;
+                let len = self.pieces.geometry().pieces();
+                let bits = Bitfield::from_wire(bytes, len).ok_or(Disconnect::OutOfRange)?;
+                self.peer_has_bits(key, bits)
+            }
+            Message::HaveAll => {
+                self.fast_only(key, "have all")?;
+                self.before_bitfield(key, "have all")?;
+                let full = Bitfield::full(self.pieces.geometry().pieces());
+                self.peer_has_bits(key, full)
+            }
+            Message::HaveNone => {
+                self.fast_only(key, "have none")?;
+                self.before_bitfield(key, "have none")
+            }
+            Message::Request { piece, begin, length } => self.asked(key, (piece, begin, length)),
+            Message::Cancel { piece, begin, length } => {
+                self.asked_no_more(key, (piece, begin, length))
+            }
+            Message::RejectRequest { piece, begin, length } => {
+                self.fast_only(key, "reject")?;
+                self.rejected(now, key, (piece, begin, length))
+            }
+            Message::AllowedFast(index) => {
+                self.fast_only(key, "allowed fast")?;
+                self.allowed_fast(key, index)
+            }
+            // A hint; rarest first serves the swarm better.
+            Message::SuggestPiece(_) => self.fast_only(key, "suggest piece"),
+            Message::Extended { id: 0, payload } => self.extension_handshake(now, key, payload),
+            Message::Extended { id, payload } => {
+                if id == wire::extension::local_id::UPLOAD_ONLY {
+                    self.upload_only(key, payload.first().is_some_and(|&b| b != 0));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A message of the fast extension from a peer that did not offer it (BEP 6).
+    fn fast_only(&self, key: PeerKey, what: &'static str) -> Result<(), Disconnect> {
+        match self.peers.get(key) {
+            Some(peer) if !peer.fast => Err(Disconnect::OutOfTurn(what)),
+            _ => Ok(()),
+        }
+    }
+
+    /// `bitfield`, `have all` and `have none` come first, and one of them only (BEP 3, BEP 6).
+    fn before_bitfield(&mut self, key: PeerKey, what: &'static str) -> Result<(), Disconnect> {
+        match self.peers.get_mut(key) {
+            Some(peer) if peer.past_bitfield => Err(Disconnect::OutOfTurn(what)),
+            Some(peer) => {
+                peer.past_bitfield = true;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn peer_has_bits(&mut self, key: PeerKey, bits: Bitfield) -> Result<(), Disconnect> {
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        let wanted = bits.iter().filter(|&p| !self.pieces.have().has(p)).count() as u32;
+        if bits.is_full() && !bits.is_empty() {
+            self.pieces.seed_came();
+            peer.pieces.set_all();
+        } else {
+            self.pieces.peer_came(&bits);
+            peer.pieces.set_bits(bits);
+        }
+        peer.wanted = wanted;
+        self.update_interest(key);
+        self.part_if_both_seeds(key)
+    }
+
+    fn peer_has(&mut self, now: Instant, key: PeerKey, index: u32) -> Result<(), Disconnect> {
+        let piece = self.pieces.geometry().piece(index).ok_or(Disconnect::OutOfRange)?;
+        let have = self.pieces.have().has(piece);
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        peer.past_bitfield = true;
+        if !peer.pieces.insert(piece) {
+            return self.strike(key, 1, "haves");
+        }
+        let was_sole = self.pieces.availability(piece) == 1;
+        self.pieces.peer_got(piece);
+        if !have {
+            peer.wanted += 1;
+        }
+        let now_seed = peer.pieces.compact();
+        if let Some(bits) = &now_seed {
+            self.pieces.peer_left(bits);
+            self.pieces.seed_came();
+        }
+        self.update_interest(key);
+        self.credit_passing_on(piece, key);
+        if was_sole && !have {
+            self.move_to_second_source(now, piece, key);
+        }
+        if now_seed.is_some() {
+            self.choke_dirty = true;
+            return self.part_if_both_seeds(key);
+        }
+        Ok(())
+    }
+
+    /// Tells the peer whether we are interested, when that has changed.
+    pub(super) fn update_interest(&mut self, key: PeerKey) {
+        let paused = self.phase != super::Phase::Downloading;
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let interested = peer.wanted > 0 && !paused;
+        if interested == peer.am_interested || !peer.is_open() {
+            return;
+        }
+        peer.am_interested = interested;
+        let message = if interested { Message::Interested } else { Message::NotInterested };
+        wire::encode::encode(&message, &mut peer.out);
+        self.want_write(key);
+    }
+
+    /// Nothing can pass between two seeds.
+    pub(super) fn part_if_both_seeds(&self, key: PeerKey) -> Result<(), Disconnect> {
+        let useless = self.is_complete()
+            && !self.settings.keep_useless
+            && self.peers.get(key).is_some_and(Peer::is_seed);
+        if useless { Err(Disconnect::BothSeeds) } else { Ok(()) }
+    }
+
+    fn allowed_fast(&mut self, key: PeerKey, index: u32) -> Result<(), Disconnect> {
+        let piece = self.pieces.geometry().piece(index).ok_or(Disconnect::OutOfRange)?;
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        if peer.allowed_fast.len() < MAX_ALLOWED_FAST && !peer.allowed_fast.contains(&piece) {
+            peer.allowed_fast.push(piece);
+        }
+        Ok(())
+    }
+
+    fn extension_handshake(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        payload: &[u8],
+    ) -> Result<(), Disconnect> {
+        let hello = ExtensionHandshake::decode(payload)?;
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        if let Some(client) = hello.v.filter(|v| !v.is_empty()) {
+            peer.client = client;
+        }
+        if let Some(reqq) = hello.reqq {
+            peer.pipeline.set_reqq(reqq);
+        }
+        peer.upload_only_id = hello.m.upload_only;
+        if let Some(port) = hello.p {
+            self.learn_listen_port(now, key, port);
+        }
+        if let Some(upload_only) = hello.upload_only {
+            self.upload_only(key, upload_only);
+        }
+        self.part_if_both_seeds(key)
+    }
+
+    fn upload_only(&mut self, key: PeerKey, upload_only: bool) {
+        if let Some(peer) = self.peers.get_mut(key)
+            && peer.upload_only != upload_only
+        {
+            peer.upload_only = upload_only;
+            self.choke_dirty = true;
+        }
+    }
+
+    /// What we say first after the handshake: what we have, and our extension handshake.
+    pub(super) fn introduce(&mut self, key: PeerKey) {
+        let have = self.pieces.have();
+        let log_end = self.pieces.log().end();
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.have_cursor = log_end;
+        if peer.fast && have.is_full() && !have.is_empty() {
+            wire::encode::encode(&Message::HaveAll, &mut peer.out);
+        } else if peer.fast && have.is_empty() {
+            wire::encode::encode(&Message::HaveNone, &mut peer.out);
+        } else if !have.is_empty() {
+            wire::encode::encode(&Message::Bitfield(have.as_bytes()), &mut peer.out);
+        }
+        if peer.extended {
+            let hello = ExtensionHandshake {
+                m: wire::ExtensionIds {
+                    upload_only: Some(wire::extension::local_id::UPLOAD_ONLY),
+                    ..Default::default()
+                },
+                v: Some(concat!("downpour ", env!("CARGO_PKG_VERSION")).to_owned()),
+                p: self.listen_port,
+                reqq: Some(limits::MAX_PEER_REQUESTS as u32),
+                yourip: Some(peer.addr.ip()),
+                metadata_size: Some(self.metadata_size).filter(|&n| n > 0),
+                upload_only: have.is_full().then_some(true),
+                ..Default::default()
+            };
+            let payload = hello.encode();
+            wire::encode::encode(&Message::Extended { id: 0, payload: &payload }, &mut peer.out);
+        }
+        self.want_write(key);
+    }
+
+    /// The peer did something a correct one does rarely.
+    pub(super) fn strike(
+        &mut self,
+        key: PeerKey,
+        weight: u32,
+        what: &'static str,
+    ) -> Result<(), Disconnect> {
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        peer.strikes += weight;
+        if peer.strikes > MAX_STRIKES { Err(Disconnect::Flood(what)) } else { Ok(()) }
+    }
+
+    /// Asks the driver for a `write`, once until it comes.
+    pub(super) fn want_write(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peers.get_mut(key)
+            && !peer.wants_write
+        {
+            peer.wants_write = true;
+            self.outputs.push_back(super::Output::WantWrite(key));
+        }
+    }
+
+    /// A block of ours, as a message names it.
+    pub(super) fn own_block(&self, (piece, begin, length): (u32, u32, u32)) -> Option<Block> {
+        self.pieces.geometry().own_block(piece, begin, length)
+    }
+}
+
+/// Pieces a peer may let us have while it chokes us; more are ignored (BEP 6 suggests ten).
+const MAX_ALLOWED_FAST: usize = 32;

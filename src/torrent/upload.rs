@@ -1,0 +1,205 @@
+//! Serving: requests taken or refused, runs read from disk, and everything a peer is told.
+//!
+//! Whom we unchoke is in `choker`. A block is counted against the upload limit when its read starts.
+
+use crate::{
+    base::{
+        id::PeerKey,
+        index::{Block, PieceIndex},
+        slab::{Pool, Purpose, SLAB_LEN, Slab},
+        time::Instant,
+        token_bucket::TokenBucket,
+        units::BLOCK_LEN,
+    },
+    peer::{
+        outbox::{SendBuf, Served},
+        uploads::Asked,
+    },
+    pieces::job::{DiskFault, DiskJob},
+    wire::{self, Message},
+};
+
+use super::{Disconnect, Output, Torrent, Written};
+
+/// Payload under way to one fast peer: enough for one long vectored write.
+const MOST_UNDER_WAY: u32 = 1 << 20;
+/// Share of a second of a peer's rate that may be under way to it, as a divisor.
+const UNDER_WAY_PER_SECOND: u64 = 4;
+
+impl Torrent {
+    /// The peer asks for a block.
+    pub(super) fn asked(
+        &mut self,
+        key: PeerKey,
+        (piece, begin, length): (u32, u32, u32),
+    ) -> Result<(), Disconnect> {
+        let run = self.pieces.geometry().run(piece, begin, length).ok_or(Disconnect::OutOfRange)?;
+        if length > crate::base::limits::MAX_REQUEST_LEN {
+            return Err(Disconnect::OutOfRange);
+        }
+        let have = self.pieces.have().has(run.piece);
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        if peer.am_choking || !have {
+            let fast = peer.fast;
+            self.reject(key, run);
+            // It may not have heard of the choke yet; a fast peer waits for our word, so more of it
+            // than a queue full is no accident.
+            return self.strike(key, u32::from(!fast || !have), "requests");
+        }
+        match peer.uploads.ask(run) {
+            Asked::Queued => {
+                // The order to read it is given by `write`.
+                self.want_write(key);
+                Ok(())
+            }
+            Asked::TooMany => {
+                self.reject(key, run);
+                self.strike(key, 1, "requests")
+            }
+        }
+    }
+
+    /// The peer takes a request back (BEP 3); a fast peer hears that it will not come (BEP 6).
+    pub(super) fn asked_no_more(
+        &mut self,
+        key: PeerKey,
+        (piece, begin, length): (u32, u32, u32),
+    ) -> Result<(), Disconnect> {
+        let run = self.pieces.geometry().run(piece, begin, length).ok_or(Disconnect::OutOfRange)?;
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        if peer.uploads.cancel(run) {
+            self.reject(key, run);
+            return Ok(());
+        }
+        // Cancels cross with blocks, so a stray one is normal; thousands are not.
+        self.strike(key, 1, "cancels")
+    }
+
+    /// Tells a fast peer that it will not get a block; others find out by waiting.
+    pub(super) fn reject(&mut self, key: PeerKey, block: Block) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if !peer.fast {
+            return;
+        }
+        let Block { piece, begin, length } = block;
+        wire::encode::encode(
+            &Message::RejectRequest { piece: piece.0, begin, length },
+            &mut peer.out,
+        );
+        self.want_write(key);
+    }
+
+    /// A run for a peer has been read, or not.
+    pub(super) fn run_read(
+        &mut self,
+        key: PeerKey,
+        run: Block,
+        slab: Slab,
+        result: Result<(), DiskFault>,
+        pool: &mut Pool,
+    ) {
+        if let Err(fault) = result {
+            pool.give(slab);
+            let blocks = match self.peers.get_mut(key) {
+                Some(peer) => peer.uploads.finish(run, None, pool),
+                None => Vec::new(),
+            };
+            blocks.into_iter().for_each(|b| self.reject(key, b));
+            self.lose_piece(run.piece, fault.kind);
+            return;
+        }
+        match self.peers.get_mut(key) {
+            Some(peer) => {
+                peer.uploads.finish(run, Some(slab), pool);
+                self.want_write(key);
+            }
+            None => pool.give(slab),
+        }
+    }
+
+    /// Appends to `out` what the peer should be told: messages, HAVEs, blocks that have been read.
+    /// Orders the next reads. Call it after [`Output::WantWrite`], and again as [`Written`] says,
+    /// when `out` is nearly empty.
+    pub fn write(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        out: &mut SendBuf,
+        upload: &mut TokenBucket,
+        pool: &mut Pool,
+    ) -> Written {
+        let Some(peer) = self.peers.get_mut(key) else { return Written::Idle };
+        peer.wants_write = false;
+        if peer.is_open() {
+            let news = self.pieces.log().since(peer.have_cursor);
+            for &piece in news {
+                wire::encode::encode(&Message::Have(piece.0), &mut peer.out);
+            }
+            peer.have_cursor += news.len();
+        }
+        if !peer.out.is_empty() {
+            peer.last_sent = now;
+            out.push_bytes(&mut peer.out);
+        }
+        let mut first_blocks: Vec<PieceIndex> = Vec::new();
+        while out.payload() < MOST_UNDER_WAY as usize
+            && let Some(ready) = peer.uploads.pop_ready()
+        {
+            let base = ready.blocks.first().map_or(0, |b| b.begin);
+            let mut blocks = Vec::with_capacity(ready.blocks.len());
+            for block in &ready.blocks {
+                let Block { piece, begin, length } = *block;
+                let header = wire::encode::piece_header(piece.0, begin, length);
+                blocks.push(Served { header, at: begin - base, length });
+                peer.up.add(now, u64::from(length));
+                self.up.add(now, u64::from(length));
+                self.totals.uploaded += u64::from(length);
+                if begin == 0 {
+                    first_blocks.push(piece);
+                }
+            }
+            peer.last_sent = now;
+            out.push_run(ready.slab, blocks);
+        }
+        for piece in first_blocks {
+            self.given.insert(piece, key);
+        }
+        self.order_reads(now, key, out.payload() as u32, upload, pool)
+    }
+
+    /// Reads the next requests of a peer, as far as its rate and the upload limit go.
+    fn order_reads(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        sending: u32,
+        upload: &mut TokenBucket,
+        pool: &mut Pool,
+    ) -> Written {
+        let Some(peer) = self.peers.get_mut(key) else { return Written::Idle };
+        let rate = peer.up.rate(now).0 / UNDER_WAY_PER_SECOND;
+        let most = u32::try_from(rate).unwrap_or(u32::MAX).clamp(2 * BLOCK_LEN, MOST_UNDER_WAY);
+        loop {
+            let under_way = peer.uploads.under_way() + sending;
+            let Some(first) = peer.uploads.next_run(1) else { return Written::Idle };
+            if under_way >= most {
+                // While reads are under way and nothing is being sent, the end of a read wakes us.
+                return if sending > 0 { Written::More } else { Written::Idle };
+            }
+            let tokens = upload.available(now);
+            if tokens < u64::from(first.length) {
+                return Written::RateLimited;
+            }
+            let room = (most - under_way).max(first.length).min(SLAB_LEN);
+            let room = u64::from(room).min(tokens) as u32;
+            let run = peer.uploads.next_run(room).unwrap_or(first);
+            let Some(slab) = pool.take(run.length, Purpose::Upload) else {
+                self.starved.push(key);
+                return Written::Idle;
+            };
+            upload.spend(u64::from(run.length));
+            peer.uploads.start(run);
+            self.outputs.push_back(Output::Disk(DiskJob::Read { peer: key, run, slab }));
+        }
+    }
+}
