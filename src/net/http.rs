@@ -299,6 +299,8 @@ fn innermost(err: &(dyn StdError + 'static)) -> String {
 mod tests {
     use super::*;
     use crate::net::resolver::{FixedResolver, SystemResolver};
+    use rustls::pki_types::PrivateKeyDer;
+    use std::io::{Read as _, Write as _};
 
     #[test]
     fn private_places_are_recognised() {
@@ -350,4 +352,96 @@ mod tests {
         let err = http.get(&url, Route::Any, 10).await.expect_err("no such name");
         assert_eq!(err, HttpError::Unreachable("the name has no address".to_owned()));
     }
+
+    /// Answers TLS connections, one after the other, until the socket closes.
+    fn serve_tls(listener: std::net::TcpListener) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chain = CertificateDer::pem_slice_iter(CERTIFICATE.as_bytes()).map(|c| c.expect("PEM"));
+        let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).expect("PEM");
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain.collect(), key)
+            .expect("a pair");
+        let config = Arc::new(config);
+        for _ in 0..3 {
+            let (stream, _) = listener.accept().expect("a client");
+            let tls = rustls::ServerConnection::new(config.clone()).expect("a connection");
+            let mut stream = rustls::StreamOwned::new(tls, stream);
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                // A client that does not trust us hangs up.
+                if stream.read_exact(&mut byte).is_err() {
+                    break;
+                }
+                head.push(byte[0]);
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nde");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_private_authority_is_trusted_only_if_its_file_is_given() {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let server = tokio::task::spawn_blocking(move || serve_tls(listener));
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("ca.pem");
+        std::fs::write(&file, AUTHORITY).expect("written");
+        let address = [Ipv4Addr::LOCALHOST.into()];
+        let names = [("tracker.example", &address[..]), ("other.example", &address[..])];
+        let go = async |host: &str, ca_file: Option<PathBuf>| {
+            let resolver = Arc::new(FixedResolver::new(names));
+            let config = HttpConfig { ca_file, ..HttpConfig::new(resolver) };
+            let url = Url::parse(&format!("https://{host}:{port}/")).expect("valid");
+            Http::new(&config).expect("a client").get(&url, Route::V4, 100).await
+        };
+        let reply = go("tracker.example", Some(file.clone())).await.expect("trusted");
+        assert_eq!((reply.status, reply.body), (200, b"de".to_vec()));
+        for (host, file) in [("tracker.example", None), ("other.example", Some(file))] {
+            let err = go(host, file).await.expect_err("not trusted");
+            assert!(
+                matches!(&err, HttpError::Unreachable(why) if why.contains("certificate")),
+                "{err}"
+            );
+        }
+        server.await.expect("served");
+    }
+
+    /// Made for this test, and good for nothing else.
+    const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBdzCCAR2gAwIBAgIBATAKBggqhkjOPQQDAjAiMSAwHgYDVQQDDBdkb3ducG91
+ciB0ZXN0IGF1dGhvcml0eTAgFw0wMDAxMDEwMDAwMDBaGA8yMTAwMDEwMTAwMDAw
+MFowIjEgMB4GA1UEAwwXZG93bnBvdXIgdGVzdCBhdXRob3JpdHkwWTATBgcqhkjO
+PQIBBggqhkjOPQMBBwNCAAT4/CVPh/VzLudvVNxqJvFYsM+2e5I+5FImGNo/G/Q/
+HS/nPueVrs+UcKiBh/UnPk/OJz4NOsbIEc9NovPg5e1Oo0IwQDAPBgNVHRMBAf8E
+BTADAQH/MA4GA1UdDwEB/wQEAwICBDAdBgNVHQ4EFgQU3kedEWYSgGJOmenxu0qX
+KSr0CJgwCgYIKoZIzj0EAwIDSAAwRQIgUXimAfZiCw6Rde12MHoQtQhtRyB3NVBX
+HDrfKaH5Z+wCIQDMLl/HfzzOw7jfcNvT0EnkslVeaouJdx6eMHkHVGKy5A==
+-----END CERTIFICATE-----
+";
+    const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBtjCCAVygAwIBAgIBAjAKBggqhkjOPQQDAjAiMSAwHgYDVQQDDBdkb3ducG91
+ciB0ZXN0IGF1dGhvcml0eTAgFw0wMDAxMDEwMDAwMDBaGA8yMTAwMDEwMTAwMDAw
+MFowGjEYMBYGA1UEAwwPdHJhY2tlci5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZI
+zj0DAQcDQgAE2yaAuTcn7x3oKcAt/NvrI85cUN3qT+IPfETJP9uO7MsJFJl/+jaU
+bqQJjUd7oA23nJsL0qM+ykZhCxo9UT2Mz6OBiDCBhTAgBgNVHREEGTAXgg90cmFj
+a2VyLmV4YW1wbGWHBH8AAAEwDAYDVR0TAQH/BAIwADATBgNVHSUEDDAKBggrBgEF
+BQcDATAdBgNVHQ4EFgQUWJV4KANVocX2XxgaMbQAV3mfgA8wHwYDVR0jBBgwFoAU
+3kedEWYSgGJOmenxu0qXKSr0CJgwCgYIKoZIzj0EAwIDSAAwRQIgWcchwYG2e0L1
+25AmTRZVGzDy5fDT4DFibHytVmCK53ECIQCyW2gNpQtrJBsJU4Rs7YSiKDK+vU9n
+8VlFltKJ15eVyw==
+-----END CERTIFICATE-----
+";
+    const KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgKN5yE6UzCEDY0gf0
+qlBJvEPmDBx7MtpEaO8CQ+wKie2hRANCAATbJoC5NyfvHegpwC382+sjzlxQ3epP
+4g98RMk/247sywkUmX/6NpRupAmNR3ugDbecmwvSoz7KRmELGj1RPYzP
+-----END PRIVATE KEY-----
+";
 }
