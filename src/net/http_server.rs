@@ -263,3 +263,100 @@ where
         Err(_) => refuse(StatusCode::SERVICE_UNAVAILABLE),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const CONFIG: HttpServerConfig = HttpServerConfig {
+        connections: 8,
+        connections_per_address: 2,
+        head_bytes: 8192,
+        body_bytes: 10,
+        head_timeout: Duration::from_secs(20),
+        request_timeout: Duration::from_secs(20),
+        lifetime: Duration::from_secs(60),
+        keep_alive: true,
+    };
+
+    /// Says back what it got; `/never` does not answer.
+    fn start(config: HttpServerConfig) -> HttpServer {
+        let handler = async |request: HttpRequest| {
+            if request.path == "/never" {
+                std::future::pending::<()>().await;
+            }
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            let line = format!("{} {} {} {body}", request.method, request.path, request.query);
+            reply(StatusCode::OK, "text/plain", line)
+        };
+        HttpServer::start((Ipv4Addr::LOCALHOST, 0).into(), config, handler).expect("listening")
+    }
+
+    async fn connect(server: &HttpServer) -> TcpStream {
+        TcpStream::connect(server.local_addr()).await.expect("connected")
+    }
+
+    /// Sends `bytes` and reads until the server closes.
+    async fn talk(mut stream: TcpStream, bytes: &str) -> String {
+        stream.write_all(bytes.as_bytes()).await.expect("sent");
+        let mut reply = String::new();
+        let _ = stream.read_to_string(&mut reply).await;
+        reply
+    }
+
+    #[tokio::test]
+    async fn several_requests_on_one_connection() {
+        let server = start(CONFIG);
+        let got = talk(
+            connect(&server).await,
+            "GET /a?b=%20 HTTP/1.1\r\n\r\n\
+             POST /c HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+        )
+        .await;
+        assert!(got.contains("GET /a b=%20 ") && got.ends_with("POST /c  hi"), "{got}");
+        server.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn one_address_cannot_take_every_connection() {
+        let server = start(CONFIG);
+        let held = [connect(&server).await, connect(&server).await];
+        let got = talk(connect(&server).await, "").await;
+        assert_eq!(got, "", "closed without an answer");
+        let request = "GET /x HTTP/1.1\r\nConnection: close\r\n\r\n";
+        for stream in held {
+            assert!(talk(stream, request).await.contains("200 OK"));
+        }
+        server.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_slow_client_or_handler_is_cut_off() {
+        let brief = Duration::from_millis(50);
+        let server = start(HttpServerConfig { head_timeout: brief, ..CONFIG });
+        let got = talk(connect(&server).await, "GET / HTT").await;
+        assert!(!got.contains("200"), "{got}");
+        drop(server);
+        let server = start(HttpServerConfig { request_timeout: brief, ..CONFIG });
+        let got = talk(connect(&server).await, "GET /never HTTP/1.1\r\nConnection: close\r\n\r\n");
+        assert!(got.await.starts_with("HTTP/1.1 503"));
+        let slow = "POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\nh";
+        let got = talk(connect(&server).await, slow).await;
+        assert!(got.starts_with("HTTP/1.1 408"), "{got}");
+        drop(server);
+        let server = start(HttpServerConfig { lifetime: brief, ..CONFIG });
+        assert_eq!(talk(connect(&server).await, "GET /never HTTP/1.1\r\n\r\n").await, "");
+    }
+
+    #[tokio::test]
+    async fn a_body_in_parts_is_bounded_too() {
+        let server = start(CONFIG);
+        let chunk = "6\r\nabcdef\r\n";
+        let head = "POST / HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let got = talk(connect(&server).await, &format!("{head}{chunk}{chunk}0\r\n\r\n")).await;
+        assert!(got.starts_with("HTTP/1.1 413"), "{got}");
+        server.shutdown().await;
+    }
+}
