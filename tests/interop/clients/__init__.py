@@ -1,0 +1,12 @@
+"""The clients that take part, each an adapter of a few lines in a file of its own.
+
+A new one: a file with a subclass of `client.Client`, and its name in the list below.
+"""
+
+from clients.aria2 import Aria2
+from clients.downpour import Downpour
+from clients.libtorrent_client import Libtorrent
+from clients.transmission import Transmission
+
+DOWNPOUR = Downpour()
+FOREIGN = [Transmission(), Libtorrent(), Aria2()]

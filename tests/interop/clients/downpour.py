@@ -1,0 +1,42 @@
+"""downpour itself."""
+
+import json
+
+from clients.client import Client, Peer
+from sandbox import Failure, free_port
+
+# Peers come from the torrent's tracker or from `--peer` alone.
+ALONE = ["--no-dht", "--no-lsd", "--no-upnp"]
+
+
+class Downpour(Client):
+    name = "downpour"
+
+    def seed(self, run, torrent, data, peers=(), options=()):
+        return self._start(run, "seed", torrent, ["--data", data, *options], peers)
+
+    def leech(self, run, torrent, output, peers=(), options=()):
+        return self._start(run, "download", torrent, ["--output", output, *options], peers)
+
+    def _start(self, run, command, torrent, options, peers):
+        port = free_port()
+        dial = [argument for peer in peers for argument in ("--peer", peer)]
+        state = ["--state-dir", run.dir / "state" / f"{command}-{port}"]
+        argv = [run.config.bin, command, torrent.path, "--port", port, *state, *ALONE, *dial]
+        ends = command == "download"
+        process = run.start(f"downpour-{command}", [*argv, *options], may_exit=ends)
+
+        def is_done():
+            if process.code not in (None, 0):
+                raise Failure(f"downpour {command} exited with {process.code}")
+            return process.code == 0
+
+        return Peer(process, port, is_done)
+
+    def show(self, run, torrent):
+        """What `show --json` says, a dictionary."""
+        text = run.output("downpour-show", [run.config.bin, "show", "--json", torrent.path])
+        return json.loads(text)
+
+    def stated_hash(self, run, torrent):
+        return self.show(run, torrent)["info_hash"]

@@ -1,0 +1,106 @@
+"""Trackers at which the peers of a scenario meet. Each is a small adapter: how it is started."""
+
+import os
+import urllib.parse
+import urllib.request
+
+import bencode
+from sandbox import Failure, free_port
+
+# Announces and scrapes never leave the machine, whatever the environment says.
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Tracker:
+    """A kind of tracker and the protocol by which peers reach it."""
+
+    needs = ()
+
+    def __init__(self, scheme="http"):
+        self.scheme = scheme
+        self.name = f"{self.kind}-{scheme}"
+
+    def start(self, run, info_hash):
+        """Starts it for the torrent with this info hash."""
+        port = free_port()
+        process = self.launch(run, port, info_hash)
+        run.listening(process, port)
+        running = RunningTracker(run, self.scheme, port, info_hash)
+        run.until(running.takes_announces, f"{self.kind} to take announces", seconds=20)
+        return running
+
+
+class RunningTracker:
+    def __init__(self, run, scheme, port, info_hash):
+        self.run, self.port, self.info_hash = run, port, info_hash
+        self.url = f"{scheme}://127.0.0.1:{port}/announce"
+
+    def takes_announces(self):
+        """Whether it takes a peer in. opentracker refuses until it has read its whitelist."""
+        return b"failure reason" not in self._announce("started") and bool(self.counts())
+
+    def counts(self):
+        """Seeds and leechers that the tracker knows. The question is a `stopped` announce, which
+        trackers answer with their counts and without a place in the swarm."""
+        reply = self._announce("stopped")
+        if b"failure reason" in reply:
+            raise Failure(f"the tracker refuses: {reply[b'failure reason'].decode()}")
+        return reply.get(b"complete", 0), reply.get(b"incomplete", 0)
+
+    def _announce(self, event):
+        """The reply to the harness's own announce, from a port that nobody listens on."""
+        query = {
+            "info_hash": bytes.fromhex(self.info_hash),
+            "peer_id": b"-XX0000-interopcount",
+            "port": 1,
+            "uploaded": 0,
+            "downloaded": 0,
+            "left": 1,
+            "compact": 1,
+            "event": event,
+        }
+        # A space in the hash is `%20`; `+` is no escape here.
+        text = urllib.parse.urlencode(query, quote_via=urllib.parse.quote)
+        url = f"http://127.0.0.1:{self.port}/announce?{text}"
+        try:
+            with _direct.open(url, timeout=5) as answer:
+                return bencode.decode(answer.read())
+        except (OSError, ValueError) as error:
+            raise Failure(f"the tracker does not answer: {error}") from None
+
+    def until_known(self, seeds=0, leechers=0):
+        """Waits until that many have announced themselves."""
+        self.run.until(
+            lambda: all(map(int.__ge__, self.counts(), (seeds, leechers))),
+            f"{seeds} seeds and {leechers} leechers at the tracker",
+            seconds=40,
+        )
+
+
+class Opentracker(Tracker):
+    """The packaged build answers only for info hashes in its whitelist; it will not run as root."""
+
+    kind = "opentracker"
+    needs = ("opentracker",)
+
+    def launch(self, run, port, info_hash):
+        home = run.folder("opentracker")
+        whitelist = home / "whitelist"
+        whitelist.write_text(info_hash + "\n")
+        where = ["-i", "127.0.0.1", "-p", port, "-P", port]
+        argv = ["opentracker", *where, "-w", whitelist, "-d", home]
+        if os.geteuid() == 0:
+            # Given up here, because it forgets the bond with the harness when it does so itself.
+            run.dir.chmod(0o711)
+            nobody = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+            argv = ["setpriv", *nobody, "--pdeathsig=KILL", "--", *argv]
+        return run.start("opentracker", argv, home)
+
+
+class Embedded(Tracker):
+    """downpour's own."""
+
+    kind = "embedded"
+
+    def launch(self, run, port, info_hash):
+        return run.start("tracker", [run.config.bin, "tracker", "--listen", f"127.0.0.1:{port}"])
