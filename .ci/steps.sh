@@ -4,18 +4,23 @@
 passed=0
 failed=0
 failures=()
+# What `.ci/install` brought, and the program under test.
+cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/downpour-ci
+bin=${CARGO_TARGET_DIR:-target}/release/downpour
 work=$(mktemp -d "${TMPDIR:-/tmp}/downpour-ci.XXXXXX")
 
-# Adds the tests that the log of one step reports ("N passed; N failed" of cargo's test runner,
-# "N passed, N failed" of ours); a step that reports none is one test by itself.
+# Adds the tests that the log of one step reports: the last line "N passed, N failed" of our own
+# runners, else every "N passed; N failed" of cargo's. A step that reports none is one test.
 tally() {
     local name=$1 log=$2 status=$3 good bad
     read -r good bad < <(awk '
         /^test result: / { for (i = 2; i <= NF; i++) {
             if ($i == "passed;") good += $(i - 1)
             if ($i == "failed;") bad += $(i - 1) } }
-        /^[0-9]+ passed, [0-9]+ failed$/ { good += $1; bad += $3 }
-        END { print good + 0, bad + 0 }' "$log")
+        { last = $0 }
+        END {
+            if (last ~ /^[0-9]+ passed, [0-9]+ failed$/) { split(last, n, " "); good = n[1]; bad = n[3] }
+            print good + 0, bad + 0 }' "$log")
     if ((status == 0 && good + bad == 0)); then good=1; fi
     if ((status != 0 && bad == 0)); then bad=1; fi
     passed=$((passed + good))
@@ -58,4 +63,12 @@ trap summary EXIT
 lint_steps() {
     step "cargo fmt" 2 cargo fmt --all --check
     step "cargo clippy" 10 cargo clippy --locked --all-targets -- -D warnings
+}
+
+# interop SET ARGUMENTS...: runs a set of scenarios of tests/interop.
+interop() {
+    local set=$1 minutes=$2
+    shift 2
+    step "interop $set" "$minutes" "$cache/python/bin/python" tests/interop/run.py "$set" \
+        --bin "$bin" --npm "$cache/npm" "$@"
 }
