@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Runs downpour against other clients on loopback.
 
-    python3 tests/interop/run.py core|matrix|foreign|list [-k PATTERN] --bin target/release/downpour
+    python3 tests/interop/run.py core|matrix|endurance|foreign|list [-k PATTERN] [--bin FILE]
 
-`core` has each client once in each direction, `matrix` everyone with everyone, `foreign` the other
-clients among themselves (no downpour: it proves the harness), `list` prints the names of all. One
-line per scenario, the logs of those that fail, and at the end `N passed, N failed`; exit 1 if any
-failed. A program that is not installed is a failure.
+`core` has each client once in each direction, `matrix` everyone with everyone, `endurance` downpour
+alone for long, `foreign` the other clients among themselves (no downpour: it proves the harness);
+`list` prints the names of all. One line per scenario, the logs of those that fail, and at the end
+`N passed, N failed`; exit 1 if any failed. A program that is not installed is a failure.
 
 Python 3.11, its standard library, and `libtorrent`; the other programs are named in the adapters
 in `clients/`, `trackers.py` and `torrent.py`. `scenarios.py` says what there is.
@@ -78,7 +78,8 @@ def run(scenario, config):
             for need in scenario.needs:
                 require(need)
             scenario.show(sandbox)
-            return True, [f"ok    {scenario.name} ({time.monotonic() - began:.1f} s)"]
+            notes = "".join(f": {note}" for note in sandbox.notes)
+            return True, [f"ok    {scenario.name} ({time.monotonic() - began:.1f} s){notes}"]
         except Failure as failure:
             said = str(failure)
         except Exception:

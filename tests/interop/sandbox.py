@@ -97,7 +97,7 @@ class Sandbox:
     def __init__(self, name, config, seconds):
         self.name, self.config = name, config
         self.deadline = time.monotonic() + seconds
-        self.processes = []
+        self.processes, self.notes = [], []
         self.random = random.Random(name)
 
     def __enter__(self):
@@ -111,6 +111,10 @@ class Sandbox:
             process.stop()
         if not self.config.keep:
             shutil.rmtree(self.dir, ignore_errors=True)
+
+    def note(self, text):
+        """A figure that belongs into the scenario's line."""
+        self.notes.append(text)
 
     def folder(self, name):
         """A new folder, named after `name`."""

@@ -2,6 +2,7 @@
 
 import itertools
 
+import endurance
 import info_hashes
 import samples
 from clients import DOWNPOUR, FOREIGN
@@ -42,4 +43,9 @@ def foreign():
     yield from info_hashes.scenarios(FOREIGN)
 
 
-SETS = {"core": core, "matrix": matrix, "foreign": foreign}
+SETS = {
+    "core": core,
+    "matrix": matrix,
+    "endurance": endurance.scenarios,
+    "foreign": foreign,
+}

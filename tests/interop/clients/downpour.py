@@ -21,8 +21,9 @@ class Downpour(Client):
     def _start(self, run, command, torrent, options, peers):
         port = free_port()
         dial = [argument for peer in peers for argument in ("--peer", peer)]
-        state = ["--state-dir", run.dir / "state" / f"{command}-{port}"]
-        argv = [run.config.bin, command, torrent.path, "--port", port, *state, *ALONE, *dial]
+        if "--state-dir" not in options:
+            options = [*options, "--state-dir", run.folder("state")]
+        argv = [run.config.bin, command, torrent.path, "--port", port, *ALONE, *dial]
         ends = command == "download"
         process = run.start(f"downpour-{command}", [*argv, *options], may_exit=ends)
 

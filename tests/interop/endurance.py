@@ -1,0 +1,209 @@
+"""Scenarios of downpour alone that take long or want a whole machine: killed and started again,
+interrupted, and how much memory it takes.
+"""
+
+import functools
+import json
+import shutil
+import signal
+import socket
+import time
+
+import torrent as makers
+from clients import DOWNPOUR
+from sandbox import Failure
+from trackers import Embedded
+from transfer import Scenario
+
+MIB = 1 << 20
+GIB = 1 << 30
+# How often a download is killed before it may finish.
+KILLS = 20
+# Most anonymous memory of each side of a download, and of 300 idle peers, in bytes.
+TRANSFER_MEMORY = 64 * MIB
+IDLE_PEERS, IDLE_MEMORY = 300, 2 * MIB
+# Time from a signal to the exit in seconds: a `stopped` announce may take 5.
+EXIT_SECONDS = 7
+
+
+def scenarios():
+    yield Scenario("killed-downloads", killed_downloads, seconds=240)
+    for name, number, code in [("sigint", signal.SIGINT, 130), ("sigterm", signal.SIGTERM, 143)]:
+        show = functools.partial(stopped_download, number, code)
+        yield Scenario(f"stopped-download.{name}", show)
+    yield Scenario("stopped-seed.sigint", stopped_seed)
+    for piece_length in (MIB, 16 * MIB):
+        show = functools.partial(memory_of_a_transfer, piece_length)
+        yield Scenario(f"memory.{piece_length // MIB}-mib-pieces", show, seconds=600)
+    yield Scenario("memory.idle-peers", memory_of_idle_peers)
+
+
+def content(run, length, piece_length):
+    """A file of random bytes, a torrent of it, and the folder that holds the file."""
+    folder = run.folder("content")
+    (folder / "payload.bin").write_bytes(run.random.randbytes(length))
+    made = makers.DownpourCreate().make(run, folder / "payload.bin", piece_length)
+    return folder / "payload.bin", made, folder
+
+
+def progress(process):
+    """The objects of `--json` so far; the last line may be half written."""
+    lines = [line for line in process.text().splitlines(keepends=True) if line.endswith("}\n")]
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def done_bytes(process):
+    """The most verified bytes that the process spoke of once its check was over."""
+    return max((o["done"] for o in progress(process) if o["event"] == "progress"), default=0)
+
+
+def killed_downloads(run):
+    """A download that is killed again and again never loses a verified piece, and finishes."""
+    root, torrent, folder = content(run, 64 * MIB, 256 * 1024)
+    seed = DOWNPOUR.seed(run, torrent, folder)
+    output, state = run.folder("output"), run.folder("state")
+    options = ["--json", "--state-dir", state]
+    peers = [f"127.0.0.1:{seed.port}"]
+    before = 0
+    for _ in range(KILLS):
+        slow = [*options, "--max-down", "4M"]
+        peer = DOWNPOUR.leech(run, torrent, output, peers, slow)
+        until = time.monotonic() + run.random.uniform(0.1, 2.0)
+        run.until(lambda: time.monotonic() > until or peer.is_done(), "the moment to kill")
+        finished = peer.is_done()
+        peer.process.signal(signal.SIGKILL)
+        run.until(lambda: peer.process.code is not None, "the end of the killed download")
+        said = done_bytes(peer.process)
+        if said and said < before:
+            raise Failure(f"{before} bytes were done before the kill, {said} after it")
+        before = max(before, said)
+        if finished:
+            before = 0
+            for path in (output, state):
+                shutil.rmtree(path)
+                path.mkdir()
+    peer = DOWNPOUR.leech(run, torrent, output, peers, options)
+    run.until(peer.is_done, "the last download to finish")
+    DOWNPOUR.compare(torrent, root, output)
+
+
+def stopped_download(number, code, run):
+    """A signal in the middle: the state is saved, the tracker told, and the next run goes on."""
+    root, made, folder = content(run, 32 * MIB, 256 * 1024)
+    tracker = Embedded().start(run, made.info_hash)
+    torrent = made.announced_at(tracker.url, run.dir / "announced.torrent")
+    DOWNPOUR.seed(run, torrent, folder)
+    tracker.until_known(seeds=1)
+    output, state = run.folder("output"), run.folder("state")
+    options = ["--json", "--state-dir", state]
+    peer = DOWNPOUR.leech(run, torrent, output, options=[*options, "--max-down", "4M"])
+    run.until(lambda: done_bytes(peer.process) >= 4 * MIB, "the first 4 MiB")
+    peer.process.signal(number)
+    run.until(lambda: peer.process.code is not None, "the exit", EXIT_SECONDS)
+    if peer.process.code != code:
+        raise Failure(f"exit code {peer.process.code} instead of {code}")
+    if tracker.counts() != (1, 0):
+        raise Failure(f"the tracker was not told: {tracker.counts()} seeds and leechers")
+    done = done_bytes(peer.process)
+    again = DOWNPOUR.leech(run, torrent, output, options=options)
+    run.until(again.is_done, "the second run to finish")
+    DOWNPOUR.compare(torrent, root, output)
+    fetched = max(o.get("downloaded", 0) for o in progress(again.process))
+    if fetched > root.stat().st_size - done:
+        raise Failure(f"{done} bytes were there, yet {fetched} were fetched again")
+
+
+def stopped_seed(run):
+    """Ctrl-C while only seeding is success."""
+    _, torrent, folder = content(run, MIB, 256 * 1024)
+    tracker = Embedded().start(run, torrent.info_hash)
+    torrent = torrent.announced_at(tracker.url, run.dir / "announced.torrent")
+    seed = DOWNPOUR.seed(run, torrent, folder)
+    tracker.until_known(seeds=1)
+    seed.process.may_exit = True
+    seed.process.signal(signal.SIGINT)
+    run.until(lambda: seed.process.code is not None, "the exit", EXIT_SECONDS)
+    if seed.process.code != 0:
+        raise Failure(f"exit code {seed.process.code} instead of 0")
+    if tracker.counts() != (0, 0):
+        raise Failure(f"the tracker was not told: {tracker.counts()} seeds and leechers")
+
+
+def anonymous_memory(process):
+    """Bytes of anonymous memory that a process has now; 0 when it is gone."""
+    try:
+        status = open(f"/proc/{process.pid}/status").read()
+    except FileNotFoundError:
+        return 0
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return int(fields.get("RssAnon", "0 kB").split()[0]) * 1024
+
+
+def memory_of_a_transfer(piece_length, run):
+    """4 GiB from one downpour to another, both in bounds all the time."""
+    if shutil.disk_usage(run.dir).free < 5 * GIB:
+        raise Failure(f"needs 5 GiB free in {run.dir}")
+    folder = run.folder("content")
+    root = folder / "disk.img"
+    with open(root, "wb") as file:
+        # Holes, but no two pieces alike.
+        file.truncate(4 * GIB)
+        for at in range(0, 4 * GIB, MIB):
+            file.seek(at)
+            file.write(run.random.randbytes(32))
+    torrent = makers.DownpourCreate().make(run, root, piece_length)
+    seed = DOWNPOUR.seed(run, torrent, folder)
+    run.listening(seed.process, seed.port)
+    output = run.folder("output")
+    peer = DOWNPOUR.leech(run, torrent, output, [f"127.0.0.1:{seed.port}"])
+    most = {"the seed": 0, "the download": 0}
+
+    def done():
+        for name, process in (("the seed", seed.process), ("the download", peer.process)):
+            most[name] = max(most[name], anonymous_memory(process))
+        return peer.is_done()
+
+    run.until(done, "the download to finish")
+    run.note(", ".join(f"{name} {most[name] / MIB:.1f} MiB" for name in most))
+    DOWNPOUR.compare(torrent, root, output)
+    for name, bytes_ in most.items():
+        if bytes_ > TRANSFER_MEMORY:
+            raise Failure(f"{name} took {bytes_ / MIB:.1f} MiB of anonymous memory")
+
+
+def memory_of_idle_peers(run):
+    """Three hundred peers that say hello, each from an address of its own, and then nothing."""
+    _, torrent, folder = content(run, MIB, 256 * 1024)
+    seed = DOWNPOUR.seed(run, torrent, folder, options=["--max-peers", "400"])
+    run.listening(seed.process, seed.port)
+    greet(seed.port, torrent, 0).close()
+    before = anonymous_memory(seed.process)
+    peers = [greet(seed.port, torrent, n) for n in range(1, IDLE_PEERS + 1)]
+    grown = anonymous_memory(seed.process) - before
+    run.note(f"{grown / MIB:.2f} MiB")
+    for peer in peers:
+        # Still open: nothing to read but what it has sent so far.
+        peer.setblocking(False)
+        try:
+            while peer.recv(65_536):
+                pass
+            raise Failure("an idle peer was disconnected")
+        except BlockingIOError:
+            peer.close()
+    if grown > IDLE_MEMORY:
+        raise Failure(f"{IDLE_PEERS} idle peers took {grown / MIB:.2f} MiB")
+
+
+def greet(port, torrent, number):
+    """A connection after both handshakes and the seed's first message (BEP 3)."""
+    address = f"127.0.{1 + number // 250}.{1 + number % 250}"
+    peer = socket.create_connection(("127.0.0.1", port), 5, source_address=(address, 0))
+    hello = b"\x13BitTorrent protocol" + bytes(8) + bytes.fromhex(torrent.info_hash)
+    peer.sendall(hello + b"-XX0000-%012d" % number)
+    answer = b""
+    while len(answer) < 68 + 5:
+        part = peer.recv(65_536)
+        if not part:
+            raise Failure("the seed closed the connection during the handshake")
+        answer += part
+    return peer
