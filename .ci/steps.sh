@@ -63,6 +63,7 @@ trap summary EXIT
 lint_steps() {
     step "cargo fmt" 2 cargo fmt --all --check
     step "cargo clippy" 10 cargo clippy --locked --all-targets -- -D warnings
+    step "cargo doc" 10 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 }
 
 # interop SET ARGUMENTS...: runs a set of scenarios of tests/interop.
