@@ -38,8 +38,10 @@ pub enum Stage {
 /// A block whose payload is arriving.
 #[derive(Debug, Clone, Copy)]
 pub struct Arriving {
-    /// Which block; `None` when the payload is of no use and is thrown away.
-    pub keep: Option<Block>,
+    /// Which block, if it is one of ours.
+    pub block: Option<Block>,
+    /// The payload is of use; otherwise it is thrown away.
+    pub keep: bool,
     /// Payload bytes so far.
     pub at: u32,
     /// Whether we had asked for it.

@@ -264,7 +264,7 @@ impl Torrent {
     /// Takes a peer out of everything.
     fn forget(&mut self, now: Instant, key: PeerKey, ended: Ended, pool: &mut Pool) {
         let Some(mut peer) = self.peers.remove(key) else { return };
-        if let Some(block) = peer.arriving.take().and_then(|a| a.keep) {
+        if let Some(block) = peer.arriving.take().and_then(|a| a.block) {
             self.pieces.abort_block(block, key);
         }
         for request in peer.requests.drain() {
@@ -291,6 +291,14 @@ impl Torrent {
             if let Some(addr) = peer.listen_addr {
                 self.candidates.connection_ended(now, addr, ended);
             }
+        }
+        // Another connection to the same peer lives on: no need to dial it.
+        let twin = self
+            .peers
+            .iter()
+            .find(|(_, p)| peer.listen_addr.is_some() && p.listen_addr == peer.listen_addr);
+        if let (Some((twin, _)), Some(addr)) = (twin, peer.listen_addr) {
+            self.candidates.connected(addr, twin);
         }
     }
 

@@ -125,9 +125,9 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         let asked = block.is_some_and(|b| peer.requests.contains(b));
         // A block that we never asked for, and can't use, is the peer's mistake.
-        let keep = block.filter(|&b| self.pieces.begin_block(b, key));
-        peer.arriving = Some(Arriving { keep, at: 0, asked });
-        if !asked && peer.requests.listed() == 0 && keep.is_none() {
+        let keep = block.is_some_and(|b| self.pieces.begin_block(b, key));
+        peer.arriving = Some(Arriving { block, keep, at: 0, asked });
+        if !asked && peer.requests.listed() == 0 && !keep {
             return self.strike(key, 4, "blocks nobody asked for");
         }
         Ok(())
@@ -137,10 +137,10 @@ impl Torrent {
     pub(super) fn block_data(&mut self, key: PeerKey, chunk: Chunk<'_>) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let Some(arriving) = &mut peer.arriving else { return };
-        if let Some(block) = arriving.keep
-            && !self.pieces.store(block, arriving.at, chunk, key)
+        if arriving.keep
+            && let Some(block) = arriving.block
         {
-            arriving.keep = None;
+            arriving.keep = self.pieces.store(block, arriving.at, chunk, key);
         }
         arriving.at += chunk.len() as u32;
     }
@@ -154,11 +154,11 @@ impl Torrent {
         peer.last_block = now;
         peer.snubbed = false;
         let mut others = Vec::new();
-        let stored = arriving
-            .keep
-            .and_then(|block| self.pieces.end_block(block, peer.addr, key, &mut others));
-        if let Some(block) = arriving.keep.filter(|_| arriving.asked)
-            && let Some(request) = peer.requests.take(block)
+        let kept = arriving.block.filter(|_| arriving.keep);
+        let stored =
+            kept.and_then(|block| self.pieces.end_block(block, peer.addr, key, &mut others));
+        if arriving.asked
+            && let Some(request) = arriving.block.and_then(|block| peer.requests.take(block))
         {
             peer.pipeline.block(now, request.sent, peer.requests.len());
         }
@@ -169,7 +169,7 @@ impl Torrent {
             return Ok(());
         }
         self.totals.downloaded += bytes;
-        let block = arriving.keep.expect("a stored block was kept");
+        let block = kept.expect("a stored block was kept");
         for other in others {
             self.cancel(other, block);
         }
@@ -421,7 +421,8 @@ impl Torrent {
     fn cancel_all(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         if let Some(arriving) = &mut peer.arriving
-            && let Some(block) = arriving.keep.take()
+            && let Some(block) = arriving.block
+            && std::mem::take(&mut arriving.keep)
         {
             self.pieces.abort_block(block, key);
         }
