@@ -1,1 +1,37 @@
-//! Placeholder replaced by the module's first commit.
+//! A torrent's bytes on disk: verify and write, spill, read, check, allocate.
+//!
+//! ```text
+//! worker     threads that take batches of jobs; reads do not wait behind checks
+//!   storage  one torrent's place: does a job, maps pieces to files, keeps padding off the disk
+//!     verify   hash a piece, then write it
+//!     backend  what a place for files must offer
+//!       files    real files …
+//!         file_pool  … a bounded number of them open
+//!         allocate   … created and given their length at the first write
+//!         system     … by calls that keep below the output folder
+//!       memory   the same in RAM, for tests and benchmarks
+//! check      hash what is there on all cores; preflight says what must not be overwritten
+//! ```
+//!
+//! Blocking calls and threads only; nothing here knows peers, time or an async runtime. Invariant:
+//! nothing is created, written or read outside the folder a [`Storage`] was made for.
+
+mod allocate;
+pub mod backend;
+pub mod check;
+mod fault;
+pub mod file_pool;
+pub mod files;
+pub mod memory;
+pub mod preflight;
+#[cfg(test)]
+pub(crate) mod sample;
+pub mod storage;
+mod system;
+mod verify;
+pub mod worker;
+
+pub use check::{FileFact, FileState, Found, Watch, check};
+pub use file_pool::FilePool;
+pub use storage::{Storage, perform_batch};
+pub use worker::{CompletionSink, Disk};

@@ -1,0 +1,24 @@
+//! The first write to a file: its folders, itself, and room for all of its bytes.
+//!
+//! Room is reserved up front because that is nearly free and writing into it is a quarter cheaper,
+//! and because a full disk is then met at the start. A file that is there stays as it is: it may
+//! grow to its full length, never shrink.
+
+use std::{fs::File, io, path::Path};
+
+use super::system::{self, Access};
+use crate::metainfo;
+
+/// Opens `file` below `root` for writing. `first` is the length of a write that begins at byte 0,
+/// else 0: a file which that write fills needs no reservation.
+pub(super) fn open_for_writing(
+    root: &Path,
+    file: &metainfo::File<'_>,
+    first: u64,
+) -> io::Result<File> {
+    let (handle, length) = system::open(root, file.path, Access::Write)?;
+    if length < file.length && first < file.length {
+        system::extend(&handle, file.length)?;
+    }
+    Ok(handle)
+}

@@ -1,0 +1,164 @@
+//! The files of one torrent below an output folder: the [`Backend`] that is used in earnest.
+//!
+//! Remembers which files were written since the last sync, one bit a file. Handles belong to the
+//! shared [`FilePool`].
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    allocate,
+    backend::{Backend, Extent},
+    fault::fault,
+    file_pool::{FilePool, Tenant},
+    system::{self, Access},
+};
+use crate::{
+    base::index::FileIndex,
+    metainfo::{self, Info},
+    pieces::job::DiskFault,
+};
+
+/// A torrent's files on disk.
+#[derive(Debug)]
+pub struct Files {
+    info: Arc<Info>,
+    root: PathBuf,
+    pool: Arc<FilePool>,
+    tenant: Tenant,
+    /// One bit for each file with bytes that may not be durable. Made at the first write.
+    written: OnceLock<Box<[AtomicU64]>>,
+    /// Held during a sync, so that none returns while another one's files are still on their way.
+    syncing: Mutex<()>,
+}
+
+impl Files {
+    /// The files of `info` below `root`, the folder that holds the torrent's top-level file or
+    /// folder. Touches nothing.
+    pub fn new(info: Arc<Info>, root: impl Into<PathBuf>, pool: &Arc<FilePool>) -> Self {
+        Files {
+            info,
+            root: root.into(),
+            tenant: pool.tenant(),
+            pool: Arc::clone(pool),
+            written: OnceLock::new(),
+            syncing: Mutex::new(()),
+        }
+    }
+
+    /// The output folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn file(&self, index: FileIndex) -> metainfo::File<'_> {
+        self.info.layout().file(index).expect("the file index is of this torrent")
+    }
+
+    fn reading(&self, index: FileIndex) -> io::Result<Arc<File>> {
+        self.pool.lend((self.tenant, index), Access::Read, || {
+            system::open(&self.root, self.file(index).path, Access::Read).map(|(file, _)| file)
+        })
+    }
+
+    fn writing(&self, index: FileIndex, first: u64) -> io::Result<Arc<File>> {
+        self.pool.lend((self.tenant, index), Access::Write, || {
+            allocate::open_for_writing(&self.root, &self.file(index), first)
+        })
+    }
+
+    fn fault(&self, index: FileIndex, operation: String, error: &io::Error) -> DiskFault {
+        fault(operation, self.file(index).path.to_string(), error)
+    }
+
+    fn written(&self) -> &[AtomicU64] {
+        self.written.get_or_init(|| {
+            (0..self.info.layout().len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect()
+        })
+    }
+
+    fn mark(&self, index: FileIndex) {
+        let word = &self.written()[index.at() / 64];
+        word.fetch_or(1 << (index.0 % 64), Ordering::Release);
+    }
+}
+
+impl Backend for Files {
+    fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
+        let handle = self.reading(file).map_err(|error| self.fault(file, "open".into(), &error))?;
+        system::read_exact_at(&handle, into, offset).map_err(|error| {
+            let operation = format!("read {} bytes at offset {offset} of", into.len());
+            self.fault(file, operation, &error)
+        })
+    }
+
+    fn write(&self, file: FileIndex, offset: u64, bytes: &[u8]) -> Result<(), DiskFault> {
+        let first = if offset == 0 { bytes.len() as u64 } else { 0 };
+        let handle = self
+            .writing(file, first)
+            .map_err(|error| self.fault(file, "open for writing".into(), &error))?;
+        let result = system::write_all_at(&handle, bytes, offset);
+        // After the write: a mark set before could be taken by a sync that misses these bytes.
+        self.mark(file);
+        result.map_err(|error| {
+            let operation = format!("write {} bytes at offset {offset} of", bytes.len());
+            self.fault(file, operation, &error)
+        })
+    }
+
+    fn create(&self, file: FileIndex) -> Result<(), DiskFault> {
+        system::open(&self.root, self.file(file).path, Access::Write)
+            .map_err(|error| self.fault(file, "create".into(), &error))?;
+        self.mark(file);
+        Ok(())
+    }
+
+    fn length(&self, file: FileIndex) -> Result<Option<u64>, DiskFault> {
+        match system::open(&self.root, self.file(file).path, Access::Read) {
+            Ok((_, length)) => Ok(Some(length)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.fault(file, "open".into(), &error)),
+        }
+    }
+
+    fn extent(&self, file: FileIndex, offset: u64) -> Result<Extent, DiskFault> {
+        self.reading(file)
+            .and_then(|handle| system::extent(&handle, offset))
+            .map_err(|error| self.fault(file, "look for data in".into(), &error))
+    }
+
+    fn sync(&self) -> Result<(), DiskFault> {
+        let Some(written) = self.written.get() else { return Ok(()) };
+        let _alone = self.syncing.lock().expect("a sync does not panic");
+        for (at, word) in written.iter().enumerate() {
+            let mut rest = word.swap(0, Ordering::Acquire);
+            while rest != 0 {
+                let bit = rest.trailing_zeros();
+                let file = FileIndex(at as u32 * 64 + bit);
+                if let Err(error) = self.reading(file).and_then(|handle| handle.sync_data()) {
+                    word.fetch_or(rest, Ordering::Release);
+                    return Err(self.fault(file, "flush".into(), &error));
+                }
+                rest &= rest - 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&self) {
+        self.pool.evict(self.tenant);
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,508 @@
+//! One torrent's place on disk: does a [`DiskJob`] and says what came of it.
+//!
+//! Blocking and without state of its own, so that a worker or a shard may call it, in any order
+//! and from many threads. Maps pieces to files. Padding files (BEP 47) exist only here: they read
+//! as zeros and are never written.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    backend::Backend, file_pool::FilePool, files::Files, memory::Memory, verify::Verification,
+};
+use crate::{
+    base::{
+        index::{Block, FileIndex, PieceIndex},
+        units::BLOCK_LEN,
+    },
+    metainfo::Info,
+    pieces::job::{DiskEvent, DiskFault, DiskJob, Held},
+};
+
+/// The bytes of one torrent.
+#[derive(Debug)]
+pub struct Storage {
+    info: Arc<Info>,
+    backend: Box<dyn Backend>,
+}
+
+impl Storage {
+    /// Files below `root`, the parent of the torrent's top-level file or folder. Touches nothing.
+    pub fn on_disk(info: Arc<Info>, root: impl Into<PathBuf>, pool: &Arc<FilePool>) -> Self {
+        Storage { backend: Box::new(Files::new(Arc::clone(&info), root, pool)), info }
+    }
+
+    /// Files in RAM, none of which exists yet.
+    pub fn in_memory(info: Arc<Info>) -> Self {
+        Storage { backend: Box::new(Memory::new(Arc::clone(&info))), info }
+    }
+
+    /// Files of another kind.
+    pub fn new(info: Arc<Info>, backend: Box<dyn Backend>) -> Self {
+        Storage { info, backend }
+    }
+
+    /// What is stored here.
+    pub const fn info(&self) -> &Arc<Info> {
+        &self.info
+    }
+
+    /// Where the files are.
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// Does `job`, whose slabs hold real bytes, and gives its slabs back in the event.
+    pub fn perform(&self, job: DiskJob) -> DiskEvent {
+        match job {
+            DiskJob::Verify { piece, slabs, digests } => {
+                let mut verification = Verification::new(piece, slabs, digests);
+                verification.hash(self);
+                verification.conclude(self)
+            }
+            DiskJob::Spill { piece, held } => {
+                let result = self.write_held(piece, &held);
+                DiskEvent::Spilled { piece, held, result }
+            }
+            DiskJob::Read { peer, run, mut slab } => {
+                let bytes = slab.bytes_mut().expect("a session's slabs hold bytes");
+                let result = self.read_run(run, &mut bytes[..run.length as usize]);
+                DiskEvent::Read { peer, run, slab, result }
+            }
+        }
+    }
+
+    /// Creates the files that have no bytes; no piece ever writes them.
+    pub fn create_empty_files(&self) -> Result<(), DiskFault> {
+        for (index, file) in (0..).map(FileIndex).zip(self.info.layout().files()) {
+            if file.length == 0 && file.is_stored() {
+                self.backend.create(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything written so far durable. Two calls at once follow one another.
+    pub fn sync(&self) -> Result<(), DiskFault> {
+        self.backend.sync()
+    }
+
+    /// Closes the files, such as when the torrent pauses. They open again by themselves.
+    pub fn close_files(&self) {
+        self.backend.close();
+    }
+
+    /// Fills `into` with the bytes of `run`, which are as many.
+    pub fn read_run(&self, run: Block, into: &mut [u8]) -> Result<(), DiskFault> {
+        debug_assert_eq!(into.len(), run.length as usize);
+        self.read_content(self.info.geometry().offset(run), into)
+    }
+
+    /// Fills `into` with the torrent's content from `offset` on: `Missing` or `Changed` if a file
+    /// is not there or too short.
+    pub fn read_content(&self, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
+        let mut rest = into;
+        for span in self.info.layout().spans(offset, rest.len() as u64) {
+            let (part, behind) = rest.split_at_mut(span.length as usize);
+            rest = behind;
+            if self.is_stored(span.file) {
+                self.backend.read(span.file, span.offset, part)?;
+            } else {
+                part.fill(0);
+            }
+        }
+        debug_assert!(rest.is_empty(), "the range lies inside the content");
+        Ok(())
+    }
+
+    /// Writes the filled blocks of a part of `piece` to their final place.
+    pub(super) fn write_held(&self, piece: PieceIndex, held: &Held) -> Result<(), DiskFault> {
+        let geometry = self.info.geometry();
+        let window = window(held, geometry.piece_len(piece));
+        let bytes = held.slab.bytes().expect("a session's slabs hold bytes");
+        let begin = geometry.piece_offset(piece) + u64::from(held.begin);
+        for run in runs(held.filled, window) {
+            if run.filled {
+                let part = &bytes[run.start as usize..run.end as usize];
+                self.write_content(begin + u64::from(run.start), part)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes `bytes`, which lie inside the content, from `offset` on.
+    fn write_content(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskFault> {
+        let mut rest = bytes;
+        for span in self.info.layout().spans(offset, rest.len() as u64) {
+            let (part, behind) = rest.split_at(span.length as usize);
+            rest = behind;
+            if self.is_stored(span.file) {
+                self.backend.write(span.file, span.offset, part)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_stored(&self, file: FileIndex) -> bool {
+        self.info.layout().file(file).is_some_and(|file| file.is_stored())
+    }
+}
+
+/// Does a batch of jobs and gives their events in the same order.
+pub fn perform_batch(batch: Vec<(Arc<Storage>, DiskJob)>) -> Vec<DiskEvent> {
+    batch.into_iter().map(|(storage, job)| storage.perform(job)).collect()
+}
+
+/// A run of blocks of one slab that are all filled or all not, in bytes from the slab's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) filled: bool,
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+/// How many bytes of a piece of `piece_len` bytes a slab holds or has room for.
+pub(super) fn window(held: &Held, piece_len: u32) -> u32 {
+    held.slab.capacity().min(piece_len - held.begin)
+}
+
+/// The longest runs of equal bits that cover the first `length` bytes.
+pub(super) fn runs(filled: u32, length: u32) -> impl Iterator<Item = Run> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        if start >= length {
+            return None;
+        }
+        let rest = filled >> (start / BLOCK_LEN);
+        let is_filled = rest & 1 == 1;
+        let blocks = if is_filled { rest.trailing_ones() } else { rest.trailing_zeros() };
+        let run = Run {
+            filled: is_filled,
+            start,
+            end: blocks.saturating_mul(BLOCK_LEN).saturating_add(start).min(length),
+        };
+        start = run.end;
+        Some(run)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        check::{FileState, Watch, check},
+        preflight::conflicts,
+        sample::{Sample, read, sample, verdict},
+    };
+    use super::*;
+    use crate::{
+        base::slab::Slab,
+        pieces::job::{FaultKind, Verdict},
+    };
+    use proptest::prelude::*;
+    use std::{fs, path::Path, sync::atomic::AtomicBool};
+
+    fn check_quietly(storage: &Storage) -> super::super::Found {
+        let watch = Watch { progress: &|_| {}, cancel: &AtomicBool::new(false) };
+        check(storage, None, watch).expect("not cancelled")
+    }
+
+    fn on_disk(s: &Sample, root: &Path) -> Storage {
+        Storage::on_disk(Arc::clone(&s.info), root, &FilePool::new(8))
+    }
+
+    fn expect_fault(event: DiskEvent, kind: FaultKind) -> DiskFault {
+        let fault = match event {
+            DiskEvent::Verified { verdict: Verdict::Failed(fault), .. } => fault,
+            DiskEvent::Spilled { result: Err(fault), .. }
+            | DiskEvent::Read { result: Err(fault), .. } => fault,
+            other => panic!("no fault: {other:?}"),
+        };
+        assert_eq!(fault.kind, kind, "{fault}");
+        fault
+    }
+
+    const P0: PieceIndex = PieceIndex(0);
+
+    #[test]
+    fn runs_cover_the_window() {
+        let list = |filled, length| {
+            runs(filled, length).map(|r| (r.filled, r.start, r.end)).collect::<Vec<_>>()
+        };
+        assert_eq!(list(0, 0), []);
+        assert_eq!(list(1, 5), [(true, 0, 5)]);
+        assert_eq!(list(0, 20_000), [(false, 0, 20_000)]);
+        assert_eq!(
+            list(0b101, 50_000),
+            [
+                (true, 0, 16_384),
+                (false, 16_384, 32_768),
+                (true, 32_768, 49_152),
+                (false, 49_152, 50_000)
+            ]
+        );
+        assert_eq!(list(u32::MAX, 262_144), [(true, 0, 262_144)]);
+    }
+
+    #[test]
+    fn a_wrong_piece_writes_nothing_and_tells_its_blocks_apart() {
+        let dir = tempfile::tempdir().expect("dir");
+        let s = sample(100_000, &[("a", 100_000)]);
+        let storage = on_disk(&s, dir.path());
+        let mut slabs = s.held(P0, u64::MAX);
+        slabs[0].slab.bytes_mut().expect("bytes")[40_000] ^= 1;
+        let want: Vec<u64> = (0..7)
+            .map(|i| slabs[0].slab.digest(i * BLOCK_LEN, BLOCK_LEN.min(100_000 - i * BLOCK_LEN)))
+            .collect();
+        let event = storage.perform(DiskJob::Verify { piece: P0, slabs, digests: false });
+        let DiskEvent::Verified { verdict, digests, slabs, .. } = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!((verdict, digests, slabs.len()), (Verdict::Bad, want.clone(), 1));
+        assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 0);
+
+        let slabs = s.held(P0, u64::MAX);
+        let event = storage.perform(DiskJob::Verify { piece: P0, slabs, digests: true });
+        let DiskEvent::Verified { verdict, digests, .. } = event else { panic!("{event:?}") };
+        assert_eq!(verdict, Verdict::Good);
+        let differ: Vec<usize> = (0..7).filter(|&i| digests[i] != want[i]).collect();
+        assert_eq!(differ, [2]);
+    }
+
+    #[test]
+    fn wrong_blocks_on_disk_have_digests_too() {
+        let dir = tempfile::tempdir().expect("dir");
+        let s = sample(600_000, &[("a", 600_000)]);
+        let storage = on_disk(&s, dir.path());
+        let mut held = s.held(P0, u64::MAX);
+        held[1].slab.bytes_mut().expect("bytes")[0] ^= 1;
+        for held in held {
+            let event = storage.perform(DiskJob::Spill { piece: P0, held });
+            assert!(matches!(event, DiskEvent::Spilled { result: Ok(()), .. }));
+        }
+        let event = storage.perform(DiskJob::Verify { piece: P0, slabs: vec![], digests: false });
+        let DiskEvent::Verified { verdict, digests, .. } = event else { panic!("{event:?}") };
+        assert_eq!((verdict, digests.len()), (Verdict::Bad, 37));
+        let good = s.held(P0, u64::MAX);
+        assert_eq!(digests[15], good[0].slab.digest(15 * BLOCK_LEN, BLOCK_LEN));
+        assert_ne!(digests[16], good[1].slab.digest(0, BLOCK_LEN));
+    }
+
+    #[test]
+    fn padding_is_verified_and_read_as_zeros_but_never_written() {
+        let dir = tempfile::tempdir().expect("dir");
+        let s = sample(32_768, &[("a", 20_000), (".pad/12768", 12_768), ("b", 5)]);
+        let storage = on_disk(&s, dir.path());
+        s.store(&storage);
+        assert!(!dir.path().join("t/.pad").exists());
+        let run = Block { piece: P0, begin: 19_990, length: 12_000 };
+        let DiskEvent::Read { slab, result: Ok(()), .. } = read(&storage, run) else { panic!() };
+        assert_eq!(&slab.bytes().expect("bytes")[..12_000], &s.content[19_990..31_990]);
+        // A peer that sends other bytes as padding is found out.
+        let mut slabs = s.held(P0, u64::MAX);
+        slabs[0].slab.bytes_mut().expect("bytes")[32_767] = 1;
+        let job = DiskJob::Verify { piece: P0, slabs, digests: false };
+        assert_eq!(verdict(storage.perform(job)), Verdict::Bad);
+    }
+
+    #[test]
+    fn links_below_the_output_folder_are_not_followed() {
+        let dir = tempfile::tempdir().expect("dir");
+        let outside = tempfile::tempdir().expect("dir");
+        let secret = outside.path().join("b");
+        fs::write(&secret, vec![7; 70_000]).expect("written");
+        let s = sample(65_536, &[("d/b", 70_000)]);
+        let link = |to: &Path, at: &str| {
+            let at = dir.path().join(at);
+            fs::create_dir_all(at.parent().expect("has a parent")).expect("created");
+            std::os::unix::fs::symlink(to, at).expect("linked");
+        };
+        for (to, at) in [(outside.path(), "t"), (outside.path(), "t/d"), (&*secret, "t/d/b")] {
+            link(to, at);
+            let storage = on_disk(&s, dir.path());
+            let fault = expect_fault(storage.perform(s.verify(P0)), FaultKind::Permission);
+            assert!(fault.cause.contains("symbolic link"), "{fault}");
+            let run = Block { piece: P0, begin: 0, length: 10 };
+            expect_fault(read(&storage, run), FaultKind::Permission);
+            assert!(matches!(check_quietly(&storage).files[0].state, FileState::Unreadable(_)));
+            assert_eq!(fs::read(&secret).expect("read"), vec![7; 70_000]);
+            assert_eq!(fs::read_dir(outside.path()).expect("list").count(), 1);
+            let top = dir.path().join("t");
+            fs::remove_file(&top).or_else(|_| fs::remove_dir_all(&top)).expect("removed");
+        }
+        // The output folder itself may be a link: the user chose it.
+        let alias = outside.path().join("alias");
+        std::os::unix::fs::symlink(dir.path(), &alias).expect("linked");
+        s.store(&on_disk(&s, &alias));
+        assert!(dir.path().join("t/d/b").exists());
+    }
+
+    #[test]
+    fn what_is_not_a_plain_file_is_refused() {
+        let dir = tempfile::tempdir().expect("dir");
+        let s = sample(16_384, &[("d/a", 10)]);
+        let storage = on_disk(&s, dir.path());
+        fs::create_dir_all(dir.path().join("t/d/a")).expect("created");
+        expect_fault(storage.perform(s.verify(P0)), FaultKind::Io);
+        fs::remove_dir(dir.path().join("t/d/a")).expect("removed");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            dir.path().join("t/d/a"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .expect("made a pipe");
+        expect_fault(
+            read(&storage, Block { piece: P0, begin: 0, length: 1 }),
+            FaultKind::Permission,
+        );
+        fs::remove_dir_all(dir.path().join("t/d")).expect("removed");
+        fs::write(dir.path().join("t/d"), "a file in place of a folder").expect("written");
+        let fault = expect_fault(storage.perform(s.verify(P0)), FaultKind::Io);
+        assert_eq!(fault.to_string().split(':').next(), Some("could not open for writing `t/d/a`"));
+    }
+
+    #[test]
+    fn missing_and_short_files_are_told_apart() {
+        let dir = tempfile::tempdir().expect("dir");
+        let s = sample(50_000, &[("a", 30_000), ("b", 20_000)]);
+        let storage = on_disk(&s, dir.path());
+        let run = Block { piece: P0, begin: 29_000, length: 2_000 };
+        expect_fault(read(&storage, run), FaultKind::Missing);
+        s.store(&storage);
+        assert!(matches!(read(&storage, run), DiskEvent::Read { result: Ok(()), .. }));
+        let b = fs::OpenOptions::new().write(true).open(dir.path().join("t/b")).expect("opened");
+        b.set_len(500).expect("cut");
+        let fault = expect_fault(read(&storage, run), FaultKind::Changed);
+        assert_eq!(fault.file, "t/b");
+        assert_eq!(fault.operation, "read 1000 bytes at offset 0 of");
+        // Spilled blocks that have vanished make the check fail, not the piece bad.
+        storage.close_files();
+        fs::remove_file(dir.path().join("t/b")).expect("removed");
+        let job = DiskJob::Verify { piece: P0, slabs: s.held(P0, 1), digests: false };
+        expect_fault(storage.perform(job), FaultKind::Missing);
+    }
+
+    #[test]
+    fn files_that_are_there_grow_but_never_shrink() {
+        let dir = tempfile::tempdir().expect("dir");
+        let s = sample(16_384, &[("a", 40_000), ("b", 40_000)]);
+        fs::create_dir(dir.path().join("t")).expect("created");
+        fs::write(dir.path().join("t/a"), &s.content[..20_000]).expect("written");
+        fs::write(dir.path().join("t/b"), vec![3; 50_000]).expect("written");
+        let storage = on_disk(&s, dir.path());
+        let found = check_quietly(&storage);
+        assert!(found.have.iter().eq([P0]));
+        for i in 1..5 {
+            assert_eq!(verdict(storage.perform(s.verify(PieceIndex(i)))), Verdict::Good);
+        }
+        let a = fs::read(dir.path().join("t/a")).expect("read");
+        let b = fs::read(dir.path().join("t/b")).expect("read");
+        assert_eq!((&a[..], &b[..40_000]), (&s.content[..40_000], &s.content[40_000..]));
+        assert_eq!(b[40_000..], [3; 10_000]);
+        let found = check_quietly(&storage);
+        assert!(found.have.is_full());
+        assert_eq!(found.files.len(), 1);
+        assert_eq!(conflicts(&storage, &found).len(), 1);
+    }
+
+    #[test]
+    fn two_thousand_files_with_sixteen_open() {
+        let dir = tempfile::tempdir().expect("dir");
+        let names: Vec<String> = (0..2_000).map(|i| format!("d{}/f{i}", i % 7)).collect();
+        let files: Vec<(&str, usize)> =
+            names.iter().zip(0..).map(|(name, i)| (name.as_str(), i % 300)).collect();
+        let s = sample(16_384, &files);
+        let pool = FilePool::new(16);
+        let storage = Storage::on_disk(Arc::clone(&s.info), dir.path(), &pool);
+        s.store(&storage);
+        assert_eq!(pool.open_files(), 16);
+        storage.sync().expect("flushed");
+        let found = check_quietly(&storage);
+        assert!(found.have.is_full() && found.files.is_empty());
+        assert!(pool.open_files() <= 16);
+        drop(storage);
+        assert_eq!(pool.open_files(), 0);
+    }
+
+    #[test]
+    fn a_flush_that_fails_is_tried_again() {
+        let dir = tempfile::tempdir().expect("dir");
+        let s = sample(16_384, &[("a", 10), ("b", 10)]);
+        let storage = on_disk(&s, dir.path());
+        s.store(&storage);
+        storage.close_files();
+        fs::rename(dir.path().join("t/b"), dir.path().join("t/c")).expect("renamed");
+        assert_eq!(storage.sync().expect_err("b is gone").kind, FaultKind::Missing);
+        assert_eq!(storage.sync().expect_err("b is gone").file, "t/b");
+        fs::rename(dir.path().join("t/c"), dir.path().join("t/b")).expect("renamed");
+        assert_eq!(storage.sync(), Ok(()));
+    }
+
+    fn layouts() -> impl Strategy<Value = (u32, Vec<usize>)> {
+        let length = prop_oneof![Just(0usize), 1usize..200, 1usize..60_000];
+        let big = prop_oneof![Just(16_384u32), Just(32_768), Just(300_000), 1_000u32..50_000];
+        prop_oneof![
+            (1u32..40, prop::collection::vec(0usize..30, 1..12)),
+            (big, prop::collection::vec(length, 1..20)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn what_goes_in_comes_out(
+            (piece_length, lengths) in layouts(),
+            pads in any::<u32>(), spills in any::<u64>(), drops in any::<bool>(), from in any::<u32>(),
+        ) {
+            let names: Vec<String> = (0..lengths.len())
+                .map(|i| match pads >> (i % 32) & 3 {
+                    3 => format!(".pad/{i}"),
+                    n => format!("{}f{i}", "d/".repeat(n as usize)),
+                })
+                .collect();
+            let files: Vec<(&str, usize)> =
+                names.iter().map(String::as_str).zip(lengths.iter().copied()).collect();
+            let s = sample(piece_length, &files);
+            let dir = tempfile::tempdir().expect("dir");
+            let memory = Storage::in_memory(Arc::clone(&s.info));
+            let disk = on_disk(&s, dir.path());
+            for storage in [&memory, &disk] {
+                for piece in s.info.geometry().indices() {
+                    // Some blocks go to disk early; slabs without any other block are given up.
+                    for held in s.held(piece, spills) {
+                        let event = storage.perform(DiskJob::Spill { piece, held });
+                        prop_assert!(matches!(event, DiskEvent::Spilled { result: Ok(()), .. }), "{:?}", event);
+                    }
+                    let mut slabs = s.held(piece, !spills);
+                    slabs.retain(|held| !drops || held.filled != 0);
+                    let job = DiskJob::Verify { piece, slabs, digests: false };
+                    prop_assert_eq!(verdict(storage.perform(job)), Verdict::Good);
+                }
+                prop_assert_eq!(storage.create_empty_files(), Ok(()));
+                if let Some(piece) = s.info.geometry().piece(from % s.info.geometry().pieces().max(1)) {
+                    let begin = from % s.info.geometry().piece_len(piece);
+                    let run = Block { piece, begin, length: (s.info.geometry().piece_len(piece) - begin).min(65_536) };
+                    let event = read(storage, run);
+                    let DiskEvent::Read { slab, result: Ok(()), .. } = event else { panic!("{event:?}") };
+                    let bytes: &Slab = &slab;
+                    prop_assert_eq!(
+                        &bytes.bytes().expect("bytes")[..run.length as usize],
+                        &s.piece(piece)[begin as usize..run.end() as usize]
+                    );
+                }
+                let found = check_quietly(storage);
+                prop_assert!(found.have.is_full(), "{:?}", found);
+                prop_assert_eq!(&found.files, &[]);
+                prop_assert_eq!(conflicts(storage, &found), []);
+            }
+            let mut at = 0;
+            for (name, length) in files {
+                let there = fs::read(dir.path().join("t").join(name)).ok();
+                let want = (!name.starts_with(".pad")).then(|| s.content[at..at + length].to_vec());
+                prop_assert_eq!(there, want);
+                at += length;
+            }
+            prop_assert_eq!(disk.sync(), Ok(()));
+        }
+    }
+}

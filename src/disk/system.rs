@@ -1,0 +1,280 @@
+//! Calls that one system has and another has not, each with a portable fallback.
+//!
+//! On Unix a file is opened folder by folder from the output folder, and no link below that folder
+//! is followed: a torrent, or another program, cannot lead us elsewhere. The output folder itself
+//! was named by the user and may be or hold links.
+
+use std::{fs::File, io, path::Path};
+
+use super::backend::Extent;
+use crate::metainfo::SafePath;
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// To read; it has to exist.
+    Read,
+    /// To read and write; it and the folders above it are created.
+    Write,
+}
+
+fn refused(what: &str, why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, format!("`{what}` {why}"))
+}
+
+/// Opens `path` below `root` and tells its length. Only a regular file is opened.
+pub(super) fn open(root: &Path, path: SafePath<'_>, access: Access) -> io::Result<(File, u64)> {
+    let file = platform::open(root, path, access)?;
+    let facts = file.metadata()?;
+    if !facts.is_file() {
+        return Err(refused(&path.to_string(), "is not a regular file"));
+    }
+    Ok((file, facts.len()))
+}
+
+/// Reads at `offset` until `into` is full; `UnexpectedEof` if the file ends before.
+pub(crate) fn read_exact_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < into.len() {
+        match platform::read_at(file, &mut into[done..], offset + done as u64) {
+            Ok(0) => {
+                let at = offset + done as u64;
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    format!("the file ends at byte {at}"),
+                ));
+            }
+            Ok(n) => done += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes` at `offset`.
+pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match platform::write_at(file, &bytes[done..], offset + done as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => done += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Gives `file`, which is shorter, `length` bytes; with room on the disk if the system can.
+pub(super) fn extend(file: &File, length: u64) -> io::Result<()> {
+    if !platform::allocate(file, length)? {
+        file.set_len(length)?;
+    }
+    Ok(())
+}
+
+/// What lies at `offset`, if the file system can tell; else it is taken for data.
+pub(super) fn extent(file: &File, offset: u64) -> io::Result<Extent> {
+    platform::extent(file, offset)
+}
+
+/// Whether `error` says that this process or the system has too many files open.
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    platform::is_out_of_descriptors(error)
+}
+
+#[cfg(unix)]
+mod platform {
+    use std::{
+        fs::File,
+        io,
+        os::{fd::OwnedFd, unix::fs::FileExt as _},
+        path::Path,
+    };
+
+    use rustix::{
+        fs::{AtFlags, FileType, Mode, OFlags},
+        io::Errno,
+    };
+
+    use super::{Access, Extent, refused};
+    use crate::metainfo::SafePath;
+
+    /// A handle on a folder that is only walked through needs no right to list it.
+    #[cfg(target_os = "linux")]
+    const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+    #[cfg(not(target_os = "linux"))]
+    const WALK: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+
+    const FOLDER_MODE: Mode = Mode::from_raw_mode(0o777);
+    const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+
+    pub(super) fn open(root: &Path, path: SafePath<'_>, access: Access) -> io::Result<File> {
+        let create = access == Access::Write;
+        let mut folder = match rustix::fs::open(root, WALK, Mode::empty()) {
+            Err(Errno::NOENT) if create => {
+                std::fs::create_dir_all(root)?;
+                rustix::fs::open(root, WALK, Mode::empty())?
+            }
+            other => other?,
+        };
+        let mut names = path.components().peekable();
+        while let Some(name) = names.next() {
+            if names.peek().is_none() {
+                return open_file(&folder, name, access);
+            }
+            folder = walk(&folder, name, create)?;
+        }
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+
+    fn walk(folder: &OwnedFd, name: &str, create: bool) -> io::Result<OwnedFd> {
+        let step = || rustix::fs::openat(folder, name, WALK | OFlags::NOFOLLOW, Mode::empty());
+        match step() {
+            Err(Errno::NOENT) if create => {
+                match rustix::fs::mkdirat(folder, name, FOLDER_MODE) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                step().map_err(|error| explain(folder, name, error))
+            }
+            other => other.map_err(|error| explain(folder, name, error)),
+        }
+    }
+
+    fn open_file(folder: &OwnedFd, name: &str, access: Access) -> io::Result<File> {
+        // Non-blocking, so that a pipe in place of the file cannot hold us up.
+        let always = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let flags = match access {
+            Access::Read => OFlags::RDONLY,
+            Access::Write => OFlags::RDWR | OFlags::CREATE,
+        };
+        match rustix::fs::openat(folder, name, always | flags, FILE_MODE) {
+            Ok(file) => Ok(file.into()),
+            Err(error) => Err(explain(folder, name, error)),
+        }
+    }
+
+    /// A refusal to follow a link comes as one of several codes, none of which says so.
+    fn explain(folder: &OwnedFd, name: &str, error: Errno) -> io::Error {
+        if !matches!(error, Errno::LOOP | Errno::NOTDIR | Errno::MLINK) {
+            return error.into();
+        }
+        match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+                refused(name, "is a symbolic link, and links are not followed")
+            }
+            _ => error.into(),
+        }
+    }
+
+    pub(super) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        file.read_at(into, offset)
+    }
+
+    pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        file.write_at(bytes, offset)
+    }
+
+    pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+        let code = error.raw_os_error();
+        code == Some(Errno::MFILE.raw_os_error()) || code == Some(Errno::NFILE.raw_os_error())
+    }
+
+    /// False if the file system cannot reserve room.
+    #[cfg(target_os = "linux")]
+    pub(super) fn allocate(file: &File, length: u64) -> io::Result<bool> {
+        loop {
+            return match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length)
+            {
+                Ok(()) => Ok(true),
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+                Err(Errno::INTR) => continue,
+                Err(error) => Err(error.into()),
+            };
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn allocate(_file: &File, _length: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn extent(file: &File, offset: u64) -> io::Result<Extent> {
+        use rustix::fs::{SeekFrom, seek};
+        match seek(file, SeekFrom::Data(offset)) {
+            Ok(data) if data > offset => Ok(Extent::Hole { end: data }),
+            Ok(_) => match seek(file, SeekFrom::Hole(offset)) {
+                Ok(end) if end > offset => Ok(Extent::Data { end }),
+                // Truncated between the two calls: reading will tell.
+                Ok(_) | Err(Errno::NXIO) => Ok(Extent::Data { end: u64::MAX }),
+                Err(error) => Err(error.into()),
+            },
+            // No data up to the end of the file.
+            Err(Errno::NXIO) => Ok(Extent::Hole { end: u64::MAX }),
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Extent::Data { end: u64::MAX }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn extent(_file: &File, _offset: u64) -> io::Result<Extent> {
+        Ok(Extent::Data { end: u64::MAX })
+    }
+}
+
+#[cfg(not(unix))]
+mod platform {
+    use std::{
+        fs::{File, OpenOptions},
+        io,
+        path::Path,
+    };
+
+    use super::{Access, Extent, refused};
+    use crate::metainfo::SafePath;
+
+    /// Looks at every component before it goes on: enough against a torrent, though not against a
+    /// local program that swaps folders at that very moment.
+    pub(super) fn open(root: &Path, path: SafePath<'_>, access: Access) -> io::Result<File> {
+        let mut place = root.to_path_buf();
+        let mut names = path.components().peekable();
+        while let Some(name) = names.next() {
+            if names.peek().is_some() || access == Access::Read {
+                place.push(name);
+            } else {
+                std::fs::create_dir_all(&place)?;
+                place.push(name);
+            }
+            if std::fs::symlink_metadata(&place).is_ok_and(|facts| facts.is_symlink()) {
+                return Err(refused(name, "is a symbolic link, and links are not followed"));
+            }
+        }
+        let write = access == Access::Write;
+        OpenOptions::new().read(true).write(write).create(write).truncate(false).open(&place)
+    }
+
+    #[cfg(windows)]
+    pub(super) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_read(file, into, offset)
+    }
+
+    #[cfg(windows)]
+    pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_write(file, bytes, offset)
+    }
+
+    pub(super) fn is_out_of_descriptors(_error: &io::Error) -> bool {
+        false
+    }
+
+    pub(super) fn allocate(_file: &File, _length: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    pub(super) fn extent(_file: &File, _offset: u64) -> io::Result<Extent> {
+        Ok(Extent::Data { end: u64::MAX })
+    }
+}

@@ -1,0 +1,497 @@
+#![allow(clippy::disallowed_methods)] // The disk is where threads may block.
+//! Threads that do disk jobs, and the queues before them.
+//!
+//! Jobs are taken in batches; reads come first, but one batch of checks and writes is done between
+//! two batches of reads, so neither starves. Jobs for one piece are done one at a time in the order
+//! in which they came. A sync may take seconds: it has a thread of its own.
+//!
+//! Submitting never blocks and never refuses: every job carries slabs that some pool has lent, so
+//! the pools' budgets bound the queue. [`Disk::backlog`] tells a shard when to ask peers for less.
+//! Dropping [`Disk`] does everything that was submitted, then ends.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use super::storage::{Storage, perform_batch};
+use crate::{
+    base::index::PieceIndex,
+    pieces::job::{DiskEvent, DiskFault, DiskJob},
+};
+
+/// Most jobs in a batch: a shard gets its events back soon.
+const BATCH_JOBS: usize = 16;
+/// A batch with so many bytes is large enough, in bytes: a few milliseconds of work.
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// Takes what came of jobs. Called by worker threads; must not block for long, and must not own
+/// the [`Disk`].
+pub trait CompletionSink: Send + Sync {
+    /// Jobs are done; each event is next to the token it was submitted with.
+    fn complete(&self, events: Vec<(u64, DiskEvent)>);
+
+    /// A sync is done: all that was reported done before it was submitted is durable, or not.
+    fn synced(&self, token: u64, result: Result<(), DiskFault>);
+}
+
+/// Worker threads and their queues.
+#[derive(Debug)]
+pub struct Disk {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    queues: Mutex<Queues>,
+    work: Condvar,
+    syncs: Condvar,
+    backlog: AtomicU64,
+    sink: Arc<dyn CompletionSink>,
+}
+
+#[derive(Default)]
+struct Queues {
+    reads: VecDeque<Queued>,
+    writes: VecDeque<Queued>,
+    syncs: VecDeque<(u64, Arc<Storage>)>,
+    /// Pieces that some worker writes or checks at this moment.
+    busy: HashSet<Place>,
+    /// The last batch was of reads: it is the turn of writes.
+    writes_next: bool,
+    closing: bool,
+}
+
+struct Queued {
+    token: u64,
+    storage: Arc<Storage>,
+    job: DiskJob,
+    bytes: u64,
+}
+
+/// A piece of one torrent, which is named by the address of its storage.
+type Place = (usize, PieceIndex);
+
+impl Disk {
+    /// Starts `workers` threads, at least one, and one for syncs; all report to `sink`.
+    pub fn start(workers: usize, sink: Arc<dyn CompletionSink>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queues: Mutex::default(),
+            work: Condvar::new(),
+            syncs: Condvar::new(),
+            backlog: AtomicU64::new(0),
+            sink,
+        });
+        let mut disk = Disk { shared, threads: Vec::new() };
+        for _ in 0..workers.max(1) {
+            disk.spawn("disk", Shared::work)?;
+        }
+        disk.spawn("disk-sync", Shared::sync)?;
+        Ok(disk)
+    }
+
+    fn spawn(&mut self, name: &str, run: fn(&Shared)) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name(name.into());
+        self.threads.push(thread.spawn(move || run(&shared))?);
+        Ok(())
+    }
+
+    /// Queues `jobs` for `storage`. Each event comes back next to `token`.
+    pub fn submit(&self, storage: &Arc<Storage>, token: u64, jobs: Vec<DiskJob>) {
+        let count = jobs.len();
+        let mut total = 0;
+        let mut queues = self.shared.queues();
+        for job in jobs {
+            let bytes = size(&job);
+            total += bytes;
+            let queued = Queued { token, storage: Arc::clone(storage), job, bytes };
+            match queued.job {
+                DiskJob::Read { .. } => queues.reads.push_back(queued),
+                DiskJob::Verify { .. } | DiskJob::Spill { .. } => queues.writes.push_back(queued),
+            }
+        }
+        self.shared.backlog.fetch_add(total, Ordering::Relaxed);
+        drop(queues);
+        match count {
+            0 => {}
+            1 => self.shared.work.notify_one(),
+            _ => self.shared.work.notify_all(),
+        }
+    }
+
+    /// Queues a [`Storage::sync`], answered by [`CompletionSink::synced`] with `token`.
+    pub fn submit_sync(&self, storage: &Arc<Storage>, token: u64) {
+        self.shared.queues().syncs.push_back((token, Arc::clone(storage)));
+        self.shared.syncs.notify_one();
+    }
+
+    /// Bytes of jobs that are queued or under way.
+    pub fn backlog(&self) -> u64 {
+        self.shared.backlog.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.shared.queues().closing = true;
+        self.shared.work.notify_all();
+        self.shared.syncs.notify_all();
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has said so; there is nothing left to do for it.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        while let Some(batch) = self.next_batch() {
+            let bytes = batch.iter().map(|queued| queued.bytes).sum();
+            let places: Vec<Place> = batch.iter().filter_map(Queued::place).collect();
+            let (tokens, jobs): (Vec<u64>, Vec<_>) = batch
+                .into_iter()
+                .map(|queued| (queued.token, (queued.storage, queued.job)))
+                .unzip();
+            let events = perform_batch(jobs);
+            self.backlog.fetch_sub(bytes, Ordering::Relaxed);
+            self.sink.complete(tokens.into_iter().zip(events).collect());
+            // Only now may others go on with these pieces, so that events keep the order of jobs.
+            if !places.is_empty() {
+                let mut queues = self.queues();
+                for place in &places {
+                    queues.busy.remove(place);
+                }
+                drop(queues);
+                self.work.notify_all();
+            }
+        }
+    }
+
+    /// The next jobs to do together; `None` when there is nothing left and the end has come.
+    fn next_batch(&self) -> Option<Vec<Queued>> {
+        let mut queues = self.queues();
+        loop {
+            let batch = queues.take();
+            if !batch.is_empty() {
+                return Some(batch);
+            }
+            if queues.closing && queues.writes.is_empty() {
+                return None;
+            }
+            queues = self.work.wait(queues).expect(LOCK);
+        }
+    }
+
+    fn sync(&self) {
+        loop {
+            let mut queues = self.queues();
+            let (token, storage) = loop {
+                if let Some(next) = queues.syncs.pop_front() {
+                    break next;
+                }
+                if queues.closing {
+                    return;
+                }
+                queues = self.syncs.wait(queues).expect(LOCK);
+            };
+            drop(queues);
+            self.sink.synced(token, storage.sync());
+        }
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().expect(LOCK)
+    }
+}
+
+const LOCK: &str = "nothing panics while the queues are locked";
+
+impl Queues {
+    fn take(&mut self) -> Vec<Queued> {
+        let mut batch = Vec::new();
+        if !self.writes_next || self.writes.is_empty() {
+            self.take_reads(&mut batch);
+        }
+        if batch.is_empty() {
+            self.take_writes(&mut batch);
+            self.writes_next = false;
+        }
+        if batch.is_empty() {
+            // The turn was that of writes, but all of them wait for other workers.
+            self.take_reads(&mut batch);
+        }
+        batch
+    }
+
+    fn take_reads(&mut self, batch: &mut Vec<Queued>) {
+        let mut bytes = 0;
+        while batch.len() < BATCH_JOBS && bytes < BATCH_BYTES {
+            let Some(next) = self.reads.pop_front() else { break };
+            bytes += next.bytes;
+            batch.push(next);
+        }
+        self.writes_next = !batch.is_empty();
+    }
+
+    fn take_writes(&mut self, batch: &mut Vec<Queued>) {
+        let mut bytes = 0;
+        let mut at = 0;
+        while batch.len() < BATCH_JOBS && bytes < BATCH_BYTES && at < self.writes.len() {
+            let free = self.writes[at].place().is_none_or(|place| self.busy.insert(place));
+            if !free {
+                at += 1;
+                continue;
+            }
+            let next = self.writes.remove(at).expect("in range");
+            bytes += next.bytes;
+            batch.push(next);
+        }
+    }
+}
+
+impl Queued {
+    /// The piece that nobody else may work on meanwhile.
+    fn place(&self) -> Option<Place> {
+        let storage = Arc::as_ptr(&self.storage).addr();
+        match self.job {
+            DiskJob::Verify { piece, .. } | DiskJob::Spill { piece, .. } => Some((storage, piece)),
+            DiskJob::Read { .. } => None,
+        }
+    }
+}
+
+fn size(job: &DiskJob) -> u64 {
+    match job {
+        DiskJob::Verify { slabs, .. } => {
+            slabs.iter().map(|held| u64::from(held.slab.capacity())).sum()
+        }
+        DiskJob::Spill { held, .. } => held.slab.capacity().into(),
+        DiskJob::Read { slab, .. } => slab.capacity().into(),
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes queued", self.backlog.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{
+            id::PeerKey,
+            index::{Block, FileIndex},
+            slab::Slab,
+        },
+        disk::{
+            backend::{Backend, Extent},
+            memory::Memory,
+            sample::{Sample, sample},
+        },
+        pieces::job::Verdict,
+    };
+
+    #[derive(Default)]
+    struct Log {
+        events: Mutex<Vec<(u64, DiskEvent)>>,
+        syncs: Mutex<Vec<(u64, Result<(), DiskFault>)>>,
+    }
+
+    impl CompletionSink for Log {
+        fn complete(&self, events: Vec<(u64, DiskEvent)>) {
+            self.events.lock().expect("log").extend(events);
+        }
+
+        fn synced(&self, token: u64, result: Result<(), DiskFault>) {
+            self.syncs.lock().expect("log").push((token, result));
+        }
+    }
+
+    /// Memory whose writes wait until the gate is opened.
+    #[derive(Debug)]
+    struct Gated {
+        memory: Memory,
+        gate: Arc<Gate>,
+    }
+
+    #[derive(Debug, Default)]
+    struct Gate {
+        /// Whether writes may pass, and whether one has come.
+        state: Mutex<(bool, bool)>,
+        changed: Condvar,
+    }
+
+    impl Gate {
+        fn open(&self) {
+            self.state.lock().expect("gate").0 = true;
+            self.changed.notify_all();
+        }
+
+        fn wait_for_writer(&self) {
+            let state = self.state.lock().expect("gate");
+            drop(self.changed.wait_while(state, |state| !state.1).expect("gate"));
+        }
+    }
+
+    impl Backend for Gated {
+        fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
+            self.memory.read(file, offset, into)
+        }
+
+        fn write(&self, file: FileIndex, offset: u64, bytes: &[u8]) -> Result<(), DiskFault> {
+            let mut state = self.gate.state.lock().expect("gate");
+            state.1 = true;
+            self.gate.changed.notify_all();
+            drop(self.gate.changed.wait_while(state, |state| !state.0).expect("gate"));
+            self.memory.write(file, offset, bytes)
+        }
+
+        fn create(&self, file: FileIndex) -> Result<(), DiskFault> {
+            self.memory.create(file)
+        }
+
+        fn length(&self, file: FileIndex) -> Result<Option<u64>, DiskFault> {
+            self.memory.length(file)
+        }
+
+        fn extent(&self, file: FileIndex, offset: u64) -> Result<Extent, DiskFault> {
+            self.memory.extent(file, offset)
+        }
+
+        fn sync(&self) -> Result<(), DiskFault> {
+            self.memory.sync()
+        }
+
+        fn close(&self) {}
+    }
+
+    fn gated(s: &Sample) -> (Arc<Storage>, Arc<Gate>) {
+        let gate = Arc::new(Gate::default());
+        let memory = Memory::new(Arc::clone(&s.info));
+        let backend = Gated { memory, gate: Arc::clone(&gate) };
+        (Arc::new(Storage::new(Arc::clone(&s.info), Box::new(backend))), gate)
+    }
+
+    fn read(piece: u32) -> DiskJob {
+        let run = Block { piece: PieceIndex(piece), begin: 0, length: 1 };
+        let peer = PeerKey { slot: 0, generation: 0 };
+        DiskJob::Read { peer, run, slab: Slab::zeroed(1) }
+    }
+
+    fn events(log: Log) -> Vec<(u64, DiskEvent)> {
+        log.events.into_inner().expect("log")
+    }
+
+    #[test]
+    fn reads_do_not_wait_behind_a_queue_of_checks() {
+        let s = sample(16_384, &[("a", 100 * 16_384)]);
+        let (storage, gate) = gated(&s);
+        let log = Arc::new(Log::default());
+        let disk = Disk::start(1, Arc::clone(&log) as _).expect("threads");
+        disk.submit(&storage, 0, vec![s.verify(PieceIndex(0))]);
+        gate.wait_for_writer();
+        disk.submit(&storage, 1, (1..100).map(|i| s.verify(PieceIndex(i))).collect());
+        disk.submit(&storage, 2, (0..40).map(read).collect());
+        assert_eq!(disk.backlog(), 140 * 16_384);
+        gate.open();
+        drop(disk);
+        let tokens: Vec<u64> = events(Arc::into_inner(log).expect("workers are gone"))
+            .iter()
+            .map(|(token, _)| *token)
+            .collect();
+        let batch = |token| vec![token; BATCH_JOBS];
+        let start = [vec![0], batch(2), batch(1), batch(2), batch(1)].concat();
+        assert_eq!(tokens[..start.len()], start);
+        assert_eq!(tokens.len(), 140);
+    }
+
+    #[test]
+    fn jobs_for_one_piece_keep_their_order_among_many_workers() {
+        let s = sample(100_000, &[("a", 20 * 100_000)]);
+        let storage = Arc::new(Storage::in_memory(Arc::clone(&s.info)));
+        let log = Arc::new(Log::default());
+        let disk = Disk::start(4, Arc::clone(&log) as _).expect("threads");
+        for piece in s.info.geometry().indices() {
+            // The check finds on disk what the early write, submitted just before, has put there.
+            let held = s.held(piece, 0b1111).swap_remove(0);
+            let rest = s.held(piece, !0b1111);
+            disk.submit(
+                &storage,
+                7,
+                vec![
+                    DiskJob::Spill { piece, held },
+                    DiskJob::Verify { piece, slabs: rest, digests: false },
+                ],
+            );
+        }
+        drop(disk);
+        let events = events(Arc::into_inner(log).expect("workers are gone"));
+        for piece in s.info.geometry().indices() {
+            let mut own = events.iter().filter_map(|(_, event)| match event {
+                DiskEvent::Spilled { piece: p, result, .. } if *p == piece => {
+                    Some(result.is_ok().then_some("spilled"))
+                }
+                DiskEvent::Verified { piece: p, verdict, .. } if *p == piece => {
+                    Some((*verdict == Verdict::Good).then_some("good"))
+                }
+                _ => None,
+            });
+            assert_eq!([own.next(), own.next()], [Some(Some("spilled")), Some(Some("good"))]);
+        }
+    }
+
+    #[test]
+    fn dropping_the_disk_finishes_what_was_submitted() {
+        let dir = tempfile::tempdir().expect("dir");
+        let s = sample(50_000, &[("a", 1_000_000), ("b", 1_000_000)]);
+        let pool = crate::disk::FilePool::new(2);
+        let storage = Arc::new(Storage::on_disk(Arc::clone(&s.info), dir.path(), &pool));
+        let log = Arc::new(Log::default());
+        let disk = Disk::start(2, Arc::clone(&log) as _).expect("threads");
+        for piece in s.info.geometry().indices() {
+            disk.submit(&storage, piece.0.into(), vec![s.verify(piece)]);
+        }
+        disk.submit_sync(&storage, 99);
+        drop(disk);
+        let log = Arc::into_inner(log).expect("workers are gone");
+        assert_eq!(*log.syncs.lock().expect("log"), [(99, Ok(()))]);
+        let events = events(log);
+        assert_eq!(events.len(), 40);
+        for (token, event) in events {
+            assert!(matches!(
+                event,
+                DiskEvent::Verified { piece, verdict: Verdict::Good, .. } if u64::from(piece.0) == token
+            ));
+        }
+        let content =
+            ["t/a", "t/b"].map(|name| std::fs::read(dir.path().join(name)).expect("read"));
+        assert_eq!(content.concat(), s.content);
+        assert_eq!(storage.sync(), Ok(()));
+    }
+
+    #[test]
+    fn a_sync_does_not_hold_up_jobs_nor_the_reverse() {
+        let s = sample(16_384, &[("a", 16_384)]);
+        let (storage, gate) = gated(&s);
+        let log = Arc::new(Log::default());
+        let disk = Disk::start(1, Arc::clone(&log) as _).expect("threads");
+        disk.submit(&storage, 0, vec![s.verify(PieceIndex(0))]);
+        gate.wait_for_writer();
+        disk.submit_sync(&storage, 5);
+        // The only worker stands at the gate, yet the sync comes through.
+        while log.syncs.lock().expect("log").is_empty() {
+            std::thread::yield_now();
+        }
+        assert!(log.events.lock().expect("log").is_empty());
+        gate.open();
+        drop(disk);
+        assert_eq!(log.events.lock().expect("log").len(), 1);
+    }
+}
