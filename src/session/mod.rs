@@ -1,3 +1,4 @@
 //! The running program: the library's public face over the pure core and its drivers.
 
+pub mod check;
 pub mod tracker_host;
