@@ -34,4 +34,5 @@ pub mod worker;
 pub use check::{FileFact, FileState, Found, Watch, check};
 pub use file_pool::FilePool;
 pub use storage::{Storage, perform_batch};
+pub(crate) use system::read_exact_at;
 pub use worker::{CompletionSink, Disk};
