@@ -1,4 +1,55 @@
-//! downpour: a BitTorrent client, as a library and a program.
+//! downpour: a BitTorrent client, as a library and as a program.
+//!
+//! Everything that *decides* is pure: no sockets, no files, no threads, no clock, no global
+//! randomness; `now` and a seed are arguments. Everything that *moves bytes* is a thin driver. The
+//! same machines run under two of them: [`session`], over real sockets and disks, and [`sim`], in
+//! virtual time.
+//!
+//! # To use it
+//!
+//! [`session::Session`] is the face for programs: start one, [`add`](session::Session::add) a
+//! [`metainfo::Metainfo`], wait for the handle it gives. The command line is built on nothing else.
+//!
+//! # Map
+//!
+//! Imports only point down; `tests/architecture.rs` holds the table to it.
+//!
+//! | level | module | is |
+//! |---|---|---|
+//! | 5 | [`cli`] | arguments, commands, progress bars, tables, exit codes |
+//! | 4 | [`session`] | the running program: shards, turns, registry, discovery, tools; the public face |
+//! | 4 | [`sim`] | the other driver: a seeded world of links, disks, trackers and rogues |
+//! | 3 | [`net`] | TCP, accepting, the HTTP client and server, the resolver, trackers over HTTP |
+//! | 3 | [`disk`] | worker threads: verify, write, read, check; the pool of open files |
+//! | 2b | [`torrent`] | one swarm: owns pieces and peers; fetching, serving, choking, blame |
+//! | 2a | [`pieces`] | the piece manager: state of each piece, rarity, picker, assembly, disk jobs |
+//! | 2a | [`peer`] | one connection: flags, requests, pipeline depth, uploads, outbox |
+//! | 2a | [`tracker`] | announces, tiers and timing, the swarms of the embedded tracker |
+//! | 1a | [`metainfo`] | torrent files, magnet links, file layout, safe paths, the builder |
+//! | 1a | [`wire`] | the peer-wire protocol as bytes and values |
+//! | 0b | [`bencode`] | the scanner that everything bencoded passes, and the writer |
+//! | 0a | [`base`] | hashes, indices, geometry, slabs, time, randomness, rates, limits |
+//!
+//! # A block's way
+//!
+//! Down: a socket is readable → `session::turn` reads up to 256 KiB into the shard's one buffer →
+//! [`torrent::Torrent::read`] splits it in place ([`wire::Decoder`]) and copies payload into a slab
+//! ([`base::slab`]) that was lent when the block was picked → the last block of a piece makes a
+//! [`pieces::job::DiskJob`] → [`disk`] hashes the slabs and writes them to their final place → the
+//! event sets the bit, and every peer finds the piece in the have log at its next write.
+//!
+//! Up: a request waits in [`peer::uploads`] → neighbouring requests become one run, one positional
+//! read → header, slice, header, slice in one vectored write ([`peer::outbox`]).
+//!
+//! # What always holds
+//!
+//! - A number from the wire becomes an index only through [`base::geometry::Geometry`].
+//! - Bencoding reaches `serde_bencode` only after [`bencode`]'s scanner has passed it; the info hash is
+//!   taken over the original bytes.
+//! - Memory for a block is lent when the block is asked for; what we asked for always has a place.
+//! - Nothing is claimed, served or announced before its piece matched its hash.
+//! - Nothing is written outside the output folder.
+//! - Every bound on foreign input is a constant in [`base::limits`].
 
 pub mod base;
 pub mod bencode;

@@ -1,4 +1,3 @@
-#![allow(clippy::disallowed_methods)] // The disk is where threads may block.
 //! Threads that do disk jobs, and the queues before them.
 //!
 //! Jobs are taken in batches; reads come first, but one batch of checks and writes is done between
@@ -8,6 +7,8 @@
 //! Submitting never blocks and never refuses: every job carries slabs that some pool has lent, so
 //! the pools' budgets bound the queue. [`Disk::backlog`] tells a shard when to ask peers for less.
 //! Dropping [`Disk`] does everything that was submitted, then ends.
+
+#![allow(clippy::disallowed_methods)] // The disk is where threads may block.
 
 use std::{
     collections::{HashSet, VecDeque},

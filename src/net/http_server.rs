@@ -15,12 +15,14 @@ use std::{
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
+    HeaderMap, Request, Response,
+    body::Incoming,
     header::{CONTENT_TYPE, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
+/// The values of a request and a reply, for handlers: hyper is named nowhere else.
+pub use hyper::{Method, StatusCode, body::Bytes, header::ACCEPT};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{

@@ -18,9 +18,10 @@ use std::{
     time::{Duration, Instant as Clock},
 };
 
-use hyper::{Method, StatusCode, header::ACCEPT};
-
-use super::http_server::{HttpRequest, HttpResponse, HttpServer, HttpServerConfig, reply};
+use super::http_server::{
+    ACCEPT, Bytes, HttpRequest, HttpResponse, HttpServer, HttpServerConfig, Method, StatusCode,
+    reply,
+};
 use crate::{
     base::{rng::Rng, time::Instant},
     tracker::{
@@ -244,7 +245,7 @@ fn is_host(ip: IpAddr) -> bool {
     !ip.is_unspecified() && !ip.is_multicast()
 }
 
-fn text(status: StatusCode, body: impl Into<hyper::body::Bytes>) -> HttpResponse {
+fn text(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
     reply(status, "text/plain; charset=utf-8", body)
 }
 

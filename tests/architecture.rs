@@ -1,0 +1,235 @@
+//! The architecture, held by a test: imports point down, pure folders are pure, each dependency has
+//! one home, files stay readable. The table is the one in `src/lib.rs`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What each module may import of this crate.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("base", &[]),
+    ("bencode", &["base"]),
+    ("metainfo", &["base", "bencode"]),
+    ("wire", &["base", "bencode"]),
+    ("resume", &["base", "bencode", "metainfo"]),
+    ("tracker", &["base", "bencode"]),
+    ("pieces", &["base", "metainfo"]),
+    ("peer", &["base", "wire"]),
+    ("torrent", &["base", "wire", "metainfo", "pieces", "peer"]),
+    (
+        "sim",
+        &["base", "bencode", "metainfo", "wire", "resume", "tracker", "pieces", "peer", "torrent"],
+    ),
+    ("disk", &["base", "metainfo", "pieces"]),
+    ("net", &["base", "wire", "tracker"]),
+    (
+        "session",
+        &[
+            "base", "bencode", "metainfo", "wire", "resume", "tracker", "pieces", "peer",
+            "torrent", "disk", "net",
+        ],
+    ),
+    ("cli", &["base", "metainfo", "session", "sim"]),
+];
+
+/// Arrows beyond the table, each with its reason.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("cli", "torrent", "names of the figures in a snapshot, which the session hands on unchanged"),
+    ("cli", "net", "the one HTTP client, for a torrent named by URL"),
+    ("cli", "tracker", "values of an announce, shown"),
+];
+
+const PURE: &[&str] = &[
+    "base", "bencode", "metainfo", "wire", "resume", "tracker", "pieces", "peer", "torrent", "sim",
+];
+
+/// What a pure folder does not name.
+const IMPURE: &[&str] = &[
+    "tokio::",
+    "std::fs",
+    "std::thread",
+    "std::time::Instant",
+    "SystemTime",
+    "getrandom",
+    "TcpStream",
+    "UdpSocket",
+    "TcpListener",
+    "std::env::var",
+    "reqwest",
+    "hyper",
+];
+
+/// Where each dependency may be named.
+const HOMES: &[(&str, &[&str])] = &[
+    ("sha1::", &["base/hash/"]),
+    ("sha2::", &["base/hash/"]),
+    ("serde_bencode", &["bencode/"]),
+    ("reqwest", &["net/http.rs"]),
+    ("hyper", &["net/http_server.rs"]),
+    ("clap", &["cli/args/"]),
+    ("indicatif", &["cli/progress/"]),
+    ("rustls", &["net/http.rs"]),
+];
+
+/// Files longer than 600 lines without their tests, each with its reason.
+const LONG_FILES: &[(&str, &str)] = &[];
+const LONGEST: usize = 600;
+
+/// Files that exist for the tests of their module.
+const TEST_ONLY: &[&str] = &["disk/sample.rs"];
+
+/// Each source file below `src`, as its path there, with its lines before the tests.
+fn sources() -> Vec<(String, Vec<String>)> {
+    fn walk(dir: &Path, out: &mut Vec<PathBuf>) {
+        let mut entries: Vec<_> =
+            fs::read_dir(dir).expect("src").map(|e| e.expect("entry").path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                walk(&path, out);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                out.push(path);
+            }
+        }
+    }
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&src, &mut paths);
+    let shipped = |path: &&PathBuf| !TEST_ONLY.iter().any(|t| path.ends_with(t));
+    paths
+        .iter()
+        .filter(shipped)
+        .map(|path| {
+            let name =
+                path.strip_prefix(&src).expect("below src").to_str().expect("utf-8").to_owned();
+            let text = fs::read_to_string(&path).expect("source");
+            let lines =
+                text.lines().take_while(|l| *l != "#[cfg(test)]").map(str::to_owned).collect();
+            (name, lines)
+        })
+        .collect()
+}
+
+/// The code of a line: no comment.
+fn code(line: &str) -> &str {
+    line.split("//").next().unwrap_or("")
+}
+
+/// Modules of this crate named in a file, by `crate::x`, also in braces over several lines.
+fn imports(lines: &[String]) -> Vec<String> {
+    let text: String = lines.iter().map(|l| code(l)).collect::<Vec<_>>().join("\n");
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        let word = |s: &str| -> String {
+            s.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        };
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut start = true;
+            for (i, c) in group.char_indices() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => start = true,
+                    c if start && c.is_alphabetic() => {
+                        found.push(word(&group[i..]));
+                        start = false;
+                    }
+                    _ => {}
+                }
+            }
+        } else {
+            found.push(word(rest));
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn module(file: &str) -> &str {
+    file.split(['/', '.']).next().unwrap_or("")
+}
+
+#[test]
+fn imports_point_down() {
+    let mut wrong = Vec::new();
+    for (file, lines) in sources() {
+        let from = module(&file);
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(m, _)| *m == from) else {
+            assert!(["lib", "main"].contains(&from), "{file} belongs to no module of the table");
+            continue;
+        };
+        for to in imports(&lines) {
+            let known = MAY_IMPORT.iter().any(|(m, _)| *m == to);
+            let excepted = EXCEPTIONS.iter().any(|(f, t, _)| *f == from && *t == to);
+            if known && to != from && !allowed.contains(&to.as_str()) && !excepted {
+                wrong.push(format!("{file} imports {to}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn pure_folders_are_pure() {
+    let mut wrong = Vec::new();
+    for (file, lines) in sources() {
+        if !PURE.contains(&module(&file)) {
+            continue;
+        }
+        for (n, line) in lines.iter().enumerate() {
+            if let Some(what) = IMPURE.iter().find(|what| code(line).contains(**what)) {
+                wrong.push(format!("{file}:{} names {what}", n + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_dependency_has_one_home() {
+    let mut wrong = Vec::new();
+    for (file, lines) in sources() {
+        for (n, line) in lines.iter().enumerate() {
+            for (dependency, homes) in HOMES {
+                let named = code(line).contains(dependency);
+                if named && !homes.iter().any(|h| file.starts_with(h)) {
+                    wrong.push(format!("{file}:{} names {dependency}", n + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_stay_readable_and_say_what_they_are() {
+    let mut wrong = Vec::new();
+    for (file, lines) in sources() {
+        if lines.len() > LONGEST && !LONG_FILES.iter().any(|(f, _)| *f == file) {
+            wrong.push(format!("{file} has {} lines before its tests", lines.len()));
+        }
+        if !lines.first().is_some_and(|l| l.starts_with("//!")) {
+            wrong.push(format!("{file} does not say what it is for"));
+        }
+    }
+    for (file, _) in LONG_FILES {
+        assert!(sources().iter().any(|(f, _)| f == file), "{file} is excused but does not exist");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_map_names_every_module() {
+    let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"))
+        .expect("lib.rs");
+    for (module, _) in MAY_IMPORT {
+        let declared = lib.contains(&format!("pub mod {module};"));
+        let mapped = lib.contains(&format!("| [`{module}`] |"));
+        assert_eq!(declared, mapped, "{module}: the map and the modules differ");
+    }
+}
