@@ -103,7 +103,7 @@ fn sources() -> Vec<(String, Vec<String>)> {
         .map(|path| {
             let name =
                 path.strip_prefix(&src).expect("below src").to_str().expect("utf-8").to_owned();
-            let text = fs::read_to_string(&path).expect("source");
+            let text = fs::read_to_string(path).expect("source");
             let lines =
                 text.lines().take_while(|l| *l != "#[cfg(test)]").map(str::to_owned).collect();
             (name, lines)
