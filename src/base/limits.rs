@@ -86,6 +86,11 @@ pub const MAX_TRACKER_NUMWANT: u32 = 200;
 /// Info hashes in one scrape: what fits the longest request line we take.
 pub const MAX_SCRAPE_HASHES: usize = 64;
 
+/// Connections whose handshake is not here yet: a few seconds of a busy swarm's dials.
+pub const MAX_HALF_OPEN: usize = 300;
+/// Those of one address (IPv6: one /64): some clients behind one translator, one flooder.
+pub const MAX_HALF_OPEN_PER_ADDRESS: usize = 16;
+
 /// A connection that has not finished its handshake by then is closed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A dial that has not connected by then has failed.

@@ -3,8 +3,11 @@
 //! Sockets, but no torrents: who is dialled and what is said is decided above or in the pure
 //! folders.
 
+pub mod accept;
 pub mod http;
 pub mod http_server;
 pub mod resolver;
+pub mod tcp;
 pub mod tracker_client;
 pub mod tracker_server;
+pub mod transport;

@@ -1,6 +1,281 @@
 //! The running program: the library's public face over the pure core and its drivers.
+//!
+//! ```text
+//! Session            start, add, limits, totals, shutdown
+//!   adding           what is on disk already, then to the shard
+//!   handle           a torrent as its owner holds it
+//!   registry         which torrents there are; whose an accepted connection is
+//!   shard            a thread that owns torrents, sockets and slabs
+//!     turn             the hot path: read, drain, write, timers
+//!       connection       one stream and what is about to leave on it
+//!       ready            which streams rang
+//!     dial             connections to be made
+//!     mail             what other threads leave for the shard
+//!     shared           what a torrent shows to other threads
+//!   discovery        trackers: when due, and what came of it
+//! tracker_host       the embedded tracker
+//! ```
+//!
+//! A session lives in the runtime it is started in: accepting, checking and announcing are tasks
+//! there. Torrents live on the shard's own thread, disk work on others. No state is shared between
+//! them but latest values ([`TorrentSnapshot`], [`Totals`]); everything else is messages.
 
+mod adding;
 pub mod check;
+mod clock;
+mod command;
+mod config;
+mod connection;
 pub mod create;
+mod descriptors;
+mod dial;
+mod discovery;
+mod error;
+mod event;
 pub mod glob;
+mod handle;
+mod id;
+mod mail;
+mod ready;
+mod registry;
+mod shard;
+mod shared;
+mod slots;
+mod snapshot;
+mod socket;
 pub mod tracker_host;
+pub mod turn;
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::{AbortHandle, spawn_blocking},
+    time::timeout,
+};
+
+pub use adding::AddTorrent;
+pub use config::{Config, DiskPlacement, ListenConfig};
+pub use error::{AddError, SessionError, TorrentError};
+pub use event::{PeerEnd, TorrentEvent};
+pub use handle::TorrentHandle;
+pub use id::TorrentId;
+pub use snapshot::{TorrentSnapshot, TorrentState, Totals, TrackerState, TrackerStatus};
+
+use crate::{
+    base::{id::PeerId, rng::Rng, units::ByteRate},
+    disk::FilePool,
+    net::{
+        accept::{HalfOpen, accept},
+        http::{Http, HttpConfig},
+        resolver::SystemResolver,
+        tcp::{self, Listeners},
+    },
+    tracker::announce::Families,
+};
+use clock::Clock;
+use command::Command;
+use descriptors::Descriptors;
+use discovery::{Discovery, Identity, Line};
+use registry::{Door, Registry};
+use shard::ShardHandle;
+use slots::Slots;
+
+/// How long a shutdown may take: for trackers to be told and writes to finish.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the parts of a session have in common.
+#[derive(Debug)]
+struct Core {
+    config: Config,
+    peer_id: PeerId,
+    port: u16,
+    registry: Arc<Registry>,
+    shard: ShardHandle,
+    discovery: Line,
+    files: Arc<FilePool>,
+    /// One check of existing data at a time.
+    checks: Semaphore,
+    rng: Mutex<Rng>,
+}
+
+impl Core {
+    /// A seed for something that makes random choices of its own.
+    fn seed(&self) -> u64 {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).next_u64()
+    }
+}
+
+/// A running BitTorrent client. Dropping it ends everything at once; [`Session::shutdown`] is
+/// gentler.
+#[derive(Debug)]
+pub struct Session {
+    core: Arc<Core>,
+    /// Tasks that end with the session.
+    tasks: Vec<AbortHandle>,
+    half_open: Option<Arc<HalfOpen>>,
+    shard: Option<thread::JoinHandle<()>>,
+}
+
+impl Session {
+    /// Starts a session in the current tokio runtime: listens, and waits for torrents.
+    ///
+    /// Raises the process's limit of open files as far as the system allows.
+    ///
+    /// # Errors
+    /// [`SessionError`]: the port is taken, or the system refuses something else.
+    pub async fn start(config: Config) -> Result<Session, SessionError> {
+        let mut rng = Rng::new(config.seed.map_or_else(draw_seed, Ok)?);
+        if let Some(dir) = &config.state_dir {
+            std::fs::create_dir_all(dir)
+                .map_err(|cause| SessionError::StateDir { dir: dir.clone(), cause })?;
+        }
+        let descriptors = Descriptors::claim(config.max_connections);
+        let listeners = listen(&config)?;
+        let http = Http::new(&HttpConfig {
+            local_address: config.listen.addr,
+            ca_file: config.ca_file.clone(),
+            ..HttpConfig::new(Arc::new(SystemResolver))
+        })?;
+        let clock = Clock::start();
+        let peer_id = PeerId::generate(&mut rng);
+        let slots = Slots::new(descriptors.connections);
+        let (line, inputs) = Line::new();
+        let (shard, thread) = shard::start(&config, clock, slots.clone(), line.clone())
+            .map_err(SessionError::System)?;
+        let registry = Arc::new(Registry::default());
+
+        let identity = Identity { peer_id, port: listeners.port, families: families(&config) };
+        let discovery = Discovery::new(http, identity, clock, rng.fork(), line.clone());
+        let mut tasks = vec![tokio::spawn(discovery.run(inputs)).abort_handle()];
+        let half_open = Arc::new(HalfOpen::new(descriptors.half_open));
+        let door = Arc::new(Door { registry: registry.clone(), shard: shard.clone(), slots });
+        for socket in listeners.sockets {
+            let accepting = accept(socket, door.clone(), half_open.clone());
+            tasks.push(tokio::spawn(accepting).abort_handle());
+        }
+        let core = Core {
+            peer_id,
+            port: listeners.port,
+            registry,
+            shard,
+            discovery: line,
+            files: FilePool::new(descriptors.files),
+            checks: Semaphore::new(1),
+            rng: Mutex::new(rng),
+            config,
+        };
+        Ok(Session { core: Arc::new(core), tasks, half_open: Some(half_open), shard: Some(thread) })
+    }
+
+    /// The port on which peers reach us.
+    pub fn port(&self) -> Option<u16> {
+        Some(self.core.port)
+    }
+
+    /// Who we are to peers and trackers.
+    pub fn peer_id(&self) -> PeerId {
+        self.core.peer_id
+    }
+
+    /// Adds a torrent: refuses it if files would be spoilt by it, else checks what is on disk and
+    /// then fetches and serves.
+    ///
+    /// Returns before the check; the handle shows its progress. Data that turns out to be somebody
+    /// else's then is [`TorrentError::Differs`] from [`TorrentHandle::wait_complete`].
+    ///
+    /// # Errors
+    /// [`AddError`]; nothing was changed on disk.
+    pub async fn add(&self, add: AddTorrent) -> Result<TorrentHandle, AddError> {
+        self.core.add(add).await
+    }
+
+    /// The torrents of the session, in the order in which they were added.
+    pub fn torrents(&self) -> Vec<TorrentHandle> {
+        let handle = |shared| TorrentHandle { shared, core: self.core.clone() };
+        self.core.registry.all().into_iter().map(handle).collect()
+    }
+
+    /// Changes the limits of all torrents together; `None` is no limit.
+    pub fn set_limits(&self, up: Option<ByteRate>, down: Option<ByteRate>) {
+        self.core.shard.mail.post(|letters| letters.limits = Some((up, down)));
+    }
+
+    /// Figures of all torrents together.
+    pub fn totals(&self) -> Totals {
+        let gauges = &self.core.shard.gauges;
+        Totals {
+            down: gauges.down.load(Ordering::Relaxed),
+            up: gauges.up.load(Ordering::Relaxed),
+            connections: gauges.connections.load(Ordering::Relaxed),
+            torrents: self.core.registry.count() as u32,
+            slabs: gauges.slabs.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Ends the session in order: no more connections, trackers are told, writes finished. What is
+    /// not done after five seconds is left undone.
+    pub async fn shutdown(mut self) {
+        let thread = self.shard.take();
+        let core = self.core.clone();
+        // The discovery task comes first and stays.
+        self.tasks.drain(1..).for_each(|accepting| accepting.abort());
+        self.half_open = None;
+        let torrents = core.registry.all();
+        let orderly = async {
+            for shared in &torrents {
+                shared.end_check().await;
+            }
+            // No answer: the shard has ended already.
+            let _ = core.shard.ask(|reply| Command::Stop { reply }).await;
+            let (reply, told) = oneshot::channel();
+            core.discovery.send(discovery::Input::StopAll(reply));
+            let _ = told.await;
+            if let Some(thread) = thread {
+                // A panic there has been reported.
+                let _ = spawn_blocking(move || thread.join()).await;
+            }
+        };
+        let _ = timeout(SHUTDOWN_LIMIT, orderly).await;
+        for shared in torrents {
+            shared.leave();
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.tasks.drain(..).for_each(|task| task.abort());
+        self.core.shard.mail.post(|letters| letters.quit = true);
+    }
+}
+
+fn listen(config: &Config) -> Result<Listeners, SessionError> {
+    let listen = &config.listen;
+    tcp::listen(listen.addr, listen.ipv6, listen.port).map_err(|err| match err.is_in_use() {
+        true => SessionError::PortInUse { port: listen.port },
+        false => SessionError::Listen(err),
+    })
+}
+
+/// A tracker lists the address it sees, so both families have to be announced over.
+fn families(config: &Config) -> Families {
+    match (config.listen.addr, config.listen.ipv6) {
+        (Some(_), _) => Families::Any,
+        (None, true) => Families::Both,
+        (None, false) => Families::V4,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where a driver draws its seed")]
+fn draw_seed() -> Result<u64, SessionError> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed)
+        .map_err(|err| SessionError::System(io::Error::other(err.to_string())))?;
+    Ok(u64::from_le_bytes(seed))
+}

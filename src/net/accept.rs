@@ -1,0 +1,281 @@
+//! Takes connections in, reads how each begins, and hands it to whom it is for.
+//!
+//! A connection is *half-open* until the info hash of its handshake (BEP 3) is here. Half-open ones
+//! are bounded in number and time, together and per address, and cost a small task each. Nothing
+//! here knows torrents: [`Owners`] does.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    io,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    base::{
+        compact,
+        hash::Sha1Hash,
+        limits::{HANDSHAKE_TIMEOUT, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_ADDRESS},
+    },
+    wire::handshake::{HANDSHAKE_LEN, Handshake},
+};
+
+/// First pause after the system refused to give us a connection, for want of descriptors or memory.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Longest such pause.
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A connection that has said whom it wants.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Who dialled us; an IPv4 peer always has an IPv4 address.
+    pub addr: SocketAddr,
+    /// The torrent it is about.
+    pub info_hash: Sha1Hash,
+    /// What has been read: up to the info hash at least, at most the whole handshake, because some
+    /// clients send their peer id only after our handshake.
+    pub first: Vec<u8>,
+}
+
+/// Knows whom a connection is for.
+pub trait Owners: Send + Sync + 'static {
+    /// Takes the connection over. One that nobody wants is closed by dropping it.
+    fn deliver(&self, incoming: Incoming) -> impl Future<Output = ()> + Send;
+}
+
+/// Accepts on `listener` until the future is dropped. Listeners share `half_open`.
+///
+/// When the system is out of descriptors or memory it waits a little longer each time; connections
+/// stay in the system's backlog meanwhile.
+pub async fn accept<O: Owners>(listener: TcpListener, owners: Arc<O>, half_open: Arc<HalfOpen>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match listener.accept().await {
+            Ok((stream, addr)) => {
+                pause = FIRST_PAUSE;
+                half_open.greet(stream, compact::canonical(addr), owners.clone());
+            }
+            Err(err) if is_of_one_connection(&err) => {}
+            Err(_) => {
+                sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+            }
+        }
+    }
+}
+
+/// The connection was gone before we took it: says nothing about the next one.
+fn is_of_one_connection(err: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(err.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// The connections whose handshake is not here yet. Dropping it closes them.
+#[derive(Debug)]
+pub struct HalfOpen {
+    table: Arc<Mutex<Table>>,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Oldest first.
+    entries: VecDeque<Entry>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    from: IpAddr,
+    task: AbortHandle,
+}
+
+/// Takes its connection off the table when its task ends, however it ends.
+struct Listed {
+    table: Arc<Mutex<Table>>,
+    number: u64,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.entries.retain(|e| e.number != self.number);
+    }
+}
+
+impl HalfOpen {
+    /// At most `limit` of them, and never more than [`MAX_HALF_OPEN`].
+    pub fn new(limit: usize) -> Self {
+        HalfOpen { table: Arc::default(), limit: limit.min(MAX_HALF_OPEN) }
+    }
+
+    /// Number of half-open connections.
+    pub fn count(&self) -> usize {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).entries.len()
+    }
+
+    fn greet<O: Owners>(&self, stream: TcpStream, addr: SocketAddr, owners: Arc<O>) {
+        let from = network(addr.ip());
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = table.entries.iter().filter(|e| e.from == from).count();
+        // Whoever runs on our own host has simpler ways to hurt us.
+        if of_address >= MAX_HALF_OPEN_PER_ADDRESS && !from.is_loopback() {
+            return;
+        }
+        // A client sends its handshake at once, so the oldest is the least likely to be one.
+        if table.entries.len() >= self.limit
+            && let Some(oldest) = table.entries.pop_front()
+        {
+            oldest.task.abort();
+        }
+        let number = table.next;
+        table.next += 1;
+        let listed = Listed { table: self.table.clone(), number };
+        let task = tokio::spawn(async move {
+            let greeted = timeout(HANDSHAKE_TIMEOUT, read_greeting(stream, addr)).await;
+            drop(listed);
+            if let Ok(Ok(incoming)) = greeted {
+                owners.deliver(incoming).await;
+            }
+        });
+        table.entries.push_back(Entry { number, from, task: task.abort_handle() });
+    }
+}
+
+impl Drop for HalfOpen {
+    fn drop(&mut self) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in table.entries.drain(..) {
+            entry.task.abort();
+        }
+    }
+}
+
+async fn read_greeting(mut stream: TcpStream, addr: SocketAddr) -> io::Result<Incoming> {
+    let mut first = Vec::with_capacity(HANDSHAKE_LEN);
+    loop {
+        let room = (HANDSHAKE_LEN - first.len()) as u64;
+        if (&mut stream).take(room).read_buf(&mut first).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let found = Handshake::info_hash_in(&first).map_err(|_| io::ErrorKind::InvalidData)?;
+        if let Some(info_hash) = found {
+            stream.set_nodelay(true)?;
+            return Ok(Incoming { stream, addr, info_hash, first });
+        }
+    }
+}
+
+/// What counts as one address: for IPv6 a /64, which is what one customer gets.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(ip) if !ip.is_loopback() => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        _ => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::id::PeerId, wire::handshake::Reserved};
+    use std::net::Ipv4Addr;
+    use tokio::{io::AsyncWriteExt as _, sync::mpsc};
+
+    const LIMIT: usize = 20;
+
+    struct Take(mpsc::UnboundedSender<Incoming>);
+
+    impl Owners for Take {
+        async fn deliver(&self, incoming: Incoming) {
+            let _ = self.0.send(incoming);
+        }
+    }
+
+    async fn start() -> (SocketAddr, Arc<HalfOpen>, mpsc::UnboundedReceiver<Incoming>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let addr = listener.local_addr().expect("bound");
+        let (tx, rx) = mpsc::unbounded_channel();
+        let half_open = Arc::new(HalfOpen::new(LIMIT));
+        tokio::spawn(accept(listener, Arc::new(Take(tx)), half_open.clone()));
+        (addr, half_open, rx)
+    }
+
+    fn hello() -> [u8; HANDSHAKE_LEN] {
+        let (info_hash, peer_id) = (Sha1Hash([5; 20]), PeerId([6; 20]));
+        Handshake { reserved: Reserved::ours(), info_hash, peer_id }.to_bytes()
+    }
+
+    #[tokio::test]
+    async fn the_info_hash_is_enough_and_nothing_behind_the_handshake_is_read() {
+        let (addr, half_open, mut rx) = start().await;
+        let mut client = TcpStream::connect(addr).await.expect("connected");
+        let mut bytes = hello().to_vec();
+        client.write_all(&bytes[..30]).await.expect("written");
+        client.write_all(&bytes[30..48]).await.expect("written");
+        let mut incoming = rx.recv().await.expect("delivered");
+        assert_eq!(incoming.info_hash, Sha1Hash([5; 20]));
+        assert_eq!(incoming.addr, client.local_addr().expect("bound"));
+        assert_eq!(half_open.count(), 0);
+        bytes.extend_from_slice(b"more");
+        client.write_all(&bytes[48..]).await.expect("written");
+        client.shutdown().await.expect("shut down");
+        let mut all = incoming.first;
+        assert!(all.len() <= HANDSHAKE_LEN);
+        incoming.stream.read_to_end(&mut all).await.expect("the rest");
+        assert_eq!(all, bytes);
+    }
+
+    #[tokio::test]
+    async fn silent_connections_make_room_for_the_one_that_speaks() {
+        let (addr, half_open, mut rx) = start().await;
+        let mut silent = Vec::new();
+        for _ in 0..LIMIT {
+            silent.push(TcpStream::connect(addr).await.expect("connected"));
+        }
+        let mut client = TcpStream::connect(addr).await.expect("connected");
+        client.write_all(&hello()).await.expect("written");
+        assert!(rx.recv().await.is_some(), "delivered");
+        assert!(half_open.count() <= LIMIT);
+        // The first one was let go.
+        assert!(matches!(silent[0].read(&mut [0; 1]).await, Ok(0) | Err(_)));
+    }
+
+    #[tokio::test]
+    async fn what_ends_early_or_speaks_something_else_is_closed_and_forgotten() {
+        let (addr, half_open, mut rx) = start().await;
+        for (bytes, close) in [(&hello()[..10], true), (&b"GET / HTTP/1.1\r\n"[..], false)] {
+            let mut client = TcpStream::connect(addr).await.expect("connected");
+            client.write_all(bytes).await.expect("written");
+            if close {
+                client.shutdown().await.expect("shut down");
+            }
+            assert!(matches!(client.read(&mut [0; 1]).await, Ok(0) | Err(_)), "closed in return");
+            assert_eq!(half_open.count(), 0);
+        }
+        assert!(rx.try_recv().is_err());
+    }
+
+    #[test]
+    fn one_customer_counts_once() {
+        let net = |ip: &str| network(ip.parse().expect("valid"));
+        assert_eq!(net("2001:db8::1"), net("2001:db8::ffff:0:0:2"));
+        assert_ne!(net("2001:db8::1"), net("2001:db8:0:1::1"));
+        assert_ne!(net("1.2.3.4"), net("1.2.3.5"));
+        assert!(net("::1").is_loopback());
+    }
+}

@@ -1,0 +1,233 @@
+//! How a torrent comes into a session: what must not be overwritten, what is there already, then
+//! off to the shard.
+//!
+//! Files are looked at on threads that may block, never on the shard; one check at a time, because
+//! each uses all cores.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::task::spawn_blocking;
+
+use super::{
+    Core,
+    command::{Command, Hosting},
+    discovery::{self, Announcing},
+    error::{AddError, TorrentError},
+    event::TorrentEvent,
+    handle::TorrentHandle,
+    shared::{Shared, Stage},
+    snapshot::TorrentState,
+};
+use crate::{
+    base::{bitfield::Bitfield, index::FileIndex},
+    disk::{Found, Storage, Watch, check, preflight},
+    metainfo::Metainfo,
+    pieces::job::DiskFault,
+    torrent::{Settings, Setup, Source},
+};
+
+/// Progress of a check is told so often over its whole length.
+const PROGRESS_STEPS: u64 = 400;
+/// But not more often than after so many bytes.
+const PROGRESS_LEAST: u64 = 1 << 20;
+
+/// A torrent to be added.
+#[derive(Debug, Clone)]
+pub struct AddTorrent {
+    /// The torrent.
+    pub metainfo: Metainfo,
+    /// The parent folder of the torrent's top-level file or folder.
+    pub root: PathBuf,
+    /// Trackers besides those of the torrent; each is used.
+    pub trackers: Vec<String>,
+    /// Peers named by the user: dialled first.
+    pub peers: Vec<SocketAddr>,
+    /// Whether to go on serving once it is complete. Otherwise it pauses then.
+    pub keep_seeding: bool,
+    /// Take pieces in order instead of rarest first.
+    pub sequential: bool,
+    /// Whether files that look like somebody else's may be overwritten.
+    pub force: bool,
+    /// Most connections, instead of the session's number.
+    pub max_peers: Option<u32>,
+}
+
+impl AddTorrent {
+    /// Adds `metainfo` with its files below `root`, to be served for as long as the session runs.
+    pub fn new(metainfo: Metainfo, root: impl Into<PathBuf>) -> Self {
+        AddTorrent {
+            metainfo,
+            root: root.into(),
+            trackers: Vec::new(),
+            peers: Vec::new(),
+            keep_seeding: true,
+            sequential: false,
+            force: false,
+            max_peers: None,
+        }
+    }
+}
+
+/// Why a torrent does not get to the shard.
+enum Obstacle {
+    Error(TorrentError),
+    Cancelled,
+}
+
+impl From<DiskFault> for Obstacle {
+    fn from(fault: DiskFault) -> Self {
+        Obstacle::Error(fault.into())
+    }
+}
+
+impl Core {
+    /// Takes a torrent in. Its files are checked after that; see [`TorrentState::Checking`].
+    pub(super) async fn add(self: &Arc<Self>, add: AddTorrent) -> Result<TorrentHandle, AddError> {
+        let info = add.metainfo.info.clone();
+        let info_hash = info.info_hash().wire();
+        let storage = Arc::new(Storage::on_disk(info.clone(), &add.root, &self.files));
+        let mail = self.shard.mail.clone();
+        let shared = self
+            .registry
+            .enter(info_hash, |id| Shared::new(id, info, mail))
+            .map_err(AddError::Duplicate)?;
+        if !add.force
+            && let Err(err) = blocking({
+                let storage = storage.clone();
+                move || refuse_longer(&storage)
+            })
+            .await
+        {
+            self.registry.remove(info_hash);
+            return Err(err);
+        }
+        let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
+        let arrival = tokio::spawn(self.clone().bring_up(add, storage, shared.clone()));
+        shared.set_arrival(arrival);
+        Ok(handle)
+    }
+
+    async fn bring_up(
+        self: Arc<Self>,
+        add: AddTorrent,
+        storage: Arc<Storage>,
+        shared: Arc<Shared>,
+    ) {
+        match self.check(&add, &storage, &shared).await {
+            Ok(have) => {
+                let (count, pieces) = (have.count(), have.len());
+                shared.tell(|| TorrentEvent::Checked { have: count, pieces });
+                self.host(add, storage, shared, have).await;
+            }
+            Err(Obstacle::Error(error)) => {
+                shared.publish_state(TorrentState::Failed(error.to_string()));
+                shared.set_stage(Stage::Failed(error));
+            }
+            Err(Obstacle::Cancelled) => {}
+        }
+    }
+
+    /// Finds out which pieces are on disk.
+    async fn check(
+        &self,
+        add: &AddTorrent,
+        storage: &Arc<Storage>,
+        shared: &Arc<Shared>,
+    ) -> Result<Bitfield, Obstacle> {
+        let _turn = self.checks.acquire().await;
+        let (storage, shared, force) = (storage.clone(), shared.clone(), add.force);
+        blocking(move || {
+            let found = hash(&storage, &shared).ok_or(Obstacle::Cancelled)?;
+            if !force && let Some(conflict) = preflight::conflicts(&storage, &found).first() {
+                return Err(Obstacle::Error(TorrentError::Differs(conflict.to_string())));
+            }
+            storage.create_empty_files()?;
+            Ok(found.have)
+        })
+        .await
+    }
+
+    async fn host(
+        &self,
+        add: AddTorrent,
+        storage: Arc<Storage>,
+        shared: Arc<Shared>,
+        have: Bitfield,
+    ) {
+        let AddTorrent { metainfo, trackers, peers, keep_seeding, .. } = add;
+        let info = &shared.info;
+        let setup = Setup {
+            info_hash: info.info_hash().wire(),
+            geometry: info.geometry(),
+            have,
+            peer_id: self.peer_id,
+            listen_port: Some(self.port),
+            metadata_size: info.bytes().len() as u32,
+            settings: Settings {
+                max_peers: add.max_peers.unwrap_or(self.config.max_peers),
+                sequential: add.sequential,
+                ..Settings::default()
+            },
+            seed: self.seed(),
+        };
+        let torrent = shared.id;
+        if self.config.trackers {
+            let extra = trackers.into_iter().map(|url| vec![url]);
+            let tiers = extra.chain(metainfo.tiers).collect();
+            let shard = self.shard.clone();
+            let announcing = Announcing { shared: shared.clone(), shard, tiers };
+            self.discovery.send(discovery::Input::Add(Box::new(announcing)));
+        }
+        let hosting = Hosting { setup, storage, shared, keep_seeding };
+        // A shard that has ended needs neither.
+        self.shard.send(Command::Host(Box::new(hosting))).await;
+        if !peers.is_empty() {
+            let found = Command::PeersFound { torrent, source: Source::User, addrs: peers };
+            self.shard.send(found).await;
+        }
+    }
+}
+
+/// Refuses files that are longer than the torrent says, before anything else is done.
+fn refuse_longer(storage: &Storage) -> Result<(), AddError> {
+    for (index, file) in (0..).map(FileIndex).zip(storage.info().layout().files()) {
+        if file.is_stored()
+            && let Some(length) = storage.backend().length(index)?
+            && length > file.length
+        {
+            let (path, expected) = (file.path.to_string(), file.length);
+            let cause = preflight::ConflictCause::Longer { length, expected };
+            let conflict = preflight::Conflict { file: index, path, cause };
+            return Err(AddError::InTheWay(conflict.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Hashes what is on disk; `None` when it was cancelled.
+fn hash(storage: &Storage, shared: &Shared) -> Option<Found> {
+    let total = storage.info().geometry().total();
+    let step = (total / PROGRESS_STEPS).max(PROGRESS_LEAST);
+    let done = AtomicU64::new(0);
+    let progress = |bytes: u64| {
+        let before = done.fetch_add(bytes, Ordering::Relaxed);
+        let now = before + bytes;
+        if before / step != now / step {
+            shared.publish_state(TorrentState::Checking { done: now, total });
+            shared.tell(|| TorrentEvent::CheckProgress { done: now, total });
+        }
+    };
+    check(storage, None, Watch { progress: &progress, cancel: &shared.cancel })
+}
+
+/// Runs what may block where it may.
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+    spawn_blocking(work).await.expect("the work does not panic, and the runtime is running")
+}

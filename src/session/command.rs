@@ -1,0 +1,57 @@
+//! What a shard is told by the session, in order, each with an answer where one is expected.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use super::{id::TorrentId, shared::Shared, slots::Slot};
+use crate::{
+    disk::Storage,
+    torrent::{PeerSnapshot, Setup, Source},
+};
+
+/// Commands that wait; who sends more waits.
+pub(super) const COMMANDS_QUEUED: usize = 256;
+
+/// One command.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Take a torrent in.
+    Host(Box<Hosting>),
+    /// A connection was accepted for a torrent.
+    Incoming {
+        torrent: TorrentId,
+        stream: std::net::TcpStream,
+        addr: SocketAddr,
+        first: Vec<u8>,
+        slot: Slot,
+    },
+    /// Addresses of peers.
+    PeersFound { torrent: TorrentId, source: Source, addrs: Vec<SocketAddr> },
+    /// The connections of a torrent.
+    Peers { torrent: TorrentId, reply: oneshot::Sender<Vec<PeerSnapshot>> },
+    /// What trackers are told.
+    Figures { torrent: TorrentId, reply: oneshot::Sender<Figures> },
+    /// Give a torrent up once its disk work is done.
+    Retire { torrent: TorrentId, reply: oneshot::Sender<()> },
+    /// Stop every torrent, finish disk work, then end.
+    Stop { reply: oneshot::Sender<()> },
+}
+
+/// A torrent to be taken in.
+#[derive(Debug)]
+pub(super) struct Hosting {
+    pub(super) setup: Setup,
+    pub(super) storage: Arc<Storage>,
+    pub(super) shared: Arc<Shared>,
+    /// Whether it goes on once it is complete.
+    pub(super) keep_seeding: bool,
+}
+
+/// What trackers are told, in payload bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Figures {
+    pub(super) uploaded: u64,
+    pub(super) downloaded: u64,
+    pub(super) left: u64,
+}

@@ -1,0 +1,111 @@
+//! What a session may use: ports, connections, rates, memory, folders.
+//!
+//! Where the values come from (arguments, environment, files) is the caller's affair.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use crate::base::units::{ByteCount, ByteRate};
+
+/// Memory of the process besides slabs that grows with the memory allowed: bitfields, piece tables,
+/// queues, and what an allocator holds back. One eighth.
+const SHARE_BESIDE_SLABS: u64 = 8;
+/// Memory of the process besides slabs that is always there: stacks, TLS roots, read buffer,
+/// verifier lanes, program tables.
+const FIXED_BESIDE_SLABS: u64 = 12 << 20;
+/// Fewest slab bytes with which a torrent still works: some runs in each direction.
+const LEAST_SLABS: u64 = 4 << 20;
+
+/// Where a session listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// The port, the same for both address families; 0 takes any that is free.
+    pub port: u16,
+    /// Whether to use IPv6 as well.
+    pub ipv6: bool,
+    /// The only local address to use, for listening and dialling; `None` is all of them.
+    pub addr: Option<IpAddr>,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        ListenConfig { port: 0, ipv6: true, addr: None }
+    }
+}
+
+/// Where disk work is done. Which is better depends on cores and disks: measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskPlacement {
+    /// On so many threads of its own, handed over once per turn.
+    Workers(usize),
+    /// On the shard, between reading and writing sockets: no hand-over, but a slow disk holds up
+    /// every connection.
+    Inline,
+}
+
+/// What a session may use.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: ListenConfig,
+    /// Most connections of one torrent.
+    pub max_peers: u32,
+    /// Most connections of all torrents; fewer when the system allows fewer open files.
+    pub max_connections: u32,
+    /// Most bytes sent to peers per second, of all torrents together.
+    pub max_up: Option<ByteRate>,
+    /// Most bytes received from peers per second, of all torrents together.
+    pub max_down: Option<ByteRate>,
+    /// Most anonymous memory of the whole process. See [`Config::slab_budget`].
+    pub memory: ByteCount,
+    /// Whether trackers are used.
+    pub trackers: bool,
+    /// Certificates (PEM) trusted besides the built-in roots.
+    pub ca_file: Option<PathBuf>,
+    /// Where resume state is kept; without it data is recognised by hashing it.
+    pub state_dir: Option<PathBuf>,
+    /// Seed of every random choice, for runs that can be repeated; `None` draws one.
+    pub seed: Option<u64>,
+    /// Where disk work is done.
+    pub disk: DiskPlacement,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: ListenConfig::default(),
+            max_peers: 200,
+            max_connections: 500,
+            max_up: None,
+            max_down: None,
+            memory: ByteCount(64 << 20),
+            trackers: true,
+            ca_file: None,
+            state_dir: None,
+            seed: None,
+            disk: DiskPlacement::Workers(1),
+        }
+    }
+}
+
+impl Config {
+    /// Bytes of block data that may be in memory: what is left of `memory` after an eighth of it
+    /// and 12 MiB for everything else (44 MiB of the default 64), but at least 4 MiB.
+    pub const fn slab_budget(&self) -> usize {
+        let ByteCount(memory) = self.memory;
+        let rest = (memory - memory / SHARE_BESIDE_SLABS).saturating_sub(FIXED_BESIDE_SLABS);
+        if rest < LEAST_SLABS { LEAST_SLABS as usize } else { rest as usize }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slabs_get_what_is_left() {
+        let budget = |mib: u64| {
+            Config { memory: ByteCount(mib << 20), ..Config::default() }.slab_budget() >> 20
+        };
+        assert_eq!([budget(0), budget(16), budget(64), budget(1024)], [4, 4, 44, 884]);
+    }
+}

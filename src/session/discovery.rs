@@ -1,0 +1,418 @@
+//! Asks trackers for peers: one task carries out what each torrent's tiers decide.
+//!
+//! When to announce where is decided in [`crate::tracker::tiers`], the announce itself is made by
+//! [`crate::net::tracker_client`]. Here are the timers, the figures that are announced, and the way
+//! of the addresses to the torrent. Torrents ask through a [`Line`].
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::{sleep_until, timeout},
+};
+
+use super::{
+    clock::Clock,
+    command::{Command, Figures},
+    event::TorrentEvent,
+    id::TorrentId,
+    shard::ShardHandle,
+    shared::{Shared, Trackers},
+    snapshot::{TrackerState, TrackerStatus},
+};
+use crate::{
+    base::{id::PeerId, rng::Rng, time::Instant},
+    net::{
+        http::Http,
+        tracker_client::{AnnounceError, announce},
+    },
+    torrent::Source,
+    tracker::{
+        announce::{AnnounceReply, AnnounceRequest, Event, Families},
+        tiers::{self, Reach, Ticket, Tiers, Timing},
+    },
+};
+
+/// Announces in flight, of all torrents.
+const MAX_ANNOUNCES: usize = 32;
+/// Peers a leech asks for.
+const NUMWANT_LEECH: u32 = 200;
+/// Peers a seed asks for: most find it by themselves.
+const NUMWANT_SEED: u32 = 50;
+/// A shard that does not say its figures by then is asked no more: the last known ones will do.
+const FIGURES_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What discovery is told.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// There is a torrent; it has not started.
+    Add(Box<Announcing>),
+    /// It runs.
+    Start(TorrentId),
+    /// It needs addresses.
+    NeedPeers(TorrentId),
+    /// It has just become complete.
+    Completed(TorrentId),
+    /// It is paused, with these figures.
+    Stop(TorrentId, Figures),
+    /// It is gone for good.
+    Remove(TorrentId),
+    /// All stop; answered when every tracker that is told has answered.
+    StopAll(oneshot::Sender<()>),
+    /// A tracker has answered.
+    Answered {
+        torrent: TorrentId,
+        ticket: Ticket,
+        url: Arc<str>,
+        result: Result<AnnounceReply, AnnounceError>,
+    },
+}
+
+/// A torrent as discovery gets it.
+#[derive(Debug)]
+pub(super) struct Announcing {
+    pub(super) shared: Arc<Shared>,
+    pub(super) shard: ShardHandle,
+    pub(super) tiers: Vec<Vec<String>>,
+}
+
+/// Leads to discovery; copies lead to the same.
+#[derive(Debug, Clone)]
+pub(super) struct Line(mpsc::UnboundedSender<Input>);
+
+impl Line {
+    /// A line and its end.
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Input>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Line(sender), receiver)
+    }
+
+    /// Tells discovery something. After its end nobody listens, and nobody has to.
+    pub(super) fn send(&self, input: Input) {
+        let _ = self.0.send(input);
+    }
+}
+
+/// Who we are to trackers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Identity {
+    pub(super) peer_id: PeerId,
+    pub(super) port: u16,
+    pub(super) families: Families,
+}
+
+struct Announcer {
+    tiers: Tiers,
+    shared: Arc<Shared>,
+    shard: ShardHandle,
+    /// Tells the tracker that we are the same after a change of address.
+    key: u32,
+    /// What the shard said last.
+    figures: Arc<Mutex<Figures>>,
+    armed: Option<Instant>,
+    removed: bool,
+}
+
+/// The task's state.
+pub(super) struct Discovery {
+    http: Http,
+    identity: Identity,
+    clock: Clock,
+    rng: Rng,
+    line: Line,
+    torrents: HashMap<TorrentId, Announcer>,
+    timers: BinaryHeap<Reverse<(Instant, TorrentId)>>,
+    announces: Arc<Semaphore>,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl Discovery {
+    pub(super) fn new(http: Http, identity: Identity, clock: Clock, rng: Rng, line: Line) -> Self {
+        Discovery {
+            http,
+            identity,
+            clock,
+            rng,
+            line,
+            torrents: HashMap::new(),
+            timers: BinaryHeap::new(),
+            announces: Arc::new(Semaphore::new(MAX_ANNOUNCES)),
+            stopping: None,
+        }
+    }
+
+    /// Runs until the task is dropped.
+    pub(super) async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
+        loop {
+            let due = self.timers.peek().map(|&Reverse((at, _))| at);
+            let timer = sleep_until(self.clock.at(due.unwrap_or(Instant::FAR)));
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(input) => self.input(input),
+                    None => return,
+                },
+                () = timer, if due.is_some() => self.fire(),
+            }
+            self.finish_stopping();
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::Add(announcing) => self.add(*announcing),
+            Input::Start(id) => self.handle(id, tiers::Input::Start),
+            Input::NeedPeers(id) => self.handle(id, tiers::Input::NeedPeers),
+            Input::Completed(id) => self.handle(id, tiers::Input::Completed),
+            Input::Stop(id, figures) => {
+                if let Some(announcer) = self.torrents.get(&id) {
+                    *lock(&announcer.figures) = figures;
+                }
+                self.handle(id, tiers::Input::Stop);
+            }
+            Input::Remove(id) => {
+                if let Some(announcer) = self.torrents.get_mut(&id) {
+                    announcer.removed = true;
+                }
+                self.handle(id, tiers::Input::Stop);
+            }
+            Input::StopAll(reply) => {
+                self.stopping = Some(reply);
+                let all: Vec<TorrentId> = self.torrents.keys().copied().collect();
+                all.into_iter().for_each(|id| self.handle(id, tiers::Input::Stop));
+            }
+            Input::Answered { torrent, ticket, url, result } => {
+                self.answered(torrent, ticket, &url, result);
+            }
+        }
+    }
+
+    fn add(&mut self, announcing: Announcing) {
+        let Announcing { shared, shard, tiers } = announcing;
+        // Peers of one tracker at a time: BEP 27.
+        let private = shared.info.private();
+        let reach = if private { Reach::FirstWorking } else { Reach::EveryTier };
+        let announcer = Announcer {
+            tiers: Tiers::new(&tiers, reach, Timing::default(), self.rng.fork()),
+            key: self.rng.next_u64() as u32,
+            figures: Arc::default(),
+            armed: None,
+            removed: false,
+            shard,
+            shared,
+        };
+        if announcer.tiers.is_empty() {
+            return;
+        }
+        announcer.show(self.clock.now());
+        self.torrents.insert(announcer.shared.id, announcer);
+    }
+
+    fn answered(
+        &mut self,
+        id: TorrentId,
+        ticket: Ticket,
+        url: &str,
+        result: Result<AnnounceReply, AnnounceError>,
+    ) {
+        let Some(shared) = self.torrents.get(&id).map(|announcer| announcer.shared.clone()) else {
+            return;
+        };
+        let url = || url.to_owned();
+        match result {
+            Ok(reply) => {
+                self.handle(id, tiers::Input::Replied { ticket, reply: &reply });
+                let (peers, seeds, leeches) = (reply.peers.len(), reply.seeds, reply.leeches);
+                shared.tell(|| TorrentEvent::TrackerReply { url: url(), peers, seeds, leeches });
+            }
+            Err(err) => {
+                let (message, retry) = (err.to_string(), err.retry());
+                let failed = tiers::Input::Failed { ticket, message: message.clone(), retry };
+                self.handle(id, failed);
+                shared.tell(|| TorrentEvent::TrackerError { url: url(), message });
+            }
+        }
+    }
+
+    fn handle(&mut self, id: TorrentId, input: tiers::Input<'_>) {
+        let now = self.clock.now();
+        let Some(announcer) = self.torrents.get_mut(&id) else { return };
+        announcer.tiers.handle(now, input);
+        while let Some(output) = announcer.tiers.poll() {
+            let errand = announcer.errand(self.identity, output);
+            let (http, line, room) = (self.http.clone(), self.line.clone(), self.announces.clone());
+            tokio::spawn(async move {
+                // The semaphore is never closed.
+                let _room = room.acquire_owned().await;
+                errand.run(&http, &line).await;
+            });
+        }
+        announcer.show(now);
+        if let Some(at) = announcer.tiers.poll_timeout()
+            && announcer.armed.is_none_or(|armed| at < armed)
+        {
+            announcer.armed = Some(at);
+            self.timers.push(Reverse((at, id)));
+        }
+        if announcer.removed && announcer.tiers.is_stopped() {
+            self.torrents.remove(&id);
+        }
+    }
+
+    fn fire(&mut self) {
+        let now = self.clock.now();
+        while let Some(&Reverse((at, id))) = self.timers.peek()
+            && at <= now
+        {
+            self.timers.pop();
+            if let Some(announcer) = self.torrents.get_mut(&id)
+                && announcer.armed == Some(at)
+            {
+                announcer.armed = None;
+                self.handle(id, tiers::Input::Timeout);
+            }
+        }
+    }
+
+    fn finish_stopping(&mut self) {
+        if self.stopping.is_some()
+            && self.torrents.values().all(|announcer| announcer.tiers.is_stopped())
+            && let Some(reply) = self.stopping.take()
+        {
+            // Whoever asked may have lost patience.
+            let _ = reply.send(());
+        }
+    }
+}
+
+impl Announcer {
+    /// Lets handles see the trackers as they are.
+    fn show(&self, now: Instant) {
+        let statuses = self.tiers.statuses().map(|status| TrackerStatus {
+            url: status.url.to_owned(),
+            tier: status.tier,
+            state: match status.state {
+                tiers::TrackerState::Idle => TrackerState::Idle,
+                tiers::TrackerState::Announcing => TrackerState::Announcing,
+                tiers::TrackerState::Working => TrackerState::Working,
+                tiers::TrackerState::Failing { failures, .. } => TrackerState::Failing { failures },
+            },
+            peers: status.peers,
+            seeds: status.seeds,
+            leeches: status.leeches,
+            next: None,
+            last_error: status.message.map(str::to_owned),
+        });
+        let (statuses, next) = (statuses.collect(), self.tiers.poll_timeout());
+        self.shared.set_trackers(now, Trackers { statuses, next });
+    }
+
+    fn errand(&self, identity: Identity, output: tiers::Output) -> Errand {
+        Errand {
+            shared: self.shared.clone(),
+            shard: self.shard.clone(),
+            figures: self.figures.clone(),
+            key: self.key,
+            identity,
+            output,
+        }
+    }
+}
+
+/// One announce under way.
+struct Errand {
+    shared: Arc<Shared>,
+    shard: ShardHandle,
+    figures: Arc<Mutex<Figures>>,
+    key: u32,
+    identity: Identity,
+    output: tiers::Output,
+}
+
+impl Errand {
+    async fn run(self, http: &Http, line: &Line) {
+        let request = self.request().await;
+        let result = announce(http, &self.output.url, &request).await;
+        let torrent = self.shared.id;
+        if let Ok(reply) = &result
+            && self.output.event != Event::Stopped
+        {
+            let (source, addrs) = (Source::Tracker, others(reply, self.identity.port));
+            if !addrs.is_empty() {
+                self.shard.send(Command::PeersFound { torrent, source, addrs }).await;
+            }
+        }
+        let Errand { output: tiers::Output { ticket, url, .. }, .. } = self;
+        line.send(Input::Answered { torrent, ticket, url, result });
+    }
+
+    async fn request(&self) -> AnnounceRequest {
+        let Figures { uploaded, downloaded, left } = self.figures().await;
+        let numwant = match (self.output.event, left) {
+            (Event::Stopped, _) => 0,
+            (_, 0) => NUMWANT_SEED,
+            _ => NUMWANT_LEECH,
+        };
+        AnnounceRequest {
+            info_hash: self.shared.info.info_hash().wire(),
+            peer_id: self.identity.peer_id,
+            port: self.identity.port,
+            uploaded,
+            downloaded,
+            left,
+            event: self.output.event,
+            numwant,
+            key: self.key,
+            tracker_id: self.output.tracker_id.clone(),
+            families: self.identity.families,
+        }
+    }
+
+    /// The figures of this moment, or of the last announce if the torrent is gone.
+    async fn figures(&self) -> Figures {
+        let torrent = self.shared.id;
+        let asked = self.shard.ask(|reply| Command::Figures { torrent, reply });
+        let fresh = timeout(FIGURES_TIMEOUT, asked).await.ok().flatten();
+        let mut last = lock(&self.figures);
+        if let Some(fresh) = fresh {
+            *last = fresh;
+        }
+        *last
+    }
+}
+
+fn lock(figures: &Mutex<Figures>) -> MutexGuard<'_, Figures> {
+    figures.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The peers of a reply that are not ourselves, as far as that can be seen from here. The handshake
+/// finds the rest.
+fn others(reply: &AnnounceReply, port: u16) -> Vec<SocketAddr> {
+    let is_self = |addr: &SocketAddr| {
+        addr.port() == port && (addr.ip().is_loopback() || Some(addr.ip()) == reply.external_ip)
+    };
+    reply.peers.iter().filter(|addr| !is_self(addr)).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_do_not_dial_ourselves() {
+        let addr = |text: &str| text.parse::<SocketAddr>().expect("valid");
+        let reply = AnnounceReply {
+            peers: ["127.0.0.1:7", "127.0.0.1:8", "1.2.3.4:7", "1.2.3.5:7", "[::1]:7"]
+                .map(addr)
+                .into(),
+            external_ip: Some("1.2.3.4".parse().expect("valid")),
+            ..AnnounceReply::default()
+        };
+        assert_eq!(others(&reply, 7), ["127.0.0.1:8", "1.2.3.5:7"].map(addr));
+    }
+}

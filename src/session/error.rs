@@ -1,0 +1,68 @@
+//! Why a session does not start, a torrent is not taken, or does not complete.
+
+use std::{io, path::PathBuf};
+
+use super::id::TorrentId;
+use crate::{
+    net::{http::HttpSetupError, tcp::ListenError},
+    pieces::job::DiskFault,
+};
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// Another program has the port.
+    #[error("port {port} is in use by another program")]
+    PortInUse {
+        /// The port.
+        port: u16,
+    },
+    /// Listening failed otherwise.
+    #[error(transparent)]
+    Listen(ListenError),
+    /// The HTTP client can't be set up, such as for a bad `ca_file`.
+    #[error(transparent)]
+    Http(#[from] HttpSetupError),
+    /// The folder for resume state can't be made.
+    #[error("could not create the folder `{}`: {cause}", dir.display())]
+    StateDir {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The system gives us no thread or no random numbers.
+    #[error("could not start: {0}")]
+    System(io::Error),
+}
+
+/// Why a torrent was not taken. Nothing was changed on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// The session has it already.
+    #[error("the torrent is already part of the session")]
+    Duplicate(TorrentId),
+    /// Something else is where the torrent's files should be, and `force` is not set.
+    #[error("{0}")]
+    InTheWay(String),
+    /// The target can't be read or written.
+    #[error(transparent)]
+    Disk(#[from] DiskFault),
+    /// The session has ended.
+    #[error("the session has ended")]
+    Closed,
+}
+
+/// Why a torrent will not complete as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TorrentError {
+    /// The files on disk hold something else: no piece of a file is right, and `force` is not set.
+    #[error("{0}")]
+    Differs(String),
+    /// The disk refused; `resume` tries again.
+    #[error(transparent)]
+    Disk(#[from] DiskFault),
+    /// It was removed, or the session has ended.
+    #[error("the torrent was removed")]
+    Removed,
+}

@@ -1,0 +1,97 @@
+//! What happens to a torrent, told to whoever subscribed. Bounded: a slow listener loses the oldest.
+
+use std::{fmt, net::SocketAddr};
+
+use crate::{
+    base::index::PieceIndex,
+    pieces::job::DiskFault,
+    torrent::{CloseCause, Disconnect},
+};
+
+/// Events kept for a listener that is behind.
+pub(super) const EVENTS_KEPT: usize = 1024;
+
+/// One thing that happened to a torrent.
+#[derive(Debug, Clone)]
+pub enum TorrentEvent {
+    /// So much of what is on disk has been looked at, in bytes.
+    CheckProgress {
+        /// Bytes looked at.
+        done: u64,
+        /// Bytes to look at.
+        total: u64,
+    },
+    /// What is on disk has been looked at.
+    Checked {
+        /// Pieces that are right.
+        have: u32,
+        /// All pieces.
+        pieces: u32,
+    },
+    /// A piece is verified and written.
+    PieceVerified(PieceIndex),
+    /// A piece did not match its hash.
+    PieceFailed(PieceIndex),
+    /// A piece can't be read as it was: it is missing again.
+    PieceLost(PieceIndex),
+    /// Every piece is there.
+    Completed,
+    /// A tracker answered.
+    TrackerReply {
+        /// Its URL.
+        url: String,
+        /// Peers it named.
+        peers: usize,
+        /// Seeds it counts.
+        seeds: Option<u32>,
+        /// Leeches it counts.
+        leeches: Option<u32>,
+    },
+    /// A tracker failed or refused.
+    TrackerError {
+        /// Its URL.
+        url: String,
+        /// One sentence.
+        message: String,
+    },
+    /// A connection began.
+    PeerConnected {
+        /// The other end.
+        addr: SocketAddr,
+        /// We dialled it.
+        outgoing: bool,
+    },
+    /// A connection ended.
+    PeerDisconnected {
+        /// The other end.
+        addr: SocketAddr,
+        /// Why.
+        reason: PeerEnd,
+    },
+    /// A peer sent bad data and is banned.
+    Banned(SocketAddr),
+    /// The disk refused: the torrent stopped.
+    DiskFault(DiskFault),
+    /// The torrent is no longer part of the session.
+    Removed,
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerEnd {
+    /// We closed it.
+    Dropped(Disconnect),
+    /// The other side or the network closed it.
+    Closed(CloseCause),
+}
+
+impl fmt::Display for PeerEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerEnd::Dropped(reason) => reason.fmt(f),
+            PeerEnd::Closed(CloseCause::Eof) => f.write_str("closed by the peer"),
+            PeerEnd::Closed(CloseCause::Reset) => f.write_str("reset by the peer"),
+            PeerEnd::Closed(CloseCause::Lost) => f.write_str("connection lost"),
+        }
+    }
+}

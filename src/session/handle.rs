@@ -1,0 +1,100 @@
+//! A torrent as its owner holds it: look, listen, wait, steer.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::sync::broadcast;
+
+use super::{
+    Core,
+    command::Command,
+    discovery,
+    error::TorrentError,
+    event::TorrentEvent,
+    id::TorrentId,
+    shared::{Request, Shared},
+    snapshot::TorrentSnapshot,
+};
+use crate::{
+    metainfo::Info,
+    torrent::{PeerSnapshot, Source},
+};
+
+/// One torrent of a session. Clones are the same torrent; dropping all of them changes nothing.
+#[derive(Debug, Clone)]
+pub struct TorrentHandle {
+    pub(super) shared: Arc<Shared>,
+    pub(super) core: Arc<Core>,
+}
+
+impl TorrentHandle {
+    /// Its name within the session.
+    pub fn id(&self) -> TorrentId {
+        self.shared.id
+    }
+
+    /// The name of its top-level file or folder.
+    pub fn name(&self) -> &str {
+        self.shared.info.name()
+    }
+
+    /// What is shared.
+    pub fn info(&self) -> &Arc<Info> {
+        &self.shared.info
+    }
+
+    /// The newest picture of it. While somebody asks it is renewed five times a second; changes of
+    /// state show at once. Costs next to nothing.
+    pub fn snapshot(&self) -> Arc<TorrentSnapshot> {
+        self.shared.snapshot()
+    }
+
+    /// What happens from now on. A receiver that falls more than a thousand events behind loses the
+    /// oldest, and is told how many. It ends with the last handle after the torrent was removed.
+    pub fn subscribe(&self) -> broadcast::Receiver<TorrentEvent> {
+        self.shared.subscribe()
+    }
+
+    /// Waits until every piece is verified and written.
+    ///
+    /// # Errors
+    /// The torrent has stopped, or was removed before it was complete.
+    pub async fn wait_complete(&self) -> Result<(), TorrentError> {
+        self.shared.wait().await
+    }
+
+    /// Its connections; none while it is being checked.
+    pub async fn peers(&self) -> Vec<PeerSnapshot> {
+        let torrent = self.shared.id;
+        let asked = self.core.shard.ask(|reply| Command::Peers { torrent, reply });
+        asked.await.unwrap_or_default()
+    }
+
+    /// Adds addresses of peers that the user named: they are dialled first.
+    pub async fn add_peers(&self, addrs: Vec<SocketAddr>) {
+        let (torrent, source) = (self.shared.id, Source::User);
+        // A session that has ended needs no peers.
+        self.core.shard.send(Command::PeersFound { torrent, source, addrs }).await;
+    }
+
+    /// Stops fetching and serving, and drops all peers.
+    pub fn pause(&self) {
+        self.shared.ask(Request::Pause);
+    }
+
+    /// Goes on after a pause, or after the disk refused.
+    pub fn resume(&self) {
+        self.shared.ask(Request::Resume);
+    }
+
+    /// Takes the torrent out of the session: peers are dropped, writes finished, trackers told. Its
+    /// files stay.
+    pub async fn remove(self) {
+        let Shared { id, info, .. } = &*self.shared;
+        self.shared.end_check().await;
+        // No answer: it never got as far as the shard.
+        let _ = self.core.shard.ask(|reply| Command::Retire { torrent: *id, reply }).await;
+        self.core.discovery.send(discovery::Input::Remove(*id));
+        self.core.registry.remove(info.info_hash().wire());
+        self.shared.leave();
+    }
+}

@@ -1,0 +1,91 @@
+//! What reaches a shard from other threads without waiting: disk results, dials, nudges.
+//!
+//! One lock, taken once per batch and once per turn. Everything in it is bounded by something else:
+//! disk results by slabs, dials by their limit, nudges by the number of torrents, limits by one.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{net::TcpStream, sync::Notify};
+
+use super::{id::TorrentId, slots::Slot};
+use crate::{
+    base::units::ByteRate,
+    disk::CompletionSink,
+    pieces::job::{DiskEvent, DiskFault},
+};
+
+/// A dial that has come to an end.
+#[derive(Debug)]
+pub(super) struct Dialled {
+    pub(super) torrent: TorrentId,
+    pub(super) addr: SocketAddr,
+    pub(super) result: io::Result<(TcpStream, Slot)>,
+}
+
+/// What waits for the shard's next turn.
+#[derive(Debug, Default)]
+pub(super) struct Letters {
+    pub(super) disk: Vec<(u64, DiskEvent)>,
+    pub(super) synced: Vec<(u64, Result<(), DiskFault>)>,
+    pub(super) dialled: Vec<Dialled>,
+    /// Torrents whose handle wants something, see `Shared::take_request`.
+    pub(super) nudged: Vec<TorrentId>,
+    /// New limits: up, down.
+    pub(super) limits: Option<(Option<ByteRate>, Option<ByteRate>)>,
+    /// The session is gone: end without ceremony.
+    pub(super) quit: bool,
+}
+
+impl Letters {
+    pub(super) fn is_empty(&self) -> bool {
+        self.disk.is_empty()
+            && self.synced.is_empty()
+            && self.dialled.is_empty()
+            && self.nudged.is_empty()
+            && self.limits.is_none()
+            && !self.quit
+    }
+}
+
+/// A shard's mail box.
+#[derive(Debug)]
+pub(super) struct Mail {
+    letters: Mutex<Letters>,
+    wake: Arc<Notify>,
+}
+
+impl Mail {
+    /// A box that notifies `wake` when something is put in.
+    pub(super) fn new(wake: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Mail { letters: Mutex::default(), wake })
+    }
+
+    /// Puts something in.
+    pub(super) fn post(&self, put: impl FnOnce(&mut Letters)) {
+        put(&mut self.letters());
+        self.wake.notify_one();
+    }
+
+    /// Takes everything out; `into` is empty and leaves its room behind.
+    pub(super) fn take(&self, into: &mut Letters) {
+        std::mem::swap(&mut *self.letters(), into);
+    }
+
+    fn letters(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CompletionSink for Mail {
+    fn complete(&self, events: Vec<(u64, DiskEvent)>) {
+        self.post(|letters| letters.disk.extend(events));
+    }
+
+    fn synced(&self, token: u64, result: Result<(), DiskFault>) {
+        self.post(|letters| letters.synced.push((token, result)));
+    }
+}

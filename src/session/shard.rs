@@ -1,0 +1,548 @@
+//! One shard: a thread that owns torrents, their connections and their slabs, and runs turns.
+//!
+//! Between turns it takes commands and mail, hands over disk work, dials, and publishes snapshots.
+//! It waits only here. What happens inside a turn is in [`turn`](super::turn).
+
+use std::{
+    collections::HashMap,
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, mpsc, oneshot},
+    task::{self, yield_now},
+    time::{Sleep, sleep_until},
+};
+
+use super::{
+    clock::Clock,
+    command::{COMMANDS_QUEUED, Command, Figures, Hosting},
+    config::{Config, DiskPlacement},
+    dial::{self, Dialler},
+    discovery,
+    event::{PeerEnd, TorrentEvent},
+    id::TorrentId,
+    mail::{Dialled, Letters, Mail},
+    shared::{Request, Shared, Stage},
+    slots::{Slot, Slots},
+    snapshot::{TorrentSnapshot, TorrentState},
+    socket::Socket,
+    turn::{Happened, Turns},
+};
+use crate::{
+    base::time::Instant,
+    disk::{Disk, Storage, perform_batch},
+    pieces::job::{DiskEvent, DiskFault, DiskJob},
+    torrent::{self, Direction, Event, Input, Phase, Snapshot, Torrent},
+};
+
+/// How often a torrent that somebody looks at is looked at.
+const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
+/// Commands taken between two turns.
+const COMMANDS_PER_TURN: usize = 32;
+
+/// Figures of a shard that anybody may read at any time.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    pub(super) down: AtomicU64,
+    pub(super) up: AtomicU64,
+    pub(super) connections: AtomicU32,
+    pub(super) slabs: AtomicU64,
+}
+
+/// A shard as the rest of the session knows it. Copies lead to the same one.
+#[derive(Debug, Clone)]
+pub(super) struct ShardHandle {
+    commands: mpsc::Sender<Command>,
+    pub(super) mail: Arc<Mail>,
+    pub(super) gauges: Arc<Gauges>,
+}
+
+impl ShardHandle {
+    /// Sends a command; false when the shard has ended.
+    pub(super) async fn send(&self, command: Command) -> bool {
+        self.commands.send(command).await.is_ok()
+    }
+
+    /// Sends a command that is answered; `None` when the shard has ended or does not answer.
+    pub(super) async fn ask<R>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<R>) -> Command,
+    ) -> Option<R> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// One torrent of the shard, but for what the machine owns.
+struct Tenant {
+    storage: Arc<Storage>,
+    shared: Arc<Shared>,
+    keep_seeding: bool,
+    /// Jobs that the disk has not answered.
+    jobs: usize,
+    /// Jobs to be handed over at the end of the turn.
+    batch: Vec<DiskJob>,
+    /// Why the machine stopped.
+    fault: Option<DiskFault>,
+    /// Somebody looks at it.
+    watched: bool,
+    /// It is given up once `jobs` is 0; who waits for that.
+    retiring: Option<Vec<oneshot::Sender<()>>>,
+}
+
+enum Placement {
+    Workers(Disk),
+    Inline,
+}
+
+struct Shard {
+    clock: Clock,
+    turns: Turns<Socket>,
+    tenants: HashMap<TorrentId, Tenant>,
+    commands: mpsc::Receiver<Command>,
+    mail: Arc<Mail>,
+    letters: Letters,
+    wake: Arc<Notify>,
+    disk: Placement,
+    dialler: Dialler,
+    discovery: discovery::Line,
+    gauges: Arc<Gauges>,
+    /// Torrents with a batch for the disk.
+    batched: Vec<TorrentId>,
+    /// Torrents somebody looks at.
+    watched: Vec<TorrentId>,
+    published: Instant,
+    /// Torrents that are being given up.
+    leaving: Vec<TorrentId>,
+    stopping: Option<oneshot::Sender<()>>,
+    ended: bool,
+}
+
+/// Starts a shard on a thread of its own.
+pub(super) fn start(
+    config: &Config,
+    clock: Clock,
+    slots: Slots,
+    discovery: discovery::Line,
+) -> io::Result<(ShardHandle, JoinHandle<()>)> {
+    let wake = Arc::new(Notify::new());
+    let mail = Mail::new(wake.clone());
+    let gauges = Arc::new(Gauges::default());
+    let (sender, commands) = mpsc::channel(COMMANDS_QUEUED);
+    let now = clock.now();
+    let mut turns = Turns::new(config.slab_budget(), wake.clone(), now);
+    turns.set_limits(now, config.max_up, config.max_down);
+    let disk = match config.disk {
+        DiskPlacement::Workers(workers) => Placement::Workers(Disk::start(workers, mail.clone())?),
+        DiskPlacement::Inline => Placement::Inline,
+    };
+    let dialler = Dialler::new(slots, mail.clone(), config.listen.addr, config.listen.ipv6);
+    let shard = Shard {
+        clock,
+        turns,
+        tenants: HashMap::new(),
+        commands,
+        mail: mail.clone(),
+        letters: Letters::default(),
+        wake,
+        disk,
+        dialler,
+        discovery,
+        gauges: gauges.clone(),
+        batched: Vec::new(),
+        watched: Vec::new(),
+        published: now,
+        leaving: Vec::new(),
+        stopping: None,
+        ended: false,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = move || {
+        runtime.block_on(async {
+            // As a task of its own it is woken without a system call; unconstrained, because a turn
+            // bounds itself.
+            let _ = tokio::spawn(task::unconstrained(shard.run())).await;
+        });
+    };
+    let thread = std::thread::Builder::new().name("shard".into()).spawn(run)?;
+    Ok((ShardHandle { commands: sender, mail, gauges }, thread))
+}
+
+impl Shard {
+    async fn run(mut self) {
+        let mut timer = pin!(sleep_until(self.clock.at(Instant::ZERO)));
+        while !self.ended {
+            self.wait(timer.as_mut()).await;
+            let now = self.clock.now();
+            for _ in 0..COMMANDS_PER_TURN {
+                match self.commands.try_recv() {
+                    Ok(command) => self.command(now, command),
+                    Err(_) => break,
+                }
+            }
+            self.take_mail(now);
+            self.turns.turn(now);
+            self.grant_wishes(now);
+            self.retire(now);
+            self.publish_watched(now);
+            self.show_gauges();
+        }
+    }
+
+    /// Until there is something to do.
+    async fn wait(&mut self, mut timer: std::pin::Pin<&mut Sleep>) {
+        if self.turns.is_busy() || !self.commands.is_empty() {
+            return yield_now().await;
+        }
+        let watched = (!self.watched.is_empty()).then(|| self.published + SNAPSHOT_EVERY);
+        let deadline = [self.turns.deadline(), watched].into_iter().flatten().min();
+        if let Some(deadline) = deadline {
+            let deadline = self.clock.at(deadline);
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+        }
+        tokio::select! {
+            biased;
+            () = self.wake.notified() => {}
+            command = self.commands.recv() => match command {
+                Some(command) => self.command(self.clock.now(), command),
+                None => self.ended = true,
+            },
+            () = timer, if deadline.is_some() => {}
+        }
+    }
+
+    fn command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Host(hosting) => self.host(now, *hosting),
+            Command::Incoming { torrent, stream, addr, first, slot } => {
+                // Fails when the connection is gone already, or there is no memory: close it.
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    let (socket, incoming) = (Socket::new(stream, slot), Direction::Incoming);
+                    // A refusal closes it as well.
+                    let _ = self.turns.admit(now, torrent, addr, incoming, socket, &first);
+                }
+            }
+            Command::PeersFound { torrent, source, addrs } => {
+                self.turns.handle(now, torrent, Input::PeersFound { source, addrs });
+            }
+            Command::Peers { torrent, reply } => {
+                let peers = self.turns.torrent(torrent).map(|t| t.peers(now));
+                // Whoever asked may have left.
+                let _ = reply.send(peers.unwrap_or_default());
+            }
+            Command::Figures { torrent, reply } => {
+                if let Some(machine) = self.turns.torrent(torrent) {
+                    let _ = reply.send(figures(&machine.snapshot(now)));
+                }
+            }
+            Command::Retire { torrent, reply } => {
+                self.leave(now, torrent);
+                if let Some(Tenant { retiring: Some(waiting), .. }) = self.tenants.get_mut(&torrent)
+                {
+                    waiting.push(reply);
+                }
+            }
+            Command::Stop { reply } => {
+                self.stopping = Some(reply);
+                let all: Vec<TorrentId> = self.tenants.keys().copied().collect();
+                all.into_iter().for_each(|id| self.leave(now, id));
+            }
+        }
+    }
+
+    fn host(&mut self, now: Instant, hosting: Hosting) {
+        let Hosting { setup, storage, shared, keep_seeding } = hosting;
+        let id = shared.id;
+        let torrent = Torrent::new(setup, now);
+        let complete = torrent.is_complete();
+        self.turns.host(id, torrent);
+        let tenant = Tenant {
+            storage,
+            shared: shared.clone(),
+            keep_seeding,
+            jobs: 0,
+            batch: Vec::new(),
+            fault: None,
+            watched: false,
+            retiring: None,
+        };
+        self.tenants.insert(id, tenant);
+        let request = shared.take_request();
+        if request == Some(Request::Pause) || (complete && !keep_seeding) {
+            self.pause(now, id);
+        } else {
+            self.discovery.send(discovery::Input::Start(id));
+        }
+        self.publish(now, id);
+        if complete {
+            shared.set_stage(Stage::Complete);
+        }
+    }
+
+    fn pause(&mut self, now: Instant, id: TorrentId) {
+        self.turns.handle(now, id, Input::Command(torrent::Command::Pause));
+        self.tell_trackers_of_stop(now, id);
+    }
+
+    /// Begins to give a torrent up.
+    fn leave(&mut self, now: Instant, id: TorrentId) {
+        if let Some(tenant) = self.tenants.get_mut(&id)
+            && tenant.retiring.is_none()
+        {
+            tenant.retiring = Some(Vec::new());
+            self.leaving.push(id);
+            self.pause(now, id);
+        }
+    }
+
+    fn tell_trackers_of_stop(&self, now: Instant, id: TorrentId) {
+        if let Some(machine) = self.turns.torrent(id) {
+            self.discovery.send(discovery::Input::Stop(id, figures(&machine.snapshot(now))));
+        }
+    }
+
+    fn resume(&mut self, now: Instant, id: TorrentId) {
+        let Some(tenant) = self.tenants.get_mut(&id) else { return };
+        if tenant.fault.take().is_some() {
+            tenant.shared.set_stage(Stage::Busy);
+        }
+        self.turns.handle(now, id, Input::Command(torrent::Command::Resume));
+        self.discovery.send(discovery::Input::Start(id));
+    }
+
+    fn take_mail(&mut self, now: Instant) {
+        self.mail.take(&mut self.letters);
+        if self.letters.is_empty() {
+            return;
+        }
+        let mut letters = std::mem::take(&mut self.letters);
+        self.ended |= letters.quit;
+        if let Some((up, down)) = letters.limits.take() {
+            self.turns.set_limits(now, up, down);
+        }
+        for (token, event) in letters.disk.drain(..) {
+            self.disk_done(now, TorrentId(token), event);
+        }
+        for Dialled { torrent, addr, result } in letters.dialled.drain(..) {
+            self.dialler.ended();
+            self.dialled(now, torrent, addr, result);
+        }
+        for id in letters.nudged.drain(..) {
+            let Some(tenant) = self.tenants.get_mut(&id) else { continue };
+            if !std::mem::replace(&mut tenant.watched, true) {
+                self.watched.push(id);
+            }
+            let request = tenant.shared.take_request();
+            match request {
+                Some(Request::Pause) => self.pause(now, id),
+                Some(Request::Resume) => self.resume(now, id),
+                None => continue,
+            }
+            self.publish(now, id);
+        }
+        letters.synced.clear();
+        // Keeps the room of its lists for the next time.
+        self.letters = letters;
+    }
+
+    fn dialled(
+        &mut self,
+        now: Instant,
+        torrent: TorrentId,
+        addr: std::net::SocketAddr,
+        result: io::Result<(TcpStream, Slot)>,
+    ) {
+        match result {
+            Ok((stream, slot)) => {
+                let (socket, outgoing) = (Socket::new(stream, slot), Direction::Outgoing);
+                // The machine knows that it refused; the socket closes.
+                let _ = self.turns.admit(now, torrent, addr, outgoing, socket, &[]);
+            }
+            Err(err) => {
+                let failure = dial::failure(&err);
+                self.turns.handle(now, torrent, Input::DialFailed { addr, failure });
+            }
+        }
+    }
+
+    fn disk_done(&mut self, now: Instant, id: TorrentId, event: DiskEvent) {
+        if let Some(tenant) = self.tenants.get_mut(&id) {
+            tenant.jobs -= 1;
+        }
+        self.turns.handle(now, id, Input::Disk(event));
+    }
+
+    /// Does what the turn left to be done.
+    fn grant_wishes(&mut self, now: Instant) {
+        let mut wishes = std::mem::take(self.turns.wishes());
+        for (id, addr) in wishes.dials.drain(..) {
+            self.dialler.push(id, addr);
+        }
+        for id in wishes.needs_peers.drain(..) {
+            self.discovery.send(discovery::Input::NeedPeers(id));
+        }
+        for (id, happened) in wishes.events.drain(..) {
+            self.happened(now, id, happened);
+        }
+        for (id, job) in wishes.disk.drain(..) {
+            let tenant = self.tenants.get_mut(&id).expect("a torrent with jobs is a tenant");
+            if tenant.batch.is_empty() {
+                self.batched.push(id);
+            }
+            tenant.batch.push(job);
+            tenant.jobs += 1;
+        }
+        // Keeps the room of its lists; what came meanwhile stays.
+        let late = std::mem::replace(self.turns.wishes(), wishes);
+        self.turns.wishes().append(late);
+        for id in std::mem::take(&mut self.batched) {
+            let Some(tenant) = self.tenants.get_mut(&id) else { continue };
+            let jobs = std::mem::take(&mut tenant.batch);
+            match &self.disk {
+                Placement::Workers(disk) => disk.submit(&tenant.storage, id.0, jobs),
+                Placement::Inline => {
+                    let storage = tenant.storage.clone();
+                    let batch = jobs.into_iter().map(|job| (storage.clone(), job)).collect();
+                    for event in perform_batch(batch) {
+                        self.disk_done(now, id, event);
+                    }
+                }
+            }
+        }
+    }
+
+    fn happened(&mut self, now: Instant, id: TorrentId, happened: Happened) {
+        let Some(tenant) = self.tenants.get_mut(&id) else { return };
+        let shared = tenant.shared.clone();
+        match happened {
+            Happened::Torrent(event) => {
+                match &event {
+                    Event::Completed => self.completed(now, id),
+                    Event::Stopped(fault) => {
+                        tenant.fault = Some(fault.clone());
+                        self.tell_trackers_of_stop(now, id);
+                        self.publish(now, id);
+                        shared.set_stage(Stage::Failed(fault.clone().into()));
+                    }
+                    Event::PieceLost(_) => shared.set_stage(Stage::Busy),
+                    _ => {}
+                }
+                shared.tell(|| told(event));
+            }
+            Happened::Connected(addr, direction) => {
+                let outgoing = direction == Direction::Outgoing;
+                shared.tell(|| TorrentEvent::PeerConnected { addr, outgoing });
+            }
+            Happened::Dropped(addr, reason) => shared
+                .tell(|| TorrentEvent::PeerDisconnected { addr, reason: PeerEnd::Dropped(reason) }),
+            Happened::Closed(addr, cause) => shared
+                .tell(|| TorrentEvent::PeerDisconnected { addr, reason: PeerEnd::Closed(cause) }),
+        }
+    }
+
+    fn completed(&mut self, now: Instant, id: TorrentId) {
+        self.discovery.send(discovery::Input::Completed(id));
+        let Some(tenant) = self.tenants.get(&id) else { return };
+        let (shared, keep_seeding) = (tenant.shared.clone(), tenant.keep_seeding);
+        if !keep_seeding {
+            self.pause(now, id);
+        }
+        self.publish(now, id);
+        shared.set_stage(Stage::Complete);
+    }
+
+    /// Lets torrents go whose disk work is done.
+    fn retire(&mut self, now: Instant) {
+        if (self.leaving.is_empty() && self.stopping.is_none()) || self.turns.is_busy() {
+            return;
+        }
+        for id in std::mem::take(&mut self.leaving) {
+            if self.tenants.get(&id).is_some_and(|tenant| tenant.jobs > 0) {
+                self.leaving.push(id);
+                continue;
+            }
+            self.publish(now, id);
+            self.turns.dismiss(now, id);
+            if let Some(tenant) = self.tenants.remove(&id) {
+                for reply in tenant.retiring.into_iter().flatten() {
+                    // Whoever asked may have left.
+                    let _ = reply.send(());
+                }
+            }
+            self.watched.retain(|&watched| watched != id);
+        }
+        if self.leaving.is_empty()
+            && let Some(reply) = self.stopping.take()
+        {
+            let _ = reply.send(());
+            self.ended = true;
+        }
+    }
+
+    fn publish_watched(&mut self, now: Instant) {
+        if self.watched.is_empty() || now < self.published + SNAPSHOT_EVERY {
+            return;
+        }
+        self.published = now;
+        for id in std::mem::take(&mut self.watched) {
+            if let Some(tenant) = self.tenants.get_mut(&id) {
+                tenant.watched = false;
+                self.publish(now, id);
+            }
+        }
+    }
+
+    fn publish(&self, now: Instant, id: TorrentId) {
+        let Some(tenant) = self.tenants.get(&id) else { return };
+        let Some(machine) = self.turns.torrent(id).map(|t| t.snapshot(now)) else { return };
+        let state = match (machine.phase, &tenant.fault) {
+            (_, Some(fault)) => TorrentState::Failed(fault.to_string()),
+            (Phase::Downloading, None) => TorrentState::Downloading,
+            (Phase::Seeding, None) => TorrentState::Seeding,
+            (Phase::Paused, None) => TorrentState::Paused,
+            (Phase::Failed, None) => TorrentState::Failed("the disk refused".into()),
+        };
+        let eta = TorrentSnapshot::eta_of(&machine);
+        let trackers = tenant.shared.trackers_at(now);
+        tenant.shared.publish(TorrentSnapshot { state, machine, trackers, eta });
+    }
+
+    fn show_gauges(&self) {
+        let carried = self.turns.carried();
+        self.gauges.down.store(carried.down, Ordering::Relaxed);
+        self.gauges.up.store(carried.up, Ordering::Relaxed);
+        self.gauges.connections.store(self.turns.connections() as u32, Ordering::Relaxed);
+        self.gauges.slabs.store(self.turns.pool().lent() as u64, Ordering::Relaxed);
+    }
+}
+
+fn figures(machine: &Snapshot) -> Figures {
+    Figures {
+        uploaded: machine.uploaded,
+        downloaded: machine.downloaded,
+        left: machine.total - machine.done,
+    }
+}
+
+fn told(event: Event) -> TorrentEvent {
+    match event {
+        Event::PieceVerified(piece) => TorrentEvent::PieceVerified(piece),
+        Event::PieceFailed(piece) => TorrentEvent::PieceFailed(piece),
+        Event::PieceLost(piece) => TorrentEvent::PieceLost(piece),
+        Event::Completed => TorrentEvent::Completed,
+        Event::Banned(addr) => TorrentEvent::Banned(addr),
+        Event::Stopped(fault) => TorrentEvent::DiskFault(fault),
+    }
+}

@@ -1,0 +1,197 @@
+//! What a torrent's handles, its shard, its check and its trackers share: latest values only.
+//!
+//! Nothing here is on the hot path. A handle asks by leaving a request and nudging the shard.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinHandle,
+};
+
+use super::{
+    error::TorrentError,
+    event::{EVENTS_KEPT, TorrentEvent},
+    id::TorrentId,
+    mail::Mail,
+    snapshot::{TorrentSnapshot, TorrentState, TrackerStatus},
+};
+use crate::{base::time::Instant, metainfo::Info, torrent::Snapshot};
+
+/// How far a torrent has come, for those who wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stage {
+    Busy,
+    Complete,
+    Failed(TorrentError),
+}
+
+/// What the owner asked for last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
+    Pause,
+    Resume,
+}
+
+/// The trackers as discovery sees them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trackers {
+    /// `next` is not filled in.
+    pub(super) statuses: Vec<TrackerStatus>,
+    /// When the next announce is due.
+    pub(super) next: Option<Instant>,
+}
+
+/// One torrent's shared values.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) id: TorrentId,
+    pub(super) info: Arc<Info>,
+    mail: Arc<Mail>,
+    snapshot: Mutex<Arc<TorrentSnapshot>>,
+    trackers: Mutex<Trackers>,
+    request: Mutex<Option<Request>>,
+    nudged: AtomicBool,
+    /// Ends the check of existing data early.
+    pub(super) cancel: AtomicBool,
+    /// The task that checks existing data and brings the torrent to the shard.
+    arrival: Mutex<Option<JoinHandle<()>>>,
+    stage: watch::Sender<Stage>,
+    events: OnceLock<broadcast::Sender<TorrentEvent>>,
+}
+
+impl Shared {
+    pub(super) fn new(id: TorrentId, info: Arc<Info>, mail: Arc<Mail>) -> Arc<Self> {
+        let geometry = info.geometry();
+        let machine =
+            Snapshot { total: geometry.total(), pieces: geometry.pieces(), ..Snapshot::default() };
+        let snapshot = TorrentSnapshot {
+            state: TorrentState::Checking { done: 0, total: geometry.total() },
+            machine,
+            trackers: Arc::default(),
+            eta: None,
+        };
+        Arc::new(Shared {
+            id,
+            info,
+            mail,
+            snapshot: Mutex::new(Arc::new(snapshot)),
+            trackers: Mutex::default(),
+            request: Mutex::default(),
+            nudged: AtomicBool::new(false),
+            cancel: AtomicBool::new(false),
+            arrival: Mutex::default(),
+            stage: watch::Sender::new(Stage::Busy),
+            events: OnceLock::new(),
+        })
+    }
+
+    /// The newest snapshot; asks the shard for a newer one.
+    pub(super) fn snapshot(&self) -> Arc<TorrentSnapshot> {
+        self.nudge();
+        lock(&self.snapshot).clone()
+    }
+
+    pub(super) fn publish(&self, snapshot: TorrentSnapshot) {
+        *lock(&self.snapshot) = Arc::new(snapshot);
+    }
+
+    /// Changes only the state of the snapshot.
+    pub(super) fn publish_state(&self, state: TorrentState) {
+        let mut snapshot = lock(&self.snapshot);
+        *snapshot = Arc::new(TorrentSnapshot { state, ..(**snapshot).clone() });
+    }
+
+    /// Shows the trackers as they are at `now`.
+    pub(super) fn set_trackers(&self, now: Instant, trackers: Trackers) {
+        *lock(&self.trackers) = trackers;
+        let trackers = self.trackers_at(now);
+        let mut snapshot = lock(&self.snapshot);
+        *snapshot = Arc::new(TorrentSnapshot { trackers, ..(**snapshot).clone() });
+    }
+
+    /// The trackers as they are to be shown at `now`.
+    pub(super) fn trackers_at(&self, now: Instant) -> Arc<[TrackerStatus]> {
+        let trackers = lock(&self.trackers);
+        let next = trackers.next.map(|at| at.since(now));
+        trackers.statuses.iter().map(|status| TrackerStatus { next, ..status.clone() }).collect()
+    }
+
+    pub(super) fn ask(&self, request: Request) {
+        *lock(&self.request) = Some(request);
+        self.nudge();
+    }
+
+    /// The shard's side of `ask` and of `snapshot`.
+    pub(super) fn take_request(&self) -> Option<Request> {
+        self.nudged.store(false, Ordering::Release);
+        lock(&self.request).take()
+    }
+
+    fn nudge(&self) {
+        if !self.nudged.swap(true, Ordering::AcqRel) {
+            self.mail.post(|letters| letters.nudged.push(self.id));
+        }
+    }
+
+    pub(super) fn set_arrival(&self, task: JoinHandle<()>) {
+        *lock(&self.arrival) = Some(task);
+    }
+
+    /// Ends the check of existing data, and waits until the torrent is at the shard or never will be.
+    pub(super) async fn end_check(&self) {
+        self.cancel.store(true, Ordering::Relaxed);
+        let arrival = lock(&self.arrival).take();
+        if let Some(arrival) = arrival {
+            // A panic there has been reported by its thread.
+            let _ = arrival.await;
+        }
+    }
+
+    pub(super) fn set_stage(&self, stage: Stage) {
+        self.stage.send_if_modified(|now| std::mem::replace(now, stage.clone()) != stage);
+    }
+
+    /// The torrent leaves the session: nobody need wait any longer. What is complete stays so.
+    pub(super) fn leave(&self) {
+        self.stage.send_if_modified(|now| {
+            let busy = *now == Stage::Busy;
+            if busy {
+                *now = Stage::Failed(TorrentError::Removed);
+            }
+            busy
+        });
+        self.tell(|| TorrentEvent::Removed);
+    }
+
+    /// Waits until it is complete or has failed.
+    pub(super) async fn wait(&self) -> Result<(), TorrentError> {
+        let mut stage = self.stage.subscribe();
+        let ended = stage.wait_for(|stage| *stage != Stage::Busy).await;
+        match ended.as_deref() {
+            Ok(Stage::Complete) => Ok(()),
+            Ok(Stage::Failed(error)) => Err(error.clone()),
+            Ok(Stage::Busy) | Err(_) => Err(TorrentError::Removed),
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<TorrentEvent> {
+        self.events.get_or_init(|| broadcast::Sender::new(EVENTS_KEPT)).subscribe()
+    }
+
+    pub(super) fn tell(&self, event: impl FnOnce() -> TorrentEvent) {
+        if let Some(events) = self.events.get()
+            && events.receiver_count() > 0
+        {
+            // Fails only if the last listener leaves at this moment.
+            let _ = events.send(event());
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

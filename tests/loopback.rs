@@ -1,0 +1,295 @@
+//! Whole sessions over loopback sockets, with real files: what is shared arrives as it was.
+//!
+//! Nothing here waits for a time: every wait is for an event, and a test that hangs is a failure.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use downpour::{
+    base::{hash::sha1, rng::Rng, units::ByteRate},
+    metainfo::{
+        Metainfo,
+        build::{Builder, NewFile},
+    },
+    session::{
+        AddError, AddTorrent, Config, ListenConfig, Session, SessionError, TorrentError,
+        TorrentEvent, TorrentHandle, TorrentState,
+        tracker_host::{TrackerConfig, TrackerHost},
+    },
+};
+use tempfile::TempDir;
+
+/// Content that is made from a seed, and the torrent of it.
+struct Content {
+    metainfo: Metainfo,
+    /// Path below the output folder, and bytes.
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Content {
+    fn one_file(name: &str, length: usize, piece_length: u32) -> Self {
+        let mut bytes = vec![0; length];
+        Rng::new(length as u64).fill(&mut bytes);
+        let builder = Builder::file(name, length as u64, Some(piece_length)).expect("valid");
+        let files = vec![(PathBuf::from(name), bytes)];
+        Self::finish(builder, files)
+    }
+
+    fn folder(name: &str, lengths: &[(&str, usize)], piece_length: u32) -> Self {
+        let new = |&(path, length): &(&str, usize)| NewFile {
+            path: path.split('/').map(str::to_owned).collect(),
+            length: length as u64,
+        };
+        let new_files = lengths.iter().map(new).collect();
+        let builder = Builder::folder(name, new_files, Some(piece_length)).expect("valid");
+        let mut rng = Rng::new(7);
+        let files: Vec<_> = builder
+            .layout()
+            .files()
+            .map(|file| {
+                let mut bytes = vec![0; file.length as usize];
+                rng.fill(&mut bytes);
+                (file.path.to_path_buf(), bytes)
+            })
+            .collect();
+        Self::finish(builder, files)
+    }
+
+    fn finish(builder: Builder, files: Vec<(PathBuf, Vec<u8>)>) -> Self {
+        let all: Vec<u8> = files.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+        let piece_length = builder.geometry().piece_length() as usize;
+        let hashes: Vec<_> = all.chunks(piece_length).map(sha1).collect();
+        Content { metainfo: builder.build(&hashes).expect("valid"), files }
+    }
+
+    fn write(&self, root: &Path) {
+        for (path, bytes) in &self.files {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().expect("below the root")).expect("created");
+            fs::write(path, bytes).expect("written");
+        }
+    }
+
+    fn assert_at(&self, root: &Path) {
+        for (path, bytes) in &self.files {
+            let got = fs::read(root.join(path)).expect("readable");
+            assert!(got == *bytes, "{} differs", path.display());
+        }
+    }
+
+    fn add(&self, root: &Path) -> AddTorrent {
+        AddTorrent::new(self.metainfo.clone(), root)
+    }
+}
+
+async fn session() -> Session {
+    session_at(None).await
+}
+
+async fn session_at(addr: Option<IpAddr>) -> Session {
+    let listen = ListenConfig { addr, ..ListenConfig::default() };
+    Session::start(Config { listen, ..Config::default() }).await.expect("starts")
+}
+
+fn addr_of(session: &Session, ip: impl Into<IpAddr>) -> SocketAddr {
+    (ip.into(), session.port().expect("listens")).into()
+}
+
+/// A session that has `content` complete.
+async fn seeder(content: &Content) -> (Session, TorrentHandle, TempDir) {
+    let dir = TempDir::new().expect("a folder");
+    content.write(dir.path());
+    let session = session().await;
+    let handle = session.add(content.add(dir.path())).await.expect("added");
+    handle.wait_complete().await.expect("complete from the start");
+    (session, handle, dir)
+}
+
+/// A session that fetches `content` from `peers`.
+async fn leecher(content: &Content, peers: Vec<SocketAddr>) -> (Session, TorrentHandle, TempDir) {
+    let dir = TempDir::new().expect("a folder");
+    let session = session().await;
+    let add = AddTorrent { peers, ..content.add(dir.path()) };
+    let handle = session.add(add).await.expect("added");
+    (session, handle, dir)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn one_file_arrives() {
+    let content = Content::one_file("file.bin", 5_000_000, 256 << 10);
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    let (leech, handle, dir) = leecher(&content, vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
+    handle.wait_complete().await.expect("complete");
+    content.assert_at(dir.path());
+    leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn one_file_arrives_over_ipv6() {
+    let content = Content::one_file("file.bin", 1_000_001, 32 << 10);
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    let (leech, handle, dir) = leecher(&content, vec![addr_of(&seed, Ipv6Addr::LOCALHOST)]).await;
+    handle.wait_complete().await.expect("complete");
+    content.assert_at(dir.path());
+    leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_folder_of_many_small_files_arrives() {
+    let names: Vec<(String, usize)> =
+        (0..400).map(|i| (format!("d{}/f{i}", i % 7), (i * 37) % 3_000)).collect();
+    let lengths: Vec<(&str, usize)> = names.iter().map(|(n, l)| (n.as_str(), *l)).collect();
+    let content = Content::folder("many", &lengths, 16 << 10);
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    let (leech, handle, dir) = leecher(&content, vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
+    handle.wait_complete().await.expect("complete");
+    content.assert_at(dir.path());
+    leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn leechers_that_find_one_another_through_a_tracker_all_complete() {
+    let tracker = TrackerHost::start(TrackerConfig::new((Ipv4Addr::LOCALHOST, 0).into()));
+    let tracker = tracker.expect("a tracker");
+    let url = format!("http://{}/announce", tracker.local_addr());
+    let content = Content::one_file("file.bin", 3_000_000, 64 << 10);
+    let mut swarm = Vec::new();
+    for number in 0..4 {
+        let dir = TempDir::new().expect("a folder");
+        if number == 0 {
+            content.write(dir.path());
+        }
+        let session = session().await;
+        let add = AddTorrent { trackers: vec![url.clone()], ..content.add(dir.path()) };
+        let handle = session.add(add).await.expect("added");
+        swarm.push((session, handle, dir));
+    }
+    for (_, handle, dir) in &swarm {
+        handle.wait_complete().await.expect("complete");
+        content.assert_at(dir.path());
+    }
+    for (session, ..) in swarm {
+        session.shutdown().await;
+    }
+    assert_eq!(tracker.stats().peers, 0, "all of them said goodbye");
+    tracker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_abort_half_way_loses_nothing_that_was_verified() {
+    let content = Content::one_file("file.bin", 8_000_000, 64 << 10);
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    let peers = vec![addr_of(&seed, Ipv4Addr::LOCALHOST)];
+
+    seed.set_limits(Some(ByteRate(20 << 20)), None);
+    let (leech, handle, dir) = leecher(&content, peers.clone()).await;
+    let mut events = handle.subscribe();
+    let mut verified = 0;
+    while verified < 20 {
+        if let Ok(TorrentEvent::PieceVerified(_)) = events.recv().await {
+            verified += 1;
+        }
+    }
+    drop(leech);
+
+    let leech = session().await;
+    let add = AddTorrent { peers, ..content.add(dir.path()) };
+    let handle = leech.add(add).await.expect("what we wrote ourselves is not in the way");
+    let mut events = handle.subscribe();
+    handle.wait_complete().await.expect("complete");
+    content.assert_at(dir.path());
+    let found = loop {
+        if let TorrentEvent::Checked { have, .. } = events.recv().await.expect("told") {
+            break have;
+        }
+    };
+    assert!(found >= 20, "{found} pieces found, 20 were verified");
+    leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_is_somebody_elses_is_not_overwritten_unless_forced() {
+    let content = Content::one_file("file.bin", 300_000, 32 << 10);
+    let dir = TempDir::new().expect("a folder");
+    let path = dir.path().join("file.bin");
+    let session = session().await;
+
+    fs::write(&path, vec![1; 300_001]).expect("written");
+    let err = session.add(content.add(dir.path())).await.expect_err("longer");
+    assert!(matches!(err, AddError::InTheWay(_)), "{err}");
+
+    fs::write(&path, vec![1; 300_000]).expect("written");
+    let handle = session.add(content.add(dir.path())).await.expect("length is right");
+    let err = handle.wait_complete().await.expect_err("nothing is right");
+    assert!(matches!(err, TorrentError::Differs(_)), "{err}");
+    assert!(matches!(handle.snapshot().state, TorrentState::Failed(_)));
+    let err = session.add(content.add(dir.path())).await.expect_err("still there");
+    assert!(matches!(err, AddError::Duplicate(id) if id == handle.id()), "{err}");
+    handle.remove().await;
+    assert_eq!(fs::read(&path).expect("readable"), vec![1; 300_000]);
+
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    let peers = vec![addr_of(&seed, Ipv4Addr::LOCALHOST)];
+    let add = AddTorrent { force: true, peers, ..content.add(dir.path()) };
+    let handle = session.add(add).await.expect("forced");
+    handle.wait_complete().await.expect("complete");
+    content.assert_at(dir.path());
+    session.shutdown().await;
+    seed.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn pause_drops_the_peers_and_resume_finishes() {
+    let content = Content::one_file("file.bin", 6_000_000, 64 << 10);
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    seed.set_limits(Some(ByteRate(20 << 20)), None);
+    let (leech, handle, dir) = leecher(&content, vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
+    let mut events = handle.subscribe();
+    while !matches!(events.recv().await, Ok(TorrentEvent::PieceVerified(_))) {}
+    handle.pause();
+    while !matches!(events.recv().await, Ok(TorrentEvent::PeerDisconnected { .. })) {}
+    assert_eq!(handle.peers().await.len(), 0);
+    assert_eq!(handle.snapshot().state, TorrentState::Paused);
+    handle.resume();
+    handle.add_peers(vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
+    handle.wait_complete().await.expect("complete");
+    content.assert_at(dir.path());
+    leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn without_keep_seeding_it_pauses_when_it_is_complete() {
+    let content = Content::one_file("file.bin", 300_000, 32 << 10);
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    let dir = TempDir::new().expect("a folder");
+    let session = session().await;
+    let peers = vec![addr_of(&seed, Ipv4Addr::LOCALHOST)];
+    let add = AddTorrent { peers, keep_seeding: false, ..content.add(dir.path()) };
+    let handle = session.add(add).await.expect("added");
+    handle.wait_complete().await.expect("complete");
+    let snapshot = handle.snapshot();
+    assert_eq!(snapshot.state, TorrentState::Paused);
+    assert_eq!(snapshot.machine.done, 300_000);
+    session.shutdown().await;
+    assert_eq!(handle.wait_complete().await, Ok(()), "it stays complete");
+    seed.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_port_that_is_taken_says_so() {
+    let addr = Some(Ipv4Addr::LOCALHOST.into());
+    let first = session_at(addr).await;
+    let port = first.port().expect("listens");
+    let listen = ListenConfig { addr, port, ..ListenConfig::default() };
+    let err = Session::start(Config { listen, ..Config::default() }).await.expect_err("taken");
+    assert!(matches!(err, SessionError::PortInUse { port: p } if p == port), "{err}");
+    first.shutdown().await;
+}
