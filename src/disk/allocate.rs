@@ -18,7 +18,10 @@ pub(super) fn open_for_writing(
 ) -> io::Result<File> {
     let (handle, length) = system::open(root, file.path, Access::Write)?;
     if length < file.length && first < file.length {
-        system::extend(&handle, file.length)?;
+        system::extend(&handle, file.length).map_err(|error| {
+            let text = format!("no room for its {} bytes: {error}", file.length);
+            io::Error::new(error.kind(), text)
+        })?;
     }
     Ok(handle)
 }

@@ -162,3 +162,87 @@ impl Drop for Files {
         self.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::index::PieceIndex,
+        disk::{
+            Storage,
+            sample::{sample, verdict},
+        },
+        pieces::job::{FaultKind, Verdict},
+    };
+    use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+
+    /// A small file system of its own; only root can make one.
+    struct Mount(tempfile::TempDir);
+
+    impl Mount {
+        fn new(options: &str) -> Option<Self> {
+            let dir = tempfile::tempdir().expect("dir");
+            let args = ["-t", "tmpfs", "-o", options, "none"];
+            let done = Command::new("mount").args(args).arg(dir.path()).output();
+            done.is_ok_and(|output| output.status.success()).then(|| Mount(dir))
+        }
+    }
+
+    impl Drop for Mount {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg(self.0.path()).output();
+        }
+    }
+
+    fn write_into(root: &Path) -> Verdict {
+        let s = sample(100_000, &[("a", 200_000), ("b", 200_000)]);
+        let storage = Storage::on_disk(Arc::clone(&s.info), root, &FilePool::new(4));
+        verdict(storage.perform(s.verify(PieceIndex(0))))
+    }
+
+    #[test]
+    fn a_full_disk_is_met_at_the_first_write() {
+        let Some(mount) = Mount::new("size=128k") else { return };
+        let Verdict::Failed(fault) = write_into(mount.0.path()) else { panic!("written") };
+        assert_eq!(fault.kind, FaultKind::Full, "{fault}");
+        assert!(
+            fault.to_string().starts_with(
+                "could not open for writing `t/a`: no room for its 200000 bytes: No space left"
+            ),
+            "{fault}"
+        );
+    }
+
+    #[test]
+    fn a_read_only_place_is_a_matter_of_permission() {
+        if let Some(mount) = Mount::new("ro") {
+            let Verdict::Failed(fault) = write_into(mount.0.path()) else { panic!("written") };
+            assert_eq!(fault.kind, FaultKind::Permission, "{fault}");
+        }
+        if !rustix::process::geteuid().is_root() {
+            let dir = tempfile::tempdir().expect("dir");
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o555)).expect("set");
+            let Verdict::Failed(fault) = write_into(dir.path()) else { panic!("written") };
+            assert_eq!(fault.kind, FaultKind::Permission, "{fault}");
+        }
+    }
+
+    #[test]
+    fn room_is_reserved_for_the_whole_file() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().expect("dir");
+        assert_eq!(write_into(dir.path()), Verdict::Good);
+        let facts = fs::metadata(dir.path().join("t/a")).expect("created");
+        assert_eq!(facts.len(), 200_000);
+        // Half of it is written. Not every file system can reserve the rest.
+        assert!(facts.blocks() * 512 >= 100_000);
+        assert!(!dir.path().join("t/b").exists());
+    }
+
+    #[test]
+    fn a_missing_output_folder_is_created() {
+        let dir = tempfile::tempdir().expect("dir");
+        assert_eq!(write_into(&dir.path().join("x/y")), Verdict::Good);
+        assert!(dir.path().join("x/y/t/a").exists());
+    }
+}
