@@ -153,7 +153,9 @@ impl Shared {
     fn work(&self) {
         while let Some(batch) = self.next_batch() {
             let bytes = batch.iter().map(|queued| queued.bytes).sum();
-            let places: Vec<Place> = batch.iter().filter_map(Queued::place).collect();
+            let places = batch.iter().filter_map(Queued::place).collect();
+            // Until the events are given out, so that they keep the order of jobs.
+            let _busy = Busy { shared: self, places };
             let (tokens, jobs): (Vec<u64>, Vec<_>) = batch
                 .into_iter()
                 .map(|queued| (queued.token, (queued.storage, queued.job)))
@@ -161,15 +163,6 @@ impl Shared {
             let events = perform_batch(jobs);
             self.backlog.fetch_sub(bytes, Ordering::Relaxed);
             self.sink.complete(tokens.into_iter().zip(events).collect());
-            // Only now may others go on with these pieces, so that events keep the order of jobs.
-            if !places.is_empty() {
-                let mut queues = self.queues();
-                for place in &places {
-                    queues.busy.remove(place);
-                }
-                drop(queues);
-                self.work.notify_all();
-            }
         }
     }
 
@@ -207,6 +200,26 @@ impl Shared {
 
     fn queues(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().expect(LOCK)
+    }
+}
+
+/// Keeps other workers from some pieces, also while a panic unwinds: they must be able to end.
+struct Busy<'a> {
+    shared: &'a Shared,
+    places: Vec<Place>,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        if self.places.is_empty() {
+            return;
+        }
+        let mut queues = self.shared.queues();
+        for place in &self.places {
+            queues.busy.remove(place);
+        }
+        drop(queues);
+        self.shared.work.notify_all();
     }
 }
 
