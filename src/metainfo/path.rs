@@ -119,7 +119,7 @@ pub(super) fn push_component(out: &mut String, raw: &[u8]) -> Result<bool, NameE
         _ => {}
     }
     match std::str::from_utf8(raw) {
-        Ok(text) if !text.contains(is_replaced) => {
+        Ok(text) if is_plain(text) || !text.contains(is_replaced) => {
             out.push_str(text);
             Ok(false)
         }
@@ -128,6 +128,11 @@ pub(super) fn push_component(out: &mut String, raw: &[u8]) -> Result<bool, NameE
             Ok(true)
         }
     }
+}
+
+/// Whether all is printable ASCII: nearly all names are, and this is quickly seen.
+fn is_plain(text: &str) -> bool {
+    !cfg!(windows) && text.bytes().fold(true, |plain, b| plain & matches!(b, b' '..=b'~'))
 }
 
 /// Characters that do not belong in a file name that strangers chose.
@@ -158,7 +163,11 @@ fn push_replaced(out: &mut String, raw: &[u8]) {
 /// Compares paths component by component: a folder comes right before what lies in it.
 pub(super) fn compare(a: &str, b: &str) -> std::cmp::Ordering {
     let (a, b) = (a.as_bytes(), b.as_bytes());
-    let same = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    // Eight bytes at a step, then the last few.
+    let (chunks_a, chunks_b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    let chunks = chunks_a.iter().zip(chunks_b).take_while(|(x, y)| x == y).count() * 8;
+    let tail = a[chunks..].iter().zip(&b[chunks..]).take_while(|(x, y)| x == y).count();
+    let same = chunks + tail;
     // No component holds a zero byte, so the separator can take its place below all others.
     let rank = |path: &[u8]| path.get(same).map(|&c| if c == b'/' { 0 } else { c });
     rank(a).cmp(&rank(b))
