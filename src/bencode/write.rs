@@ -86,6 +86,11 @@ impl ListWriter<'_> {
     pub fn dict(&mut self, fill: impl FnOnce(&mut DictWriter<'_>)) {
         write_dict(self.out, fill);
     }
+
+    /// Adds a value that was scanned, byte for byte.
+    pub fn value(&mut self, value: Value<'_>) {
+        self.out.extend_from_slice(value.raw());
+    }
 }
 
 fn write_bytes(out: &mut Vec<u8>, value: &[u8]) {

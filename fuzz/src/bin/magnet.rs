@@ -1,0 +1,14 @@
+//! A magnet link that is accepted says the same when it is written again.
+
+#![no_main]
+
+use downpour::{base::limits::MAX_MAGNET_BYTES, metainfo::Magnet};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|link: &str| {
+    let Ok(magnet) = link.parse::<Magnet>() else { return };
+    let again = magnet.to_string();
+    if again.len() <= MAX_MAGNET_BYTES {
+        assert_eq!(again.parse(), Ok(magnet));
+    }
+});
