@@ -25,7 +25,7 @@ pub use path::SafePath;
 
 use crate::{
     base::limits::{MAX_PIECE_LENGTH, MAX_PIECES, MAX_TEXT_BYTES, MAX_URL_BYTES, MAX_URLS},
-    bencode::{self, BencodeError, Dict, Limits, Value, write::DictWriter},
+    bencode::{self, BencodeError, Dict, Limits, Value, typed, write::DictWriter},
 };
 
 /// A torrent file.
@@ -268,10 +268,8 @@ fn urls(value: Value<'_>) -> Vec<String> {
 /// The DHT nodes of `nodes`: a list of host and port pairs (BEP 5).
 fn dht_nodes(value: Value<'_>) -> Vec<HostPort> {
     let pair = |value: Value<'_>| {
-        let mut pair = value.as_list()?.iter();
-        let host = pair.next()?.as_str()?;
-        let port = u16::try_from(pair.next()?.as_u64()?).ok()?;
-        HostPort::new(host, port)
+        let (host, port): (String, u16) = typed::from_bytes(value.raw(), Limits::INFO).ok()?;
+        HostPort::new(&host, port)
     };
     let items = value.as_list().into_iter().flat_map(|list| list.iter());
     items.take(MAX_URLS).filter_map(pair).collect()
