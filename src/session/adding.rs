@@ -57,6 +57,9 @@ pub struct AddTorrent {
     pub force: bool,
     /// Most connections, instead of the session's number.
     pub max_peers: Option<u32>,
+    /// Keep connections to peers from whom nothing more can come and who want nothing more, so
+    /// that their figures can be seen to the end.
+    pub keep_useless: bool,
 }
 
 impl AddTorrent {
@@ -71,6 +74,7 @@ impl AddTorrent {
             sequential: false,
             force: false,
             max_peers: None,
+            keep_useless: false,
         }
     }
 }
@@ -173,6 +177,7 @@ impl Core {
             settings: Settings {
                 max_peers: add.max_peers.unwrap_or(self.config.max_peers),
                 sequential: add.sequential,
+                keep_useless: add.keep_useless,
                 ..Settings::default()
             },
             seed: self.seed(),

@@ -2,9 +2,10 @@
 
 use std::{num::NonZeroUsize, ops::RangeInclusive, path::Path, sync::Arc};
 
+pub use crate::disk::{FileState, Watch};
 use crate::{
     base::index::{FileIndex, PieceIndex},
-    disk::{self, FilePool, FileState, Found, Storage, Watch},
+    disk::{self, FilePool, Found, Storage},
     metainfo::{File, Info},
 };
 

@@ -13,7 +13,10 @@
 //!     mail             what other threads leave for the shard
 //!     shared           what a torrent shows to other threads
 //!   discovery        trackers: when due, and what came of it
+//! check, create      tools: data against a torrent, a torrent from data
 //! tracker_host       the embedded tracker
+//! torrent_file       a torrent fetched by its address
+//! peer_names         peers named by people
 //! ```
 //!
 //! A session lives in the runtime it is started in: accepting, checking and announcing are tasks
@@ -36,6 +39,7 @@ pub mod glob;
 mod handle;
 mod id;
 mod mail;
+pub mod peer_names;
 mod ready;
 mod registry;
 mod shard;
@@ -43,6 +47,7 @@ mod shared;
 mod slots;
 mod snapshot;
 mod socket;
+pub mod torrent_file;
 pub mod tracker_host;
 pub mod turn;
 
