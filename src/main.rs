@@ -1,3 +1,5 @@
 //! The `downpour` program: everything is in [`downpour::cli`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    downpour::cli::main()
+}

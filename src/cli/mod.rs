@@ -1,1 +1,95 @@
-//! Placeholder replaced by the module's first commit.
+//! The terminal's side of downpour: arguments in, exit codes, bars, tables and objects out.
+//!
+//! Dispatch only. What may be typed is in `args`, how progress looks is in `progress`, what each
+//! command does is in the file of its name. Everything below goes through the public faces of
+//! `session` and `metainfo`.
+
+mod args;
+mod create;
+mod demo;
+mod download;
+mod exit;
+mod input;
+mod magnet;
+mod network;
+mod observe;
+mod progress;
+mod seed;
+mod show;
+mod signals;
+mod table;
+mod terminal;
+mod tracker;
+mod transfer;
+mod verify;
+mod work;
+
+use std::{ffi::OsString, panic, process::ExitCode};
+
+use args::{Command, General, ParseEnd};
+pub use exit::Exit;
+use exit::Failure;
+use terminal::Terminal;
+
+/// Runs the program as its arguments say.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    // A panic has been told by the hook already; its exit code should be one of the table.
+    let exit = panic::catch_unwind(|| run(&args)).unwrap_or(Exit::Unexpected);
+    ExitCode::from(exit.code())
+}
+
+fn run(args: &[OsString]) -> Exit {
+    let cli = match args::parse(args) {
+        Ok(cli) => cli,
+        Err(end) => return not_parsed(args, end),
+    };
+    let terminal = Terminal::new(&cli.general);
+    match command(cli.command, terminal) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            terminal.failure(&failure);
+            failure.exit
+        }
+    }
+}
+
+fn command(command: Command, terminal: Terminal) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Unexpected, "could not start").cause(&e))?;
+    match command {
+        Command::Show(args) => runtime.block_on(show::run(&args, terminal)),
+        Command::Magnet(args) => runtime.block_on(magnet::run(&args, terminal)),
+        Command::Tracker(args) => runtime.block_on(tracker::run(&args, terminal)),
+        Command::Demo(args) => runtime.block_on(demo::run(&args, terminal)),
+        Command::Create(args) => create::run(&args, terminal),
+        Command::Verify(args) => runtime.block_on(verify::run(&args, terminal)),
+        Command::Download(args) => runtime.block_on(download::run(&args, terminal)),
+        Command::Seed(args) => runtime.block_on(seed::run(&args, terminal)),
+    }
+}
+
+/// Help and the version are success; anything else is told as clap words it.
+fn not_parsed(args: &[OsString], end: ParseEnd) -> Exit {
+    let general = General::of_unread(args);
+    match end {
+        ParseEnd::Clap(e) => {
+            let exit = if e.use_stderr() { Exit::Usage } else { Exit::Done };
+            if general.json && exit != Exit::Done {
+                let text = e.to_string();
+                let first = text.lines().next().unwrap_or_default();
+                let message = first.trim_start_matches("error: ");
+                Terminal::new(&general).failure_object(&Failure::new(exit, message));
+            }
+            // A closed pipe is success, and nobody is left to be told of anything else.
+            let _ = e.print();
+            exit
+        }
+        ParseEnd::Config(failure) => {
+            Terminal::new(&general).failure(&failure);
+            failure.exit
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `download`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{network::Network, seed::SeedLimit};
+
+/// Fetch torrents, and leave when every byte is verified
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Download {
+    /// Torrents: files, http(s) addresses, or `-` for standard input
+    #[arg(value_name = "TORRENT", required = true)]
+    pub(in crate::cli) torrents: Vec<String>,
+
+    /// Folder in which the torrent's file or folder appears
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(in crate::cli) output: PathBuf,
+
+    /// Keep serving when done, until stopped
+    #[arg(long)]
+    pub(in crate::cli) seed: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) limit: SeedLimit,
+
+    /// Fetch pieces in order instead of the rarest first
+    #[arg(long)]
+    pub(in crate::cli) sequential: bool,
+
+    /// Use files that are longer than the torrent says, or of which no piece is right
+    #[arg(long)]
+    pub(in crate::cli) force: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) network: Network,
+}

@@ -1,0 +1,112 @@
+//! The command line as types: what may be typed, and what it means when it is not typed.
+//!
+//! Owns every name, default and help text; one file per command or concern. The only home of
+//! `clap`. What a command does is in the file of the same name one level up.
+
+mod create;
+mod demo;
+mod download;
+mod general;
+mod magnet;
+mod network;
+mod seed;
+mod settings;
+mod show;
+mod tracker;
+mod value;
+mod verify;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub(super) use create::Create;
+pub(super) use demo::{Demo, Kill};
+pub(super) use download::Download;
+pub(super) use general::{Color, General, ProgressMode};
+pub(super) use magnet::Magnet;
+pub(super) use network::Network;
+pub(super) use seed::{Seed, SeedLimit};
+pub(super) use show::Show;
+pub(super) use tracker::Tracker;
+pub(super) use verify::Verify;
+
+use super::exit::Failure;
+
+/// Share files with many peers, each of whom passes on what it has.
+#[derive(Debug, Parser)]
+#[command(
+    name = "downpour",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "Every option has an environment name (`--max-up` is DOWNPOUR_MAX_UP) and a key in \
+                  the configuration file (`max-up = \"2M\"`, or for one command below `[command.download]`). \
+                  An option given wins over the environment, that over the file.\n\n\
+                  Exit codes: 0 done, 1 unexpected, 2 usage, 3 input, 4 network, 5 does not verify, \
+                  6 disk, 7 target exists, 9 some inputs failed, 130/143 stopped by a signal."
+)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) general: General,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// One thing to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Download(Download),
+    Seed(Seed),
+    Create(Create),
+    Show(Show),
+    Verify(Verify),
+    Magnet(Magnet),
+    Tracker(Tracker),
+    Demo(Demo),
+}
+
+/// Why there is no [`Cli`].
+#[derive(Debug)]
+pub(super) enum ParseEnd {
+    /// Help, the version or a usage error, as clap words it.
+    Clap(clap::Error),
+    /// The configuration file is at fault.
+    Config(Failure),
+}
+
+/// Reads `args` (the program's name first) with the environment and the configuration file.
+pub(super) fn parse(args: &[OsString]) -> Result<Cli, ParseEnd> {
+    let command = settings::with_environment(Cli::command());
+    let matches = command.clone().try_get_matches_from(args).map_err(ParseEnd::Clap)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(ParseEnd::Clap)?;
+    let Some(file) = settings::file(cli.general.config.as_deref()) else { return Ok(cli) };
+    let command = settings::with_file(command, &file).map_err(ParseEnd::Config)?;
+    let matches = command.try_get_matches_from(args).map_err(|e| settings::blame_file(&file, e))?;
+    Cli::from_arg_matches(&matches).map_err(ParseEnd::Clap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_are_consistent() {
+        settings::with_environment(Cli::command()).debug_assert();
+    }
+
+    #[test]
+    fn switches_for_what_is_not_there_yet_are_accepted_everywhere_they_will_be() {
+        let off =
+            "--no-dht --no-lsd --no-pex --no-upnp --no-utp --no-webseed --encryption disabled";
+        for command in ["download x.torrent", "seed x.torrent"] {
+            let args: Vec<OsString> = std::iter::once("downpour")
+                .chain(command.split(' '))
+                .chain(off.split(' '))
+                .map(Into::into)
+                .collect();
+            assert!(parse(&args).is_ok(), "{command}");
+        }
+    }
+}

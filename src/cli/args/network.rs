@@ -1,0 +1,92 @@
+//! Options of the commands that exchange data with peers.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+use crate::{
+    base::units::{ByteCount, ByteRate},
+    metainfo::HostPort,
+};
+
+use super::value::{Tier, duration};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(in crate::cli) struct Network {
+    /// Port to listen on for peers; 0 takes any free one [default: the first free from 6881 on]
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) port: Option<u16>,
+
+    /// A peer to connect to (may be repeated)
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(in crate::cli) peer: Vec<HostPort>,
+
+    /// A tracker to ask, besides those of the torrent (may be repeated; a comma joins one tier)
+    #[arg(long, value_name = "URL")]
+    pub(in crate::cli) tracker: Vec<Tier>,
+
+    /// Ask no tracker
+    #[arg(long, conflicts_with = "tracker")]
+    pub(in crate::cli) no_trackers: bool,
+
+    /// Neither listen nor dial over IPv6
+    #[arg(long)]
+    pub(in crate::cli) no_ipv6: bool,
+
+    /// Most peers connected at once, for each torrent
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(in crate::cli) max_peers: u32,
+
+    /// Receive at most so many bytes a second, such as 2M or 500K
+    #[arg(long, value_name = "RATE", alias = "download-limit")]
+    pub(in crate::cli) max_down: Option<ByteRate>,
+
+    /// Send at most so many bytes a second, such as 2M or 500K
+    #[arg(long, value_name = "RATE", alias = "upload-limit")]
+    pub(in crate::cli) max_up: Option<ByteRate>,
+
+    /// Memory for buffers and queues
+    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    pub(in crate::cli) memory: ByteCount,
+
+    /// Give up after so long without progress, such as 30s or 5m
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(in crate::cli) timeout: Option<Duration>,
+
+    /// Where to remember what is on disk between runs
+    #[arg(long, value_name = "DIR")]
+    pub(in crate::cli) state_dir: Option<PathBuf>,
+
+    /// Certificates (PEM) to trust besides the usual ones
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) ca_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(in crate::cli) off: Off,
+}
+
+/// Switches that turn off what this version does not have: accepted, so that scripts last.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Off {
+    #[arg(long, hide = true)]
+    no_dht: bool,
+    #[arg(long, hide = true)]
+    no_lsd: bool,
+    #[arg(long, hide = true)]
+    no_pex: bool,
+    #[arg(long, hide = true)]
+    no_upnp: bool,
+    #[arg(long, hide = true)]
+    no_utp: bool,
+    #[arg(long, hide = true)]
+    no_webseed: bool,
+    #[arg(long, hide = true, value_name = "POLICY")]
+    encryption: Option<Encryption>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Encryption {
+    Disabled,
+    Allowed,
+}

@@ -1,0 +1,17 @@
+//! `verify`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Check data on disk against the hashes of its torrent
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Verify {
+    /// Torrent files
+    #[arg(value_name = "TORRENT", required = true)]
+    pub(in crate::cli) torrents: Vec<String>,
+
+    /// Folder that holds the torrent's file or folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(in crate::cli) data: PathBuf,
+}

@@ -1,0 +1,234 @@
+//! `create`: writes a torrent file. Also makes the torrents that `seed` keeps in memory.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+
+use super::{
+    args,
+    exit::{self, Exit, Failure},
+    progress::{Stage, View, count},
+    table::Table,
+    terminal::Terminal,
+    work,
+};
+use crate::{
+    base::units::{BLOCK_LEN, ByteCount},
+    metainfo::{Magnet, Metainfo},
+    session::{
+        create::{CreateError, Options, Plan},
+        glob::Globs,
+    },
+};
+
+/// Who made the torrent, as it says in the file.
+const CREATED_BY: &str = concat!("downpour/", env!("CARGO_PKG_VERSION"));
+
+#[derive(Serialize)]
+struct Done<'a> {
+    /// Where the file is; absent when none was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    torrent: Option<String>,
+    name: &'a str,
+    info_hash: String,
+    magnet: String,
+    size: u64,
+    files: usize,
+    piece_length: u32,
+    pieces: u32,
+    exit: u8,
+}
+
+pub(super) fn run(args: &args::Create, terminal: Terminal) -> Result<Exit, Failure> {
+    let options = options(args)?;
+    let mut plan = Plan::new(&args.path, &options).map_err(|e| failure(&e))?;
+    let target = Target::of(args, plan.builder.layout().name());
+    if let Target::File(path) = &target
+        && !args.force
+        && path.exists()
+    {
+        return Err(exists(path));
+    }
+    let builder = &mut plan.builder;
+    builder.tiers = args.tracker.iter().map(|tier| tier.0.clone()).collect();
+    builder.web_seeds = args.webseed.clone();
+    builder.private = args.private;
+    builder.source = args.source.clone();
+    builder.comment = args.comment.clone();
+    builder.creation_date = (!args.no_date).then(now);
+    if args.private && args.tracker.is_empty() {
+        terminal.warn("a private torrent without a tracker: its peers cannot find one another")?;
+    }
+    let torrent = hash(plan, terminal)?;
+    match &target {
+        Target::File(path) => write(path, &torrent.to_bytes(), args.force)?,
+        Target::Stdout => {
+            terminal.raw(&torrent.to_bytes())?;
+            return Ok(Exit::Done);
+        }
+        Target::Nowhere => {}
+    }
+    report(&torrent, &target, args.magnet, terminal)?;
+    Ok(Exit::Done)
+}
+
+/// Makes a torrent of `path` with everything chosen by itself.
+pub(super) fn in_memory(path: &Path, terminal: Terminal) -> Result<Metainfo, Failure> {
+    let plan = Plan::new(path, &Options::default()).map_err(|e| failure(&e))?;
+    hash(plan, terminal)
+}
+
+fn hash(mut plan: Plan, terminal: Terminal) -> Result<Metainfo, Failure> {
+    plan.builder.created_by = Some(CREATED_BY.to_owned());
+    for path in &plan.skipped {
+        terminal.warn(&format!("left out: `{}` is not a file or folder", path.display()))?;
+    }
+    let layout = plan.builder.layout();
+    let view = View {
+        name: layout.name().to_owned(),
+        stage: Stage::Hashing,
+        total: layout.total(),
+        ..View::default()
+    };
+    work::watch(terminal, view, |watch| plan.hash(None, watch))?.map_err(|e| failure(&e))
+}
+
+fn options(args: &args::Create) -> Result<Options, Failure> {
+    let globs = Globs::new(&args.glob)
+        .map_err(|e| Failure::new(Exit::Usage, "could not use what --glob says").cause(&e))?;
+    let piece_length = match args.piece_length {
+        None => None,
+        Some(ByteCount(n)) => match u32::try_from(n) {
+            Ok(n) if n.is_power_of_two() && n >= BLOCK_LEN => Some(n),
+            _ => {
+                let problem = format!("a piece length of {n} bytes is not possible");
+                return Err(Failure::new(Exit::Usage, problem)
+                    .remedy("Use a power of two of at least 16K, such as 256K or 1M."));
+            }
+        },
+    };
+    let (name, include_hidden) = (args.name.clone(), args.include_hidden);
+    Ok(Options { name, piece_length, globs, include_hidden, ..Options::default() })
+}
+
+/// Where the torrent file goes.
+enum Target {
+    File(PathBuf),
+    Stdout,
+    Nowhere,
+}
+
+impl Target {
+    fn of(args: &args::Create, name: &str) -> Target {
+        match &args.output {
+            _ if args.dry_run => Target::Nowhere,
+            Some(path) if path == Path::new("-") => Target::Stdout,
+            Some(path) => Target::File(path.clone()),
+            None => Target::File(format!("{name}.torrent").into()),
+        }
+    }
+}
+
+/// Writes the whole file or nothing.
+fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
+    let failed = |e: &io::Error| {
+        Failure::new(Exit::Disk, format!("could not write `{}`", path.display())).cause(e)
+    };
+    if force {
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
+        return written.map_err(|e| {
+            // What is left of it is of no use; the first error is the one to tell.
+            let _ = fs::remove_file(&part);
+            failed(&e)
+        });
+    }
+    // Somebody may have made it while we were hashing.
+    let file = OpenOptions::new().write(true).create_new(true).open(path);
+    let mut file = file.map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => exists(path),
+        _ => failed(&e),
+    })?;
+    file.write_all(bytes).map_err(|e| {
+        let _ = fs::remove_file(path);
+        failed(&e)
+    })
+}
+
+fn exists(path: &Path) -> Failure {
+    Failure::new(Exit::Exists, format!("`{}` exists already", path.display()))
+        .remedy("Replace it with --force, or choose another with --output.")
+}
+
+fn report(
+    torrent: &Metainfo,
+    target: &Target,
+    only_link: bool,
+    terminal: Terminal,
+) -> Result<(), Failure> {
+    let info = &torrent.info;
+    let magnet = Magnet::from_metainfo(torrent).to_string();
+    let written = match target {
+        Target::File(path) => Some(path.display().to_string()),
+        Target::Stdout | Target::Nowhere => None,
+    };
+    let done = Done {
+        torrent: written,
+        name: info.name(),
+        info_hash: info.info_hash().wire().to_string(),
+        magnet,
+        size: info.layout().total(),
+        files: info.layout().files().filter(|f| f.is_stored()).count(),
+        piece_length: info.geometry().piece_length(),
+        pieces: info.geometry().pieces(),
+        exit: Exit::Done.code(),
+    };
+    if terminal.json {
+        return terminal.event("done", &done);
+    }
+    terminal.say(&format!(
+        "{}: {} in {}, {} of {}",
+        done.name,
+        ByteCount(done.size),
+        plural(done.files as u64, "file"),
+        plural(done.pieces.into(), "piece"),
+        ByteCount(done.piece_length.into()),
+    ));
+    if only_link {
+        return terminal.data(&done.magnet);
+    }
+    let mut table = Table::new(&[]);
+    if let Some(path) = done.torrent {
+        table.row(["torrent".to_owned(), path]);
+    }
+    table.row(["info hash".to_owned(), done.info_hash]).row(["magnet".to_owned(), done.magnet]);
+    terminal.data(&table.lines(terminal.tables_aligned).join("\n"))
+}
+
+/// `1 file`, `2,000 files`.
+pub(super) fn plural(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", count(n)) }
+}
+
+fn failure(error: &CreateError) -> Failure {
+    let exit = match error {
+        CreateError::Io { source, .. } => exit::of_input(source),
+        _ => Exit::Input,
+    };
+    let mut failure = Failure::new(exit, error.to_string());
+    if let Some(source) = std::error::Error::source(error) {
+        failure = failure.cause(source);
+    }
+    failure
+}
+
+#[expect(clippy::disallowed_methods, reason = "the date goes into the file")]
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}

@@ -1,0 +1,176 @@
+//! How the program ends: the table of exit codes, and an error as a person is told it.
+//!
+//! The codes are a contract with scripts; a new one may be added, none may change.
+
+use std::{error::Error, io};
+
+/// Why the program ended, as its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Done and verified; also Ctrl-C while only seeding.
+    Done = 0,
+    /// An unexpected error.
+    Unexpected = 1,
+    /// Bad usage.
+    Usage = 2,
+    /// An input can't be read or is not valid: torrent, magnet link, configuration.
+    Input = 3,
+    /// No peers, metadata or tracker within `--timeout`.
+    Network = 4,
+    /// The data does not verify.
+    Verify = 5,
+    /// The disk refused: full, permission, I/O.
+    Disk = 6,
+    /// The target exists and differs, and `--force` was not given.
+    Exists = 7,
+    /// Some of several inputs failed.
+    Some = 9,
+    /// Stopped by SIGINT after a clean save.
+    Interrupted = 130,
+    /// Stopped by SIGTERM after a clean save.
+    Terminated = 143,
+}
+
+impl Exit {
+    /// The number the shell sees.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// How several inputs ended together: as all of them did, or else [`Exit::Some`].
+    pub fn of_all(exits: impl IntoIterator<Item = Exit>) -> Exit {
+        exits
+            .into_iter()
+            .reduce(|all, one| if all == one { all } else { Exit::Some })
+            .unwrap_or(Exit::Done)
+    }
+}
+
+/// Why a command could not do what it was asked: one sentence, its causes, a remedy, a code.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The exit code.
+    pub(super) exit: Exit,
+    /// What failed, in one sentence.
+    pub(super) message: String,
+    /// Why, the nearest cause first.
+    pub(super) causes: Vec<String>,
+    /// What the user can do about it.
+    pub(super) remedy: Option<String>,
+    /// A closed pipe: the reader has what it wanted. Nothing is printed.
+    pub(super) closed_pipe: bool,
+}
+
+impl Failure {
+    /// A failure told by one sentence.
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Failure {
+            exit,
+            message: message.into(),
+            causes: Vec::new(),
+            remedy: None,
+            closed_pipe: false,
+        }
+    }
+
+    /// The end that a signal asked for.
+    pub(super) fn stopped(exit: Exit) -> Self {
+        let signal = if exit == Exit::Terminated { "SIGTERM" } else { "SIGINT" };
+        Failure::new(exit, format!("stopped by {signal}"))
+            .remedy("The same command goes on from here.")
+    }
+
+    /// Adds `error` and everything beneath it as causes. A link of the chain that only repeats
+    /// the end of the one above is left out.
+    pub(super) fn cause(mut self, error: &dyn Error) -> Self {
+        let mut link = Some(error);
+        while let Some(e) = link {
+            let text = e.to_string();
+            let above = self.causes.last().unwrap_or(&self.message);
+            if !text.is_empty() && !above.ends_with(&text) {
+                self.causes.push(text);
+            }
+            link = e.source();
+        }
+        self
+    }
+
+    /// Adds what the user can do.
+    pub(super) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+/// Standard output refused what we wrote.
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Self {
+        if e.kind() == io::ErrorKind::BrokenPipe {
+            return Failure { closed_pipe: true, ..Failure::new(Exit::Done, "") };
+        }
+        Failure::new(Exit::Disk, "could not write to standard output").cause(&e)
+    }
+}
+
+/// The exit code for an I/O error on something that the user named as input.
+pub(super) fn of_input(e: &io::Error) -> Exit {
+    use io::ErrorKind::*;
+    match e.kind() {
+        NotFound | PermissionDenied | IsADirectory | NotADirectory | InvalidInput
+        | InvalidFilename => Exit::Input,
+        _ => Exit::Disk,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_the_contract() {
+        use Exit::*;
+        let table = [
+            (Done, 0),
+            (Unexpected, 1),
+            (Usage, 2),
+            (Input, 3),
+            (Network, 4),
+            (Verify, 5),
+            (Disk, 6),
+            (Exists, 7),
+            (Some, 9),
+            (Interrupted, 130),
+            (Terminated, 143),
+        ];
+        table.into_iter().for_each(|(exit, code)| assert_eq!(exit.code(), code));
+    }
+
+    #[test]
+    fn several_inputs_end_as_one_or_as_some() {
+        assert_eq!(Exit::of_all([]), Exit::Done);
+        assert_eq!(Exit::of_all([Exit::Verify, Exit::Verify]), Exit::Verify);
+        assert_eq!(Exit::of_all([Exit::Verify, Exit::Done]), Exit::Some);
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("inner")]
+    struct Inner;
+
+    #[test]
+    fn causes_are_told_once() {
+        let f = Failure::new(Exit::Input, "sentence: outer").cause(&Outer(Inner));
+        assert_eq!(f.causes, ["inner"]);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_success() {
+        let f = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(f.closed_pipe && f.exit == Exit::Done);
+        let f = Failure::from(io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(f.exit, Exit::Disk);
+    }
+}

@@ -1,0 +1,193 @@
+//! A torrent of a session as it is shown: a snapshot turned into a [`View`].
+//!
+//! Remembers from one look to the next what a snapshot does not say: since when nothing moved, how
+//! fast a check goes, what trackers complained of.
+
+use std::time::Duration;
+
+use super::progress::{Stage, View};
+use crate::{
+    base::{rate::RateMeter, time},
+    session::{TorrentHandle, TorrentSnapshot, TorrentState},
+};
+
+/// After so long without progress the reason is shown.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One torrent, looked at again and again.
+#[derive(Debug)]
+pub(super) struct Observed {
+    id: String,
+    name: String,
+    pieces: u32,
+    checking: RateMeter,
+    checked: u64,
+    /// What was received and verified when it last changed, and when that was.
+    moved: (u64, u64),
+    moved_at: Duration,
+    /// The last complaint of a tracker.
+    complaint: Option<String>,
+}
+
+impl Observed {
+    /// Looks at `handle` from `now` on, counted from the start of the run.
+    pub(super) fn new(handle: &TorrentHandle, now: Duration) -> Self {
+        Observed {
+            id: handle.info().info_hash().wire().to_string(),
+            name: handle.name().to_owned(),
+            pieces: handle.info().geometry().pieces(),
+            checking: RateMeter::default(),
+            checked: 0,
+            moved: (0, 0),
+            moved_at: now,
+            complaint: None,
+        }
+    }
+
+    /// The info hash in hex.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The torrent's name, which may hold anything.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Calls it otherwise than it calls itself.
+    pub(super) fn rename(&mut self, id: String, name: String) {
+        (self.id, self.name) = (id, name);
+    }
+
+    /// Remembers what a tracker complained of; `None` once one works.
+    pub(super) fn complaint(&mut self, complaint: Option<String>) {
+        self.complaint = complaint;
+    }
+
+    /// How long nothing has moved.
+    pub(super) fn idle(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.moved_at)
+    }
+
+    /// What is to be shown.
+    pub(super) fn look(&mut self, now: Duration, snapshot: &TorrentSnapshot) -> View {
+        let m = &snapshot.machine;
+        let mut view = View {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            done: m.done,
+            total: m.total,
+            pieces_done: m.pieces_done,
+            pieces: self.pieces,
+            down: m.down,
+            up: m.up,
+            downloaded: m.downloaded,
+            uploaded: m.uploaded,
+            wasted: m.wasted,
+            peers: m.peers,
+            known: m.known,
+            seeds: m.seeds,
+            eta: snapshot.eta,
+            ..View::default()
+        };
+        let mut moved = (m.done, m.downloaded);
+        view.stage = match &snapshot.state {
+            TorrentState::Checking { done, total } => {
+                moved = (*done, 0);
+                self.check(now, *done, *total, &mut view);
+                Stage::Checking
+            }
+            TorrentState::Downloading => Stage::Downloading,
+            TorrentState::Seeding => Stage::Seeding,
+            TorrentState::Paused if m.done == m.total => Stage::Done,
+            TorrentState::Paused => Stage::Stopped,
+            TorrentState::Failed(why) => {
+                view.waiting = Some(why.clone());
+                Stage::Stopped
+            }
+        };
+        if moved != self.moved || view.stage != Stage::Downloading {
+            (self.moved, self.moved_at) = (moved, now);
+        }
+        if self.idle(now) >= PATIENCE
+            && let Some(waiting) = &m.waiting
+        {
+            let complaint = self.complaint.as_ref().filter(|_| m.peers == 0);
+            view.waiting = Some(match complaint {
+                Some(complaint) => format!("{waiting} ({complaint})"),
+                None => waiting.to_string(),
+            });
+        }
+        view
+    }
+
+    /// A check has figures of its own.
+    fn check(&mut self, now: Duration, done: u64, total: u64, view: &mut View) {
+        let at = time::Instant::ZERO + now;
+        self.checking.add(at, done.saturating_sub(self.checked));
+        self.checked = done;
+        (view.done, view.total, view.pieces_done) = (done, total, 0);
+        view.down = self.checking.rate(at);
+        view.eta = total.saturating_sub(done).checked_div(view.down.0).map(Duration::from_secs);
+        view.pieces = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::units::ByteRate,
+        session::{TorrentSnapshot, TorrentState},
+    };
+
+    fn observed() -> Observed {
+        Observed {
+            id: "i".into(),
+            name: "n".into(),
+            pieces: 10,
+            checking: RateMeter::default(),
+            checked: 0,
+            moved: (0, 0),
+            moved_at: Duration::ZERO,
+            complaint: None,
+        }
+    }
+
+    fn snapshot(state: TorrentState) -> TorrentSnapshot {
+        let machine = Default::default();
+        TorrentSnapshot { state, machine, trackers: [].into(), eta: None }
+    }
+
+    #[test]
+    fn a_check_has_a_rate() {
+        let mut o = observed();
+        let mut look = |s: u64| {
+            let state = TorrentState::Checking { done: s * 1000, total: 10_000 };
+            o.look(Duration::from_secs(s), &snapshot(state))
+        };
+        let views = [look(0), look(1), look(2), look(3)];
+        assert!(views[3].down > ByteRate(500), "{:?}", views[3]);
+        assert_eq!((views[3].done, views[3].stage), (3000, Stage::Checking));
+    }
+
+    #[test]
+    fn the_reason_is_shown_after_ten_seconds_without_progress() {
+        let mut o = observed();
+        let mut s = snapshot(TorrentState::Downloading);
+        s.machine.total = 100;
+        s.machine.waiting = Some(crate::torrent::Waiting::NoPeersKnown);
+        let at = Duration::from_secs;
+        assert_eq!(o.look(at(9), &s).waiting, None);
+        assert_eq!(o.look(at(10), &s).waiting.as_deref(), Some("no peers known"));
+        o.complaint(Some("tracker a.example: refused".into()));
+        let waiting = o.look(at(11), &s).waiting;
+        assert_eq!(waiting.as_deref(), Some("no peers known (tracker a.example: refused)"));
+        s.machine.downloaded = 1;
+        assert_eq!(o.look(at(12), &s).waiting, None);
+        assert_eq!(o.idle(at(15)), at(3));
+        s.state = TorrentState::Seeding;
+        o.look(at(40), &s);
+        assert_eq!(o.idle(at(40)), at(0));
+    }
+}

@@ -1,0 +1,90 @@
+//! `seed`: serves data that is here, by a torrent file or by one made in memory.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    args, create,
+    exit::{Exit, Failure},
+    input::{self, Named},
+    network,
+    signals::Signals,
+    terminal::Terminal,
+    transfer::{Goal, Transfer},
+};
+use crate::{
+    metainfo::{Magnet, Metainfo},
+    session::{AddTorrent, peer_names},
+};
+
+pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, Failure> {
+    let mut sources = Vec::new();
+    for text in &args.sources {
+        sources.push(source(text, args, terminal).await);
+    }
+    if sources.len() == 1
+        && let Some(Err(failure)) = sources.pop_if(|only| only.is_err())
+    {
+        return Err(failure);
+    }
+    // From here on there is something to end well.
+    let signals = Signals::listen()?;
+    let peers = peer_names::resolve(&args.network.peer)
+        .await
+        .map_err(|e| Failure::new(Exit::Network, e.to_string()).cause(&e.source))?;
+    let session = network::start(&args.network).await?;
+    let goal =
+        Goal { seed: true, limit: args.limit, timeout: args.network.timeout, fetches: false };
+    let mut transfer = Transfer::new(session, goal, terminal);
+    for source in sources {
+        let add = source.map(|(metainfo, root)| AddTorrent {
+            trackers: args.network.tracker.iter().flat_map(|tier| tier.0.clone()).collect(),
+            peers: peers.clone(),
+            ..AddTorrent::new(metainfo, root)
+        });
+        transfer.add(add).await?;
+    }
+    transfer.run(signals).await
+}
+
+/// The torrent that `text` names and the folder that holds its data. Of anything that is not a
+/// torrent one is made, and its link is printed.
+async fn source(
+    text: &str,
+    args: &args::Seed,
+    terminal: Terminal,
+) -> Result<(Metainfo, PathBuf), Failure> {
+    let path = match Named::of(text) {
+        Named::File(path) if !is_torrent(&path) && path.exists() => path,
+        _ => {
+            let torrent = input::torrent(text, args.network.ca_file.as_deref()).await?;
+            return Ok((torrent, args.data.clone()));
+        }
+    };
+    let mut torrent = create::in_memory(&path, terminal)?;
+    torrent.tiers = args.network.tracker.iter().map(|tier| tier.0.clone()).collect();
+    let link = Magnet::from_metainfo(&torrent).to_string();
+    if terminal.json {
+        #[derive(serde::Serialize)]
+        struct Link {
+            id: String,
+            magnet: String,
+        }
+        let id = torrent.info.info_hash().wire().to_string();
+        terminal.event("magnet", &Link { id, magnet: link })?;
+    } else {
+        terminal.data(&link)?;
+    }
+    // The data is where it is, whatever `--data` says of torrents.
+    let whole = path.canonicalize().unwrap_or(path);
+    let root = whole.parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf);
+    Ok((torrent, root))
+}
+
+/// Whether a file is a torrent: by its name, or else by what is in it.
+fn is_torrent(path: &Path) -> bool {
+    if !path.is_file() {
+        return false;
+    }
+    let named = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("torrent"));
+    named || input::read_file(path).is_ok_and(|bytes| Metainfo::from_bytes(&bytes).is_ok())
+}

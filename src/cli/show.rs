@@ -1,0 +1,270 @@
+//! `show`: what a torrent or a magnet link holds.
+//!
+//! Three shapes of the same facts: a table for people (sizes with units), lines of `key<TAB>value`
+//! for programs (sizes in bytes), one object with `--json`.
+
+use serde::Serialize;
+
+use super::{
+    args,
+    exit::{Exit, Failure},
+    input::{self, Named},
+    progress::count,
+    table::Table,
+    terminal::Terminal,
+};
+use crate::{
+    base::units::ByteCount,
+    metainfo::{Magnet, MetaVersion, Metainfo},
+};
+
+pub(super) async fn run(args: &args::Show, terminal: Terminal) -> Result<Exit, Failure> {
+    let sheet = match Named::of(&args.torrent) {
+        Named::Magnet(link) => Sheet::of_magnet(&input::magnet(&link)?),
+        _ => Sheet::of_torrent(&input::torrent(&args.torrent, None).await?),
+    };
+    if terminal.json {
+        terminal.event("done", &sheet)?;
+        return Ok(Exit::Done);
+    }
+    let aligned = terminal.tables_aligned;
+    let table = match (args.files, args.trackers) {
+        (false, false) => sheet.facts(aligned),
+        (files, trackers) => {
+            let mut table = Table::new(if files { &[0, 1] } else { &[0] });
+            if files {
+                sheet.files(&mut table, aligned);
+            }
+            if trackers {
+                sheet.trackers(&mut table);
+            }
+            table
+        }
+    };
+    // One write: a reader that wants only the first lines ends it.
+    terminal.data(&table.lines(aligned).join("\n"))?;
+    Ok(Exit::Done)
+}
+
+/// Everything there is to say. The names are the keys of `--json`.
+#[derive(Debug, Default, Serialize)]
+struct Sheet {
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info_hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info_hash_v2: Option<String>,
+    /// `v1` or `hybrid`; unknown of a magnet link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    piece_length: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pieces: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    private: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<String>,
+    /// Seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<u64>,
+    trackers: Vec<Vec<String>>,
+    web_seeds: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    peers: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dht_nodes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Vec<FileLine>>,
+    magnet: String,
+    exit: u8,
+}
+
+#[derive(Debug, Serialize)]
+struct FileLine {
+    /// Its number, from 1, padding counted.
+    index: usize,
+    length: u64,
+    path: String,
+}
+
+impl Sheet {
+    fn of_torrent(torrent: &Metainfo) -> Sheet {
+        let info = &torrent.info;
+        let hash = info.info_hash();
+        let files = info.layout().files().enumerate().filter(|(_, f)| f.is_stored());
+        let files = files.map(|(i, f)| FileLine {
+            index: i + 1,
+            length: f.length,
+            path: f.path.to_string(),
+        });
+        Sheet {
+            name: Some(info.name().to_owned()),
+            info_hash: hash.v1.map(|h| h.to_string()),
+            info_hash_v2: hash.v2.map(|h| h.to_string()),
+            version: Some(match info.version() {
+                MetaVersion::V1 => "v1",
+                MetaVersion::Hybrid => "hybrid",
+            }),
+            size: Some(info.layout().total()),
+            piece_length: Some(info.geometry().piece_length()),
+            pieces: Some(info.geometry().pieces()),
+            private: Some(info.private()),
+            source: info.source().map(Into::into),
+            comment: torrent.comment.clone(),
+            created_by: torrent.created_by.clone(),
+            created: torrent.creation_date,
+            trackers: torrent.tiers.clone(),
+            web_seeds: torrent.web_seeds.clone(),
+            peers: Vec::new(),
+            dht_nodes: torrent.nodes.iter().map(ToString::to_string).collect(),
+            files: Some(files.collect()),
+            magnet: Magnet::from_metainfo(torrent).to_string(),
+            exit: Exit::Done.code(),
+        }
+    }
+
+    fn of_magnet(magnet: &Magnet) -> Sheet {
+        Sheet {
+            name: magnet.name.clone(),
+            info_hash: magnet.info_hash.v1.map(|h| h.to_string()),
+            info_hash_v2: magnet.info_hash.v2.map(|h| h.to_string()),
+            trackers: magnet.trackers.iter().map(|t| vec![t.clone()]).collect(),
+            web_seeds: magnet.web_seeds.clone(),
+            peers: magnet.peers.iter().map(ToString::to_string).collect(),
+            magnet: magnet.to_string(),
+            exit: Exit::Done.code(),
+            ..Sheet::default()
+        }
+    }
+
+    /// One fact a line; several lines of one key follow one another.
+    fn facts(&self, people: bool) -> Table {
+        let mut table = Table::new(&[]);
+        let mut fact = |key: &str, value: Option<String>| {
+            if let Some(value) = value {
+                let key = if people { label(key) } else { key.to_owned() };
+                table.row([key, value]);
+            }
+        };
+        let bytes = |n: u64| match people {
+            true => format!("{} ({} bytes)", ByteCount(n), count(n)),
+            false => n.to_string(),
+        };
+        let yes = |b: bool| if b { "yes" } else { "no" }.to_owned();
+        fact("name", self.name.clone());
+        fact("info hash", self.info_hash.clone());
+        fact("info hash v2", self.info_hash_v2.clone());
+        fact("version", self.version.map(Into::into));
+        fact("size", self.size.map(bytes));
+        fact("piece length", self.piece_length.map(|n| bytes(n.into())));
+        fact("pieces", self.pieces.map(|n| n.to_string()));
+        fact("files", self.files.as_ref().map(|f| f.len().to_string()));
+        fact("private", self.private.map(yes));
+        fact("source", self.source.clone());
+        fact("comment", self.comment.as_ref().map(|c| c.replace('\n', " ").trim().to_owned()));
+        fact("created by", self.created_by.clone());
+        fact("created", self.created.map(|s| if people { utc(s) } else { s.to_string() }));
+        for url in self.trackers.iter().flatten() {
+            fact("tracker", Some(url.clone()));
+        }
+        for url in &self.web_seeds {
+            fact("web seed", Some(url.clone()));
+        }
+        for peer in &self.peers {
+            fact("peer", Some(peer.clone()));
+        }
+        for node in &self.dht_nodes {
+            fact("dht node", Some(node.clone()));
+        }
+        fact("magnet", Some(self.magnet.clone()));
+        table
+    }
+
+    /// Index, length and path of each file.
+    fn files(&self, table: &mut Table, people: bool) {
+        for f in self.files.iter().flatten() {
+            let length =
+                if people { ByteCount(f.length).to_string() } else { f.length.to_string() };
+            table.row([f.index.to_string(), length, f.path.clone()]);
+        }
+    }
+
+    /// Tier and address of each tracker.
+    fn trackers(&self, table: &mut Table) {
+        for (tier, urls) in (1..).zip(&self.trackers) {
+            urls.iter().for_each(|url| {
+                table.row([tier.to_string(), url.clone()]);
+            });
+        }
+    }
+}
+
+/// A key with a capital.
+fn label(key: &str) -> String {
+    let mut chars = key.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Seconds since 1970 as `2026-11-24 06:30:00 UTC`.
+fn utc(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Years that begin in March, so that the leap day is the last; eras of 400 years.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, turn) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + turn;
+    let (h, m, s) = (rest / 3600, rest % 3600 / 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02} {h:02}:{m:02}:{s:02} UTC")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_735_689_599, "2024-12-31 23:59:59 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(utc(seconds), text);
+        }
+        utc(u64::MAX);
+    }
+
+    fn sheet() -> Sheet {
+        let info = "d6:lengthi5e4:name1:a12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
+        let bytes = format!("d8:announce11:http://a/xy4:info{info}e");
+        Sheet::of_torrent(&Metainfo::from_bytes(bytes.as_bytes()).expect("valid"))
+    }
+
+    #[test]
+    fn programs_get_bytes_people_get_units() {
+        let facts = sheet().facts(false).lines(false);
+        assert!(facts.contains(&"piece length\t16384".to_owned()), "{facts:?}");
+        let facts = sheet().facts(true).lines(true);
+        assert!(facts.contains(&"Piece length  16.0 KiB (16,384 bytes)".to_owned()), "{facts:?}");
+    }
+
+    #[test]
+    fn files_and_trackers() {
+        let mut t = Table::new(&[0, 1]);
+        sheet().files(&mut t, false);
+        sheet().trackers(&mut t);
+        assert_eq!(t.lines(false), ["1\t5\ta", "1\thttp://a/xy"]);
+    }
+}

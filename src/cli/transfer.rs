@@ -1,0 +1,521 @@
+//! Torrents in a session until they are done: what `download` and `seed` have in common.
+//!
+//! Shows progress, tells of what happens, gives up, stops seeding, ends well on a signal. Knows
+//! when; what is shown is in [`progress`](super::progress).
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tokio::{
+    sync::{Notify, broadcast},
+    time::{Instant, interval},
+};
+
+use super::{
+    args::SeedLimit,
+    create::plural,
+    exit::{Exit, Failure},
+    observe::Observed,
+    progress::{Progress, Stage, View, percent, short_duration},
+    signals::Signals,
+    terminal::{Terminal, Warning, printable},
+};
+use crate::session::{AddError, AddTorrent, Session, TorrentError, TorrentEvent, TorrentHandle};
+
+/// Time between two looks at the session.
+const TICK: Duration = Duration::from_millis(200);
+
+/// When a transfer has done what it should.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Goal {
+    /// Go on when everything is there.
+    pub(super) seed: bool,
+    /// When going on ends by itself.
+    pub(super) limit: SeedLimit,
+    /// Longest time without progress.
+    pub(super) timeout: Option<Duration>,
+    /// Missing data is to be fetched; otherwise it is an error.
+    pub(super) fetches: bool,
+}
+
+/// Torrents under way.
+pub(super) struct Transfer {
+    session: Session,
+    goal: Goal,
+    terminal: Terminal,
+    progress: Progress,
+    start: Instant,
+    torrents: Vec<Torrent>,
+    /// How those ended that did not even begin.
+    refused: Vec<Failure>,
+    /// Rung when a torrent may have ended.
+    bell: Arc<Notify>,
+}
+
+/// One torrent.
+struct Torrent {
+    observed: Observed,
+    handle: TorrentHandle,
+    events: broadcast::Receiver<TorrentEvent>,
+    path: PathBuf,
+    /// When the check was over.
+    began: Option<Duration>,
+    /// When everything was there.
+    complete: Option<Duration>,
+    end: Option<Result<(), Failure>>,
+    last: View,
+    /// Complaints that were told already.
+    told: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Added<'a> {
+    id: &'a str,
+    name: &'a str,
+    path: String,
+    total: u64,
+    files: usize,
+    piece_length: u32,
+    pieces: u32,
+}
+
+#[derive(Serialize)]
+struct Done<'a> {
+    id: &'a str,
+    name: &'a str,
+    path: String,
+    total: u64,
+    downloaded: u64,
+    uploaded: u64,
+    wasted: u64,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Piece<'a> {
+    id: &'a str,
+    piece: u32,
+}
+
+#[derive(Serialize)]
+struct Peer<'a> {
+    id: &'a str,
+    addr: std::net::SocketAddr,
+    connected: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Transfer {
+    pub(super) fn new(session: Session, goal: Goal, terminal: Terminal) -> Self {
+        Transfer {
+            session,
+            goal,
+            terminal,
+            progress: Progress::new(terminal),
+            start: Instant::now(),
+            torrents: Vec::new(),
+            refused: Vec::new(),
+            bell: Arc::default(),
+        }
+    }
+
+    /// Takes a torrent in, or the reason why there is none.
+    pub(super) async fn add(&mut self, add: Result<AddTorrent, Failure>) -> Result<(), Failure> {
+        let added = match add {
+            Ok(add) => {
+                let path = add.root.join(add.metainfo.info.name());
+                self.session.add(add).await.map(|handle| (handle, path)).map_err(|e| refused(&e))
+            }
+            Err(failure) => Err(failure),
+        };
+        match added {
+            Ok((handle, path)) => self.enter(handle, path),
+            Err(failure) => {
+                self.refused.push(failure);
+                Ok(())
+            }
+        }
+    }
+
+    fn enter(&mut self, handle: TorrentHandle, path: PathBuf) -> Result<(), Failure> {
+        let (events, waiter) = (handle.subscribe(), handle.clone());
+        let bell = self.bell.clone();
+        tokio::spawn(async move {
+            // How it ended is seen when the bell is heard.
+            let _ = waiter.wait_complete().await;
+            bell.notify_one();
+        });
+        let observed = Observed::new(&handle, self.start.elapsed());
+        if self.terminal.json {
+            let info = handle.info();
+            let added = Added {
+                id: observed.id(),
+                name: observed.name(),
+                path: path.display().to_string(),
+                total: info.geometry().total(),
+                files: info.layout().files().filter(|f| f.is_stored()).count(),
+                piece_length: info.geometry().piece_length(),
+                pieces: info.geometry().pieces(),
+            };
+            self.terminal.event("added", &added)?;
+        }
+        self.torrents.push(Torrent {
+            observed,
+            handle,
+            events,
+            path,
+            began: None,
+            complete: None,
+            end: None,
+            last: View::default(),
+            told: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Goes on until all torrents have ended or a signal comes, then ends the session well.
+    pub(super) async fn run(mut self, mut signals: Signals) -> Result<Exit, Failure> {
+        for failure in std::mem::take(&mut self.refused) {
+            self.refused.push(self.tell(failure));
+        }
+        let mut ticks = interval(TICK);
+        let stopped = loop {
+            match self.look().await {
+                Ok(()) if self.torrents.iter().all(|t| t.end.is_some()) => break None,
+                Ok(()) => {}
+                Err(failure) => {
+                    self.progress.finish();
+                    signals.end_well(self.session.shutdown()).await;
+                    return Err(failure);
+                }
+            }
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.bell.notified() => {}
+                exit = signals.next() => break Some(exit),
+            }
+        };
+        self.finish(stopped, signals).await
+    }
+
+    /// Whether there is only one torrent: its failure is that of the run.
+    fn is_only(&self) -> bool {
+        self.torrents.len() + self.refused.len() == 1
+    }
+
+    /// Tells of the failure of one of several at once.
+    fn tell(&self, failure: Failure) -> Failure {
+        if !self.is_only() {
+            self.progress.suspend(|| self.terminal.failure(&failure));
+        }
+        failure
+    }
+
+    /// One look at everything.
+    async fn look(&mut self) -> Result<(), Failure> {
+        let now = self.start.elapsed();
+        for i in 0..self.torrents.len() {
+            self.hear(i)?;
+            let t = &mut self.torrents[i];
+            if t.end.is_some() {
+                continue;
+            }
+            let snapshot = t.handle.snapshot();
+            t.last = t.observed.look(now, &snapshot);
+            if t.last.stage != Stage::Checking {
+                t.began.get_or_insert(now);
+            }
+            let stopped = t.last.stage == Stage::Stopped;
+            if (stopped || t.last.stage.is_complete())
+                && let Err(error) = t.handle.wait_complete().await
+            {
+                let failure = failed(t.observed.name(), &error);
+                self.torrents[i].end = Some(Err(self.tell(failure)));
+                continue;
+            }
+            self.advance(i, now).await?;
+        }
+        let views: Vec<View> = self.torrents.iter().map(|t| t.last.clone()).collect();
+        self.progress.show(now, &views)
+    }
+
+    /// Decides whether a torrent that goes well has reached its goal, or does not get there.
+    async fn advance(&mut self, i: usize, now: Duration) -> Result<(), Failure> {
+        let goal = self.goal;
+        let t = &mut self.torrents[i];
+        if t.last.stage.is_complete() {
+            let complete = match t.complete {
+                Some(at) => at,
+                None => {
+                    t.complete = Some(now);
+                    self.completed(i, now)?;
+                    now
+                }
+            };
+            let t = &mut self.torrents[i];
+            let limit = goal.limit;
+            let ratio = t.last.uploaded as f64 / t.last.total.max(1) as f64;
+            let sent_enough = limit.seed_ratio.is_some_and(|r| ratio >= r);
+            let long_enough = limit.seed_time.is_some_and(|d| now.saturating_sub(complete) >= d);
+            if !goal.seed || sent_enough || long_enough {
+                t.last.stage = Stage::Done;
+                t.end = Some(Ok(()));
+                if goal.seed {
+                    t.handle.pause();
+                }
+            }
+            return Ok(());
+        }
+        if t.last.stage != Stage::Downloading {
+            return Ok(());
+        }
+        let failure = if !goal.fetches && t.complete.is_none() {
+            Some(incomplete(&t.last))
+        } else {
+            goal.timeout.filter(|&d| t.observed.idle(now) >= d).map(|d| gave_up(&t.last, d))
+        };
+        if let Some(failure) = failure {
+            t.last.stage = Stage::Stopped;
+            t.last.waiting = Some(failure.message.clone());
+            t.handle.pause();
+            self.torrents[i].end = Some(Err(self.tell(failure)));
+        }
+        Ok(())
+    }
+
+    /// Tells that everything is there.
+    fn completed(&mut self, i: usize, now: Duration) -> Result<(), Failure> {
+        let goal = self.goal;
+        let t = &mut self.torrents[i];
+        let took = now.saturating_sub(t.began.unwrap_or(now));
+        let fetched = t.last.downloaded > 0;
+        t.last.took = fetched.then_some(took);
+        if self.terminal.json {
+            let done = Done {
+                id: t.observed.id(),
+                name: t.observed.name(),
+                path: t.path.display().to_string(),
+                total: t.last.total,
+                downloaded: t.last.downloaded,
+                uploaded: t.last.uploaded,
+                wasted: t.last.wasted,
+                seconds: took.as_secs_f64(),
+            };
+            return self.terminal.event("done", &done);
+        }
+        if goal.fetches {
+            let path = t.path.display().to_string();
+            return self.progress.data(&printable(&path));
+        }
+        Ok(())
+    }
+
+    /// Tells of what happened to a torrent since the last look.
+    fn hear(&mut self, i: usize) -> Result<(), Failure> {
+        loop {
+            let event = match self.torrents[i].events.try_recv() {
+                Ok(event) => event,
+                Err(broadcast::error::TryRecvError::Lagged(_)) => continue,
+                Err(_) => return Ok(()),
+            };
+            self.tell_event(i, event)?;
+        }
+    }
+
+    fn tell_event(&mut self, i: usize, event: TorrentEvent) -> Result<(), Failure> {
+        let verbose = self.terminal.verbose;
+        let t = &mut self.torrents[i];
+        match event {
+            TorrentEvent::PieceVerified(piece) if verbose => {
+                if self.terminal.json {
+                    let piece = Piece { id: t.observed.id(), piece: piece.0 };
+                    return self.terminal.event("piece", &piece);
+                }
+                let text = format!("{}: piece {} is verified", t.observed.name(), piece.0);
+                self.progress.say(&printable(&text));
+            }
+            TorrentEvent::PeerConnected { addr, outgoing } if verbose => {
+                let how = if outgoing { "connected to" } else { "connected from" };
+                return self.tell_peer(i, addr, true, None, how);
+            }
+            TorrentEvent::PeerDisconnected { addr, reason } if verbose => {
+                return self.tell_peer(
+                    i,
+                    addr,
+                    false,
+                    Some(reason.to_string()),
+                    "disconnected from",
+                );
+            }
+            TorrentEvent::PieceFailed(piece) => {
+                return self.warn(i, format!("piece {} did not match its hash", piece.0));
+            }
+            TorrentEvent::PieceLost(piece) => {
+                let text =
+                    format!("piece {} is not on disk as it was: it is missing again", piece.0);
+                return self.warn(i, text);
+            }
+            TorrentEvent::Banned(addr) => {
+                return self.warn(i, format!("{addr} sent bad data and is banned"));
+            }
+            TorrentEvent::TrackerReply { .. } => t.observed.complaint(None),
+            TorrentEvent::TrackerError { url, message } => {
+                let complaint = format!("tracker {}: {message}", without_secrets(&url));
+                t.observed.complaint(Some(complaint.clone()));
+                if !t.told.contains(&complaint) {
+                    t.told.push(complaint.clone());
+                    return self.warn(i, complaint);
+                }
+            }
+            // What is left is seen in the snapshot, or was not asked for.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn tell_peer(
+        &self,
+        i: usize,
+        addr: std::net::SocketAddr,
+        connected: bool,
+        reason: Option<String>,
+        how: &str,
+    ) -> Result<(), Failure> {
+        let observed = &self.torrents[i].observed;
+        if self.terminal.json {
+            return self
+                .terminal
+                .event("peer", &Peer { id: observed.id(), addr, connected, reason });
+        }
+        let reason = reason.map(|r| format!(": {r}")).unwrap_or_default();
+        self.progress.say(&printable(&format!("{}: {how} {addr}{reason}", observed.name())));
+        Ok(())
+    }
+
+    fn warn(&self, i: usize, message: String) -> Result<(), Failure> {
+        let observed = &self.torrents[i].observed;
+        if self.terminal.json {
+            let warning = Warning { id: Some(observed.id()), message: &message };
+            return self.terminal.event("warning", &warning);
+        }
+        let text = printable(&format!("{}: {message}", observed.name()));
+        self.progress.say(&format!("{} {text}", self.terminal.style.yellow("warning:")));
+        Ok(())
+    }
+
+    /// Shows the end, ends the session, and says how it all ended.
+    async fn finish(
+        mut self,
+        stopped: Option<Exit>,
+        mut signals: Signals,
+    ) -> Result<Exit, Failure> {
+        let only = self.is_only();
+        let mut exits: Vec<Exit> = self.refused.iter().map(|f| f.exit).collect();
+        let mut failures = std::mem::take(&mut self.refused);
+        for t in &mut self.torrents {
+            // Ctrl-C is how one ends seeding.
+            let seeding = t.last.stage.is_complete() && stopped == Some(Exit::Interrupted);
+            match t.end.take() {
+                Some(Err(failure)) => {
+                    exits.push(failure.exit);
+                    failures.push(failure);
+                }
+                Some(Ok(())) => exits.push(Exit::Done),
+                None if seeding => {
+                    t.last.stage = Stage::Done;
+                    exits.push(Exit::Done);
+                }
+                None => exits.push(stopped.unwrap_or(Exit::Unexpected)),
+            }
+        }
+        let views: Vec<View> = self.torrents.iter().map(|t| t.last.clone()).collect();
+        let shown = self.progress.show(self.start.elapsed(), &views);
+        self.progress.finish();
+        signals.end_well(self.session.shutdown()).await;
+        shown?;
+        match stopped {
+            Some(exit) if exits.contains(&exit) => {
+                return Err(Failure::stopped(exit));
+            }
+            _ => {}
+        }
+        if only && let Some(failure) = failures.pop() {
+            return Err(failure);
+        }
+        let problem =
+            format!("{} of {} failed", failures.len(), plural(exits.len() as u64, "torrent"));
+        self.terminal.end(Exit::of_all(exits), &problem)
+    }
+}
+
+/// Why a session did not take a torrent.
+fn refused(error: &AddError) -> Failure {
+    let (exit, remedy) = match error {
+        AddError::Duplicate(_) => (Exit::Input, Some("Name it once.")),
+        AddError::InTheWay(_) => (Exit::Exists, Some(FORCE)),
+        AddError::Disk(_) => (Exit::Disk, None),
+        AddError::Closed => (Exit::Unexpected, None),
+    };
+    let failure = Failure::new(exit, error.to_string());
+    match remedy {
+        Some(remedy) => failure.remedy(remedy),
+        None => failure,
+    }
+}
+
+const FORCE: &str = "Choose another folder with --output, or use what is there with --force.";
+
+/// Why a torrent did not complete.
+fn failed(name: &str, error: &TorrentError) -> Failure {
+    let name = printable(name);
+    match error {
+        TorrentError::Differs(_) => Failure::new(Exit::Exists, format!("`{name}` was not touched"))
+            .cause(error)
+            .remedy(FORCE),
+        TorrentError::Disk(_) => Failure::new(Exit::Disk, format!("`{name}` stopped")).cause(error),
+        TorrentError::Removed => {
+            Failure::new(Exit::Unexpected, format!("`{name}` stopped")).cause(error)
+        }
+    }
+}
+
+/// Data that was to be served is not there.
+fn incomplete(view: &View) -> Failure {
+    let name = printable(&view.name);
+    let there = percent(view.done, view.total);
+    Failure::new(Exit::Verify, format!("only {there} of `{name}` is there"))
+        .remedy("`verify` names what is wrong, `download` fetches it; --data names the folder.")
+}
+
+/// Nothing moved for too long.
+fn gave_up(view: &View, timeout: Duration) -> Failure {
+    let name = printable(&view.name);
+    let message = format!("no progress for {}: gave up `{name}`", short_duration(timeout));
+    let mut failure = Failure::new(Exit::Network, message);
+    failure.causes.extend(view.waiting.clone());
+    failure
+}
+
+/// A tracker without the path, which may hold a key.
+fn without_secrets(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    host.rsplit('@').next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trackers_are_named_without_keys() {
+        for (url, host) in [
+            ("http://a.example:80/key/announce?k=1", "a.example:80"),
+            ("udp://user:secret@b.example", "b.example"),
+            ("https://[::1]:7/x", "[::1]:7"),
+        ] {
+            assert_eq!(without_secrets(url), host);
+        }
+    }
+}
