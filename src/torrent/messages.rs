@@ -127,10 +127,13 @@ impl Torrent {
             }
             Message::Have(index) => self.peer_has(now, key, index),
             Message::Bitfield(bytes) => {
-                self.before_bitfield(key, "bitfield")?;
                 let len = self.pieces.geometry().pieces();
                 let bits = Bitfield::from_wire(bytes, len).ok_or(Disconnect::OutOfRange)?;
-                self.peer_has_bits(key, bits)
+                if self.before_bitfield(key, "bitfield").is_ok() {
+                    self.peer_has_bits(key, bits)
+                } else {
+                    self.peer_has_more_bits(now, key, &bits)
+                }
             }
             Message::HaveAll => {
                 self.fast_only(key, "have all")?;
@@ -199,6 +202,22 @@ impl Torrent {
         peer.wanted = wanted;
         self.update_interest(key);
         self.part_if_both_seeds(key)
+    }
+
+    /// A bitfield in the middle of a connection. BEP 3 wants it first only, but aria2 sends one in
+    /// place of many HAVEs when that is shorter (seen with 1.36).
+    fn peer_has_more_bits(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        bits: &Bitfield,
+    ) -> Result<(), Disconnect> {
+        let Some(peer) = self.peers.get(key) else { return Ok(()) };
+        let new: Vec<_> = bits.iter().filter(|&p| !peer.pieces.has(p)).collect();
+        if new.is_empty() {
+            return self.strike(key, 1, "bitfields");
+        }
+        new.into_iter().try_for_each(|piece| self.peer_has(now, key, piece.0))
     }
 
     fn peer_has(&mut self, now: Instant, key: PeerKey, index: u32) -> Result<(), Disconnect> {
