@@ -1,0 +1,375 @@
+//! Peers that speak the wire by themselves and need not be honest about it.
+//!
+//! A [`Rogue`] is told what happens and says what to do; [`Script`] is one that plays most parts:
+//! liar, staller, flooder, miser, slow coach, or a plain seeder that offers a chosen `reqq`.
+
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+
+use crate::base::{
+    bitfield::Bitfield, hash::Sha1Hash, index::PieceIndex, rng::Rng, time::Instant,
+    units::BLOCK_LEN,
+};
+
+use super::{
+    StreamId,
+    disk::Content,
+    frames::{self, Frame, Span},
+    link::Unit,
+};
+
+/// A rogue's name for one of its connections.
+pub type Line = StreamId;
+
+/// What a rogue does; carried out when it returns.
+#[derive(Debug, Default)]
+pub struct Doings {
+    pub(super) list: Vec<Doing>,
+}
+
+#[derive(Debug)]
+pub(super) enum Doing {
+    Send(Line, Unit),
+    Close(Line),
+    Dial(SocketAddr),
+    Timer(Instant, u32),
+}
+
+impl Doings {
+    /// Sends bytes of any kind.
+    pub fn send(&mut self, line: Line, bytes: Vec<u8>) {
+        self.list.push(Doing::Send(line, Unit::Bytes(bytes)));
+    }
+
+    /// Sends one block whose payload is `tag`.
+    pub fn send_block(&mut self, line: Line, span: Span, tag: u64) {
+        let header = frames::piece_header(span);
+        self.list.push(Doing::Send(line, Unit::Block { header, length: span.length, tag }));
+    }
+
+    /// Closes a connection once everything before has been sent.
+    pub fn close(&mut self, line: Line) {
+        self.list.push(Doing::Close(line));
+    }
+
+    /// Dials an address.
+    pub fn dial(&mut self, addr: SocketAddr) {
+        self.list.push(Doing::Dial(addr));
+    }
+
+    /// Asks to be called at `at` with `token`.
+    pub fn timer(&mut self, at: Instant, token: u32) {
+        self.list.push(Doing::Timer(at, token));
+    }
+}
+
+/// Someone in the swarm who is not a torrent machine.
+pub trait Rogue {
+    /// It is there.
+    fn start(&mut self, _now: Instant, _doings: &mut Doings) {}
+
+    /// The tracker named these.
+    fn peers(&mut self, _now: Instant, _addrs: &[SocketAddr], _doings: &mut Doings) {}
+
+    /// A connection exists; nothing has been sent on it.
+    fn connected(&mut self, now: Instant, line: Line, outgoing: bool, doings: &mut Doings);
+
+    /// A message has arrived.
+    fn message(&mut self, now: Instant, line: Line, frame: Frame, doings: &mut Doings);
+
+    /// A connection is gone.
+    fn closed(&mut self, _now: Instant, _line: Line, _doings: &mut Doings) {}
+
+    /// A timer has come.
+    fn timer(&mut self, _now: Instant, _token: u32, _doings: &mut Doings) {}
+}
+
+/// What a [`Script`] says it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claims {
+    /// Everything.
+    All,
+    /// Nothing.
+    Nothing,
+    /// Every n-th piece, from the first.
+    Every(u32),
+}
+
+/// How a [`Script`] answers requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serve {
+    /// With the right block.
+    Right,
+    /// One block in so many is wrong; 1: all are.
+    Wrong(u32),
+    /// Not at all.
+    Never,
+    /// With a reject.
+    Reject,
+    /// With one right block in each such time, over all connections.
+    Slowly(Duration),
+}
+
+/// Messages to send to each connection ten times a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flood {
+    /// `have` of random pieces.
+    pub haves: u32,
+    /// `request` of random blocks.
+    pub requests: u32,
+    /// `cancel` of random blocks.
+    pub cancels: u32,
+    /// Extension messages with an id that means nothing.
+    pub extended: u32,
+    /// Blocks that nobody asked for.
+    pub blocks: u32,
+}
+
+/// How a [`Script`] behaves. The default is an honest seeder.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// What it says it has.
+    pub claims: Claims,
+    /// How it answers requests.
+    pub serve: Serve,
+    /// Whether it unchokes who is interested.
+    pub unchoke: bool,
+    /// Whether it says it is interested.
+    pub interested: bool,
+    /// The `reqq` it offers (BEP 10).
+    pub reqq: Option<u32>,
+    /// Whether it takes fast extension and extension messages.
+    pub extensions: bool,
+    /// What it sends unasked.
+    pub flood: Flood,
+    /// It closes each connection after so long, and dials again when it had dialled.
+    pub hang_up_after: Option<Duration>,
+    /// Whether it dials the peers that the tracker names.
+    pub dials: bool,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Part {
+            claims: Claims::All,
+            serve: Serve::Right,
+            unchoke: true,
+            interested: false,
+            reqq: Some(250),
+            extensions: true,
+            flood: Flood::default(),
+            hang_up_after: None,
+            dials: true,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    line: Line,
+    /// The peer's handshake has come.
+    greeted: bool,
+}
+
+/// A rogue that plays a [`Part`].
+#[derive(Debug)]
+pub struct Script {
+    part: Part,
+    content: Content,
+    info_hash: Sha1Hash,
+    peer_id: [u8; 20],
+    rng: Rng,
+    open: Vec<Open>,
+    dialled: VecDeque<SocketAddr>,
+    known: Vec<SocketAddr>,
+    slow: VecDeque<(Line, Span)>,
+    served: u32,
+}
+
+const FLOOD: u32 = 0;
+const SLOW: u32 = 1;
+const REDIAL: u32 = 2;
+/// Tokens from here on hang up on the connection of that number.
+const HANG_UP: u32 = 16;
+const FLOOD_EVERY: Duration = Duration::from_millis(100);
+
+impl Script {
+    /// Plays `part` in the swarm of `content` and `info_hash`.
+    pub fn new(part: Part, content: Content, info_hash: Sha1Hash, seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut peer_id = *b"-RG0001-............";
+        rng.fill(&mut peer_id[8..]);
+        Script {
+            part,
+            content,
+            info_hash,
+            peer_id,
+            rng,
+            open: Vec::new(),
+            dialled: VecDeque::new(),
+            known: Vec::new(),
+            slow: VecDeque::new(),
+            served: 0,
+        }
+    }
+
+    fn greet(&self, line: Line, doings: &mut Doings) {
+        let part = &self.part;
+        doings.send(line, frames::handshake(self.info_hash, self.peer_id, part.extensions));
+        if let Some(reqq) = part.reqq.filter(|_| part.extensions) {
+            let body = format!("\0d1:mde4:reqqi{reqq}ee");
+            doings.send(line, frames::with_body(20, body.as_bytes()));
+        }
+        let pieces = self.content.geometry().pieces();
+        match (part.claims, part.extensions) {
+            (Claims::All, true) => doings.send(line, frames::simple(14)),
+            (Claims::Nothing, true) => doings.send(line, frames::simple(15)),
+            (Claims::Nothing, false) => {}
+            (Claims::All, false) => {
+                doings.send(line, frames::with_body(5, Bitfield::full(pieces).as_bytes()));
+            }
+            (Claims::Every(n), _) => {
+                let mut bits = Bitfield::empty(pieces);
+                (0..pieces).step_by(n.max(1) as usize).for_each(|p| {
+                    bits.insert(PieceIndex(p));
+                });
+                doings.send(line, frames::with_body(5, bits.as_bytes()));
+            }
+        }
+        if part.interested {
+            doings.send(line, frames::simple(2));
+        }
+    }
+
+    fn block(&mut self, line: Line, span: Span, doings: &mut Doings) {
+        self.served = self.served.wrapping_add(1);
+        let wrong = matches!(self.part.serve, Serve::Wrong(n) if self.served.is_multiple_of(n));
+        let tag = self.content.tag(span.piece, span.begin);
+        doings.send_block(line, span, if wrong { !tag } else { tag });
+    }
+
+    fn asked(&mut self, now: Instant, line: Line, span: Span, doings: &mut Doings) {
+        match self.part.serve {
+            Serve::Right | Serve::Wrong(_) => self.block(line, span, doings),
+            Serve::Never => {}
+            Serve::Reject => {
+                doings.send(line, frames::numbers(16, &[span.piece, span.begin, span.length]));
+            }
+            Serve::Slowly(each) => {
+                if self.slow.is_empty() {
+                    doings.timer(now + each, SLOW);
+                }
+                self.slow.push_back((line, span));
+            }
+        }
+    }
+
+    fn random_span(&mut self) -> Span {
+        let geometry = self.content.geometry();
+        let piece = PieceIndex(self.rng.below(u64::from(geometry.pieces())) as u32);
+        let block = self.rng.below(u64::from(geometry.blocks_in(piece))) as u32;
+        let block = geometry.block_at(piece, block);
+        Span { piece: piece.0, begin: block.begin, length: block.length.min(BLOCK_LEN) }
+    }
+
+    fn flood(&mut self, now: Instant, doings: &mut Doings) {
+        let flood = self.part.flood;
+        let lines: Vec<Line> = self.open.iter().filter(|o| o.greeted).map(|o| o.line).collect();
+        for line in lines {
+            let mut bytes = Vec::new();
+            for (id, count) in [(4, flood.haves), (6, flood.requests), (8, flood.cancels)] {
+                for _ in 0..count {
+                    let s = self.random_span();
+                    let values = [s.piece, s.begin, s.length];
+                    let values = if id == 4 { &values[..1] } else { &values };
+                    bytes.append(&mut frames::numbers(id, values));
+                }
+            }
+            for _ in 0..flood.extended {
+                bytes.append(&mut frames::with_body(20, &[77; 100]));
+            }
+            if !bytes.is_empty() {
+                doings.send(line, bytes);
+            }
+            for _ in 0..flood.blocks {
+                let span = self.random_span();
+                self.block(line, span, doings);
+            }
+        }
+        doings.timer(now + FLOOD_EVERY, FLOOD);
+    }
+}
+
+impl Rogue for Script {
+    fn start(&mut self, now: Instant, doings: &mut Doings) {
+        if self.part.flood != Flood::default() {
+            doings.timer(now + FLOOD_EVERY, FLOOD);
+        }
+    }
+
+    fn peers(&mut self, _now: Instant, addrs: &[SocketAddr], doings: &mut Doings) {
+        if self.part.dials {
+            for addr in addrs.iter().filter(|a| !self.known.contains(a)) {
+                doings.dial(*addr);
+                self.dialled.push_back(*addr);
+            }
+            self.known = self.dialled.iter().copied().collect();
+        }
+    }
+
+    fn connected(&mut self, now: Instant, line: Line, outgoing: bool, doings: &mut Doings) {
+        self.open.push(Open { line, greeted: false });
+        if outgoing {
+            self.greet(line, doings);
+        }
+        if let Some(after) = self.part.hang_up_after {
+            doings.timer(now + after, HANG_UP + line.0);
+        }
+    }
+
+    fn message(&mut self, now: Instant, line: Line, frame: Frame, doings: &mut Doings) {
+        match frame {
+            Frame::Handshake(_) => {
+                let known = self.open.iter_mut().find(|o| o.line == line);
+                if let Some(open) = known {
+                    open.greeted = true;
+                }
+                if !line.is_dialler() {
+                    self.greet(line, doings);
+                }
+            }
+            Frame::Interested if self.part.unchoke => doings.send(line, frames::simple(1)),
+            Frame::Request(span) => self.asked(now, line, span, doings),
+            Frame::Cancel(span) => self.slow.retain(|s| *s != (line, span)),
+            _ => {}
+        }
+    }
+
+    fn closed(&mut self, now: Instant, line: Line, doings: &mut Doings) {
+        self.open.retain(|o| o.line != line);
+        self.slow.retain(|(l, _)| *l != line);
+        if self.part.hang_up_after.is_some() && line.is_dialler() {
+            doings.timer(now + FLOOD_EVERY, REDIAL);
+        }
+    }
+
+    fn timer(&mut self, now: Instant, token: u32, doings: &mut Doings) {
+        match token {
+            FLOOD => self.flood(now, doings),
+            SLOW => {
+                if let Some((line, span)) = self.slow.pop_front() {
+                    self.block(line, span, doings);
+                }
+                if let (Serve::Slowly(each), false) = (self.part.serve, self.slow.is_empty()) {
+                    doings.timer(now + each, SLOW);
+                }
+            }
+            REDIAL => {
+                if let Some(addr) = self.dialled.pop_front() {
+                    self.dialled.push_back(addr);
+                    doings.dial(addr);
+                }
+            }
+            hang_up => doings.close(StreamId(hang_up - HANG_UP)),
+        }
+    }
+}

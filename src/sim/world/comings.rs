@@ -1,0 +1,124 @@
+//! Hosts that join, leave, crash and come back, and what they hear from the tracker.
+
+use std::net::SocketAddr;
+
+use crate::{
+    base::{id::PeerId, time::Instant},
+    sim::{
+        HostId,
+        agenda::Due,
+        host::{HostPlan, Mind},
+        observer::Role,
+    },
+    torrent::{Input, Setup, Source, Torrent},
+};
+
+use super::World;
+
+/// Length of the info dictionary that machines tell of; nobody asks for it here.
+const METADATA_SIZE: u32 = 20_000;
+
+impl World {
+    /// The host goes at `at`.
+    pub(super) fn plan_going(&mut self, host: HostId, at: Instant, crash: bool) {
+        self.agenda.push(at, if crash { Due::Crash(host) } else { Due::Leave(host) });
+    }
+
+    pub(super) fn join(&mut self, host: HostId) {
+        let peer_id = PeerId::generate(&mut self.rng);
+        let seed = self.rng.next_u64();
+        let geometry = *self.content.geometry();
+        let h = &mut self.hosts[host.at()];
+        if !matches!(h.mind, Mind::Absent { .. }) || (h.starts > 0 && h.plan.role == Role::Rogue) {
+            return;
+        }
+        h.starts += 1;
+        h.first_start.get_or_insert(self.now);
+        let have = h.disk.have().clone();
+        self.observer.start(host, &have, self.now);
+        let HostPlan { rogue, settings, listens, .. } = &mut h.plan;
+        match rogue.take() {
+            Some(rogue) => {
+                h.mind = Mind::Rogue(rogue);
+                self.with_rogue(host, |rogue, now, doings| rogue.start(now, doings));
+            }
+            None => {
+                if have.is_full() {
+                    h.finished.get_or_insert(self.now);
+                }
+                let setup = Setup {
+                    info_hash: self.info_hash,
+                    geometry,
+                    have,
+                    peer_id,
+                    listen_port: listens.then_some(super::PORT),
+                    metadata_size: METADATA_SIZE,
+                    settings: settings.clone(),
+                    seed,
+                };
+                h.mind = Mind::Machine(Box::new(Torrent::new(setup, self.now)));
+                self.settle(host);
+            }
+        }
+        self.plan_announce(host, self.now);
+    }
+
+    pub(super) fn leave(&mut self, host: HostId, crash: bool) {
+        if matches!(self.hosts[host.at()].mind, Mind::Absent { .. }) {
+            return;
+        }
+        for stream in self.open_streams(host) {
+            if crash {
+                self.shut(stream);
+                let at = self.now + self.network.crash_notice;
+                self.agenda.push(at, Due::Lost(stream));
+            } else {
+                self.close(stream);
+            }
+        }
+        if !crash {
+            self.tracker.remove(host);
+        }
+        let h = &mut self.hosts[host.at()];
+        self.observer.stop(host, h.disk.have());
+        h.stop(crash);
+        if let Some(after) = h.plan.back_after {
+            self.agenda.push(self.now + after, Due::Join(host));
+        }
+    }
+
+    /// The host asks the tracker at `at`, or before if it is to ask before anyway.
+    pub(super) fn plan_announce(&mut self, host: HostId, at: Instant) {
+        if self.hosts[host.at()].announcer.plan(at) {
+            self.agenda.push(at, Due::Announce(host));
+        }
+    }
+
+    pub(super) fn announce(&mut self, host: HostId) {
+        let h = &mut self.hosts[host.at()];
+        if !h.announcer.is_due(self.now) || matches!(h.mind, Mind::Absent { .. }) {
+            return;
+        }
+        let up = self.tracker.is_up(self.now);
+        let next = h.announcer.ask(self.now, self.tracker.plan(), up);
+        if up {
+            self.tracker.add(host);
+            self.agenda.push(self.now + self.tracker.plan().answer_time, Due::Answer(host));
+        }
+        self.plan_announce(host, next);
+    }
+
+    pub(super) fn answer(&mut self, host: HostId) {
+        let named = self.tracker.answer(host);
+        let addrs: Vec<SocketAddr> = named.iter().map(|h| self.hosts[h.at()].addr).collect();
+        match self.hosts[host.at()].mind {
+            Mind::Absent { .. } => {}
+            Mind::Machine(_) => {
+                self.tell(host, Input::PeersFound { source: Source::Tracker, addrs });
+            }
+            Mind::Rogue(_) => {
+                self.with_rogue(host, |rogue, now, doings| rogue.peers(now, &addrs, doings));
+            }
+        }
+    }
+}
