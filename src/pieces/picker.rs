@@ -1,5 +1,5 @@
-//! Which blocks to ask of one peer: started pieces first, then the rarest, then, when everything is
-//! asked for, what others are slow to send.
+//! Which blocks to ask of one peer: what nobody else has, started pieces, then the rarest, then, when
+//! everything is asked for, what others are slow to send.
 //!
 //! Sees the peer through [`PeerView`]. How many blocks it gets is decided by its pipeline.
 
@@ -46,7 +46,16 @@ impl Pieces {
         out: &mut Vec<Block>,
     ) -> bool {
         let mut left = wish;
-        if !self.pick_started(view, &mut left, pool, out) {
+        if !self.sequential {
+            if !self.pick_sole(view, &mut left, rng, pool, out) {
+                return false;
+            }
+            // While it has more that nobody else has, its uplink is for that alone.
+            if left.sole == 0 && left.blocks > 0 && self.next_sole(view, rng).is_some() {
+                return true;
+            }
+        }
+        if !self.pick_started(view, &mut left, |_| true, pool, out) {
             return false;
         }
         while left.blocks > 0 {
@@ -62,11 +71,41 @@ impl Pieces {
         true
     }
 
-    /// Blocks of open pieces: of those this peer already works on, then of the oldest.
+    /// Blocks of pieces that this peer alone has: a copy of each is what the swarm needs most.
+    fn pick_sole(
+        &mut self,
+        view: &impl PeerView,
+        left: &mut Wish,
+        rng: &mut Rng,
+        pool: &mut Pool,
+        out: &mut Vec<Block>,
+    ) -> bool {
+        if !self.pick_started(view, left, |availability| availability <= 1, pool, out) {
+            return false;
+        }
+        while left.blocks > 0
+            && left.sole > 0
+            && let Some(piece) = self.next_sole(view, rng)
+        {
+            self.start(piece);
+            if !self.ask(piece, left, pool, out) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A missing piece that this peer alone has.
+    fn next_sole(&self, view: &impl PeerView, rng: &mut Rng) -> Option<PieceIndex> {
+        self.next_new(view, true, rng).filter(|&p| self.availability.of(p) <= 1)
+    }
+
+    /// Blocks of open pieces that as many peers have as `fits` says: of those this peer already works on, then of the oldest.
     fn pick_started(
         &mut self,
         view: &impl PeerView,
         left: &mut Wish,
+        fits: impl Fn(u32) -> bool,
         pool: &mut Pool,
         out: &mut Vec<Block>,
     ) -> bool {
@@ -77,7 +116,7 @@ impl Pieces {
             .startable
             .iter()
             .copied()
-            .filter(|&p| view.offers(p) && !view.is_barred(p))
+            .filter(|&p| view.offers(p) && !view.is_barred(p) && fits(self.availability.of(p)))
             .collect();
         if self.sequential {
             offered.sort_unstable();

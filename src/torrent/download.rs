@@ -61,8 +61,8 @@ impl Torrent {
         let depth = peer.pipeline.depth();
         let outstanding = peer.requests.len();
         let room = depth.saturating_sub(outstanding);
-        // Requests leave in batches: a quarter of the depth, or 32.
-        if room == 0 || room < (depth / 4).min(32) {
+        // Requests leave in batches: a sixteenth of the depth, or 32.
+        if room == 0 || room < (depth / 16).min(32) {
             return;
         }
         let piece_blocks =

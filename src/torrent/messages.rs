@@ -295,7 +295,10 @@ impl Torrent {
         if let Some(reqq) = hello.reqq {
             peer.pipeline.set_reqq(reqq);
         }
-        peer.upload_only_id = hello.m.upload_only;
+        // A later handshake may leave it out, which keeps it, or say 0, which ends it (BEP 10).
+        if let Some(id) = hello.m.upload_only {
+            peer.upload_only_id = Some(id).filter(|&id| id != 0);
+        }
         if let Some(port) = hello.p {
             self.learn_listen_port(now, key, port);
         }

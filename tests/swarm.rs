@@ -1,0 +1,317 @@
+//! Whole swarms in virtual time: what must hold for every seed.
+//!
+//! A few seeds each; `DOWNPOUR_SEEDS=50` sets how many. A failing seed is printed with its report.
+
+use std::{sync::Mutex, thread, time::Duration};
+
+use downpour::{
+    base::{geometry::Geometry, units::ByteRate},
+    pieces::job::FaultKind,
+    sim::{
+        HostId,
+        host::{Going, HostPlan},
+        observer::Role,
+        report::Report,
+        rogue::{Claims, Flood, Part, Serve},
+        scenario::Scenario,
+        tracker::TrackerPlan,
+    },
+};
+
+/// Bytes per second that most hosts send.
+const UP: u64 = 850_000;
+
+fn seeds(usual: u64) -> std::ops::RangeInclusive<u64> {
+    let wanted = std::env::var("DOWNPOUR_SEEDS").ok().and_then(|n| n.parse().ok());
+    1..=wanted.unwrap_or(usual)
+}
+
+fn secs(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+/// Runs a scenario for every seed and checks what must hold in every honest swarm.
+fn run(usual: u64, scenario: impl Fn(u64) -> Scenario) -> Vec<Report> {
+    seeds(usual)
+        .map(|seed| {
+            let report = scenario(seed).run();
+            check(report.hung.is_none(), "it hung", &report);
+            check(report.last_finish().is_some(), "a leecher did not finish", &report);
+            check(report.doubles == 0, "a block was outstanding at two peers", &report);
+            check(report.leaked.is_empty(), "slabs did not come back", &report);
+            report
+        })
+        .collect()
+}
+
+#[track_caller]
+fn check(holds: bool, what: &str, report: &Report) {
+    assert!(holds, "{what}, seed {}:\n{report}", report.seed);
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// 1 seeder, 50 leechers of equal upload, 256 MiB in 1,024 pieces; no one can be done before 315 s.
+fn flash_crowd(seed: u64) -> Scenario {
+    Scenario::new(seed).pieces(1_024).piece_length(256 << 10).seeders(1, UP).leechers(50, UP)
+}
+
+/// A quarter of that, for scenarios whose point is another.
+fn small_crowd(seed: u64) -> Scenario {
+    Scenario::new(seed).pieces(256).piece_length(256 << 10).seeders(1, UP).leechers(12, UP)
+}
+
+fn rogue_crowd(seed: u64, part: Part) -> Scenario {
+    small_crowd(seed).rogue("rogue", part, UP)
+}
+
+#[test]
+fn a_flash_crowd_ends_near_the_bound() {
+    let reports = Mutex::new(Vec::new());
+    let next = Mutex::new(seeds(3));
+    // Seeds are independent, and this is the longest test.
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(seed) = { next.lock().expect("no panic").next() } {
+                    let report = flash_crowd(seed).run();
+                    reports.lock().expect("no panic").push(report);
+                }
+            });
+        }
+    });
+    let reports = reports.into_inner().expect("no panic");
+    let slow: Vec<f64> = reports.iter().map(|r| r.slowdown().unwrap_or(f64::INFINITY)).collect();
+    for r in &reports {
+        check(r.hung.is_none(), "it hung", r);
+        check(r.bound >= secs(300), "the bound is too easy", r);
+        check(r.doubles == 0, "a block was outstanding at two peers", r);
+        check(r.wasted() <= 0.01, "too much came twice", r);
+        check(r.leaked.is_empty(), "slabs did not come back", r);
+        let copies = r.first_copy.map_or(f64::INFINITY, |(_, copies)| copies);
+        check(copies <= 1.10, "the seeder sent too much before the first copy was out", r);
+        let slowdown = r.slowdown().unwrap_or(f64::INFINITY);
+        println!("seed {}: {slowdown:.3} of the bound, {copies:.3} copies", r.seed);
+    }
+    let median = median(slow);
+    println!("median of the last finish: {median:.3} of the bound");
+    assert!(median <= 1.15, "{median}\n{}", reports[0]);
+}
+
+#[test]
+fn in_order_is_clearly_worse() {
+    let crowd = |seed, sequential| {
+        let mut scenario =
+            Scenario::new(seed).pieces(512).piece_length(128 << 10).seeders(1, UP).leechers(20, UP);
+        scenario = scenario.each(Role::Leecher, |_, p| p.settings.sequential = sequential);
+        scenario
+    };
+    for seed in seeds(1) {
+        let (rarest, order) = (crowd(seed, false).run(), crowd(seed, true).run());
+        let slow = |r: &Report| r.slowdown().unwrap_or(f64::INFINITY);
+        println!("seed {seed}: rarest first {:.3}, in order {:.3}", slow(&rarest), slow(&order));
+        check(order.hung.is_none(), "it hung", &order);
+        check(slow(&order) > 1.3 * slow(&rarest), "order made no difference", &order);
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let once = |seed| small_crowd(seed).run();
+    let (a, b) = (once(7), once(7));
+    assert_eq!((a.digest, a.events, a.ended), (b.digest, b.events, b.ended));
+    assert_ne!(a.digest, once(8).digest);
+}
+
+#[test]
+fn churn() {
+    run(3, |seed| {
+        small_crowd(seed).leechers(24, UP).connection_life(secs(120)).each(
+            Role::Leecher,
+            |i, plan| {
+                let n = i as u64;
+                plan.join = secs(n * 7 % 120);
+                match i % 4 {
+                    0 => plan.going = Some((Going::AfterFinish(secs(5)), false)),
+                    1 => plan.going = Some((Going::At(secs(40 + n * 5)), i % 8 == 1)),
+                    2 => {
+                        plan.going = Some((Going::At(secs(30 + n * 3)), i % 8 == 2));
+                        plan.back_after = Some(secs(60));
+                    }
+                    _ => {}
+                }
+            },
+        )
+    });
+}
+
+#[test]
+fn the_seeder_leaves_once_one_copy_is_out() {
+    for crash in [false, true] {
+        run(2, |seed| {
+            small_crowd(seed).each(Role::Seeder, |_, plan| {
+                plan.going = Some((Going::AfterFirstCopy(Duration::ZERO), crash));
+            })
+        });
+    }
+}
+
+#[test]
+fn liars_are_banned_and_nobody_else() {
+    for wrong in [1, 7, 100] {
+        let part = Part { serve: Serve::Wrong(wrong), ..Part::default() };
+        for report in run(2, |seed| rogue_crowd(seed, part.clone())) {
+            let liar = HostId(13);
+            check(report.banned() == [liar], "somebody else was banned, or nobody", &report);
+        }
+    }
+}
+
+#[test]
+fn nothing_rogues_do_stops_the_others() {
+    let everything = Flood { haves: 50, requests: 200, cancels: 50, extended: 20, blocks: 2 };
+    let staller = Part { serve: Serve::Never, ..Part::default() };
+    let parts = [
+        staller.clone(),
+        Part { extensions: false, ..staller },
+        Part { serve: Serve::Reject, ..Part::default() },
+        Part { serve: Serve::Slowly(secs(8)), ..Part::default() },
+        Part { unchoke: false, interested: true, ..Part::default() },
+        Part { flood: everything, interested: true, ..Part::default() },
+        Part { flood: everything, claims: Claims::Nothing, serve: Serve::Never, ..Part::default() },
+        Part { hang_up_after: Some(secs(3)), interested: true, ..Part::default() },
+        Part { claims: Claims::Every(2), serve: Serve::Never, ..Part::default() },
+    ];
+    for part in parts {
+        println!("{part:?}");
+        for report in run(1, |seed| rogue_crowd(seed, part.clone())) {
+            let flooder = part.flood != Flood::default();
+            check(flooder || report.bans.is_empty(), "somebody was banned for nothing", &report);
+            let honest = |id: &HostId| report.hosts[id.at()].role != Role::Rogue;
+            check(!report.banned().iter().any(honest), "an honest peer was banned", &report);
+            let slowdown = report.slowdown().unwrap_or(f64::INFINITY);
+            println!("  {slowdown:.2} of the bound");
+            check(slowdown < 2.5, "it held the others up", &report);
+        }
+    }
+}
+
+#[test]
+fn the_tracker_is_down() {
+    // From the start, and again when half of them have come.
+    let outages = vec![Duration::ZERO..secs(50), secs(70)..secs(300)];
+    run(2, |seed| {
+        let plan = TrackerPlan { outages: outages.clone(), ..TrackerPlan::default() };
+        small_crowd(seed).tracker(plan).each(Role::Leecher, |i, p| {
+            p.join = secs(i as u64 * 10);
+        })
+    });
+}
+
+#[test]
+fn tiny_and_huge_pieces() {
+    run(1, |seed| {
+        Scenario::new(seed).pieces(2_000).piece_length(16 << 10).seeders(1, UP).leechers(8, UP)
+    });
+    run(1, |seed| {
+        Scenario::new(seed)
+            .piece_length(16 << 20)
+            .total((200 << 20) + 12_345)
+            .seeders(1, 4 * UP)
+            .leechers(6, 4 * UP)
+    });
+    // One piece, shorter than a block; a last piece of one byte.
+    for total in [100, (16 << 10) + 1, (5 << 20) + 1] {
+        run(1, |seed| {
+            Scenario::new(seed).piece_length(1 << 20).total(total).seeders(1, UP).leechers(3, UP)
+        });
+    }
+}
+
+#[test]
+fn little_memory_is_enough() {
+    run(1, |seed| {
+        let few = |_: usize, plan: &mut HostPlan| plan.memory = 2 << 20;
+        Scenario::new(seed)
+            .pieces(24)
+            .piece_length(4 << 20)
+            .seeders(1, 4 * UP)
+            .leechers(6, 4 * UP)
+            .each(Role::Leecher, few)
+            .each(Role::Seeder, few)
+    });
+}
+
+#[test]
+fn a_disk_that_fails_now_and_then_or_is_slow() {
+    run(2, |seed| {
+        small_crowd(seed).each(Role::Leecher, |i, plan| match i {
+            0 => plan.disk.faults = vec![(40..42, FaultKind::Full), (300..301, FaultKind::Io)],
+            1 => plan.disk.rate = Some(3 * UP),
+            _ => {}
+        })
+    });
+}
+
+#[test]
+fn unequal_hosts_behind_their_own_limits() {
+    run(2, |seed| {
+        small_crowd(seed).each(Role::Leecher, |i, plan| {
+            plan.access = Duration::from_millis(i as u64 * 15);
+            plan.up = Some(ByteRate(UP / 4 * (1 + i as u64 % 7)));
+            plan.down = Some(ByteRate(UP * (1 + i as u64 % 3)));
+            plan.listens = i % 3 != 0;
+            plan.upload_limit = (i % 4 == 1).then_some(ByteRate(UP / 3));
+        })
+    });
+}
+
+/// From one peer over 100 ms at 1 Gbit/s, which takes `reqq` requests: payload per second as a share
+/// of `ideal`, with the start and once it flows.
+fn long_link(reqq: Option<u32>, ideal: f64) -> (f64, f64) {
+    const GBIT: u64 = 125_000_000;
+    let took = |size: u64| {
+        let scenario = Scenario::new(1)
+            .total(size)
+            .piece_length(1 << 20)
+            .delay(Duration::from_millis(50))
+            .leechers(1, GBIT)
+            .each(Role::Leecher, |_, p| p.memory = 256 << 20);
+        let report = match reqq {
+            Some(reqq) => {
+                let part = Part { reqq: Some(reqq), dials: false, ..Part::default() };
+                scenario.rogue("plain seeder", part, GBIT).run()
+            }
+            None => scenario.seeders(1, GBIT).run(),
+        };
+        check(report.hung.is_none(), "it hung", &report);
+        report.last_finish().expect("it finished").as_secs_f64()
+    };
+    let (half, whole) = (1u64 << 30, 2u64 << 30);
+    let (first, all) = (took(half), took(whole));
+    let shares = (whole as f64 / all / ideal, (whole - half) as f64 / (all - first) / ideal);
+    println!("reqq {reqq:?}: {all:.1} s, {shares:.3?} of {ideal:.0} B/s");
+    shares
+}
+
+#[test]
+fn a_long_link_is_filled() {
+    for reqq in [Some(2_000), None] {
+        assert!(long_link(reqq, 125e6).0 >= 0.9);
+    }
+    // 250 requests a round trip is all that such a peer allows.
+    assert!(long_link(Some(250), 250.0 * 16_384.0 / 0.1).1 >= 0.95);
+}
+
+#[test]
+fn a_thousand_small_files_are_one_row_of_bytes() {
+    // Layout is not the wire's business: what counts here is an odd size and many tiny pieces.
+    let total = 1_000 * 1_237;
+    assert_eq!(Geometry::new(total, 16 << 10).map(|g| g.pieces()), Some(76));
+    run(1, |seed| {
+        Scenario::new(seed).piece_length(16 << 10).total(total).seeders(1, UP).leechers(5, UP)
+    });
+}
