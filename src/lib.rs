@@ -7,7 +7,7 @@
 //!
 //! # To use it
 //!
-//! `session::Session` is the face for programs: start one, `add` a
+//! [`session::Session`] is the face for programs: start one, [`add`](session::Session::add) a
 //! [`metainfo::Metainfo`], wait for the handle it gives. The command line is built on nothing else.
 //!
 //! # Map

@@ -58,6 +58,14 @@ pub enum BuildError {
     },
 }
 
+/// What the files of a new torrent are sorted by: the path as a whole, `/` between its components.
+///
+/// BEP 3 leaves the order open; mktorrent and libtorrent do it so, and the same files shall give the
+/// same info hash.
+pub fn file_order(path: &[String]) -> String {
+    path.join("/")
+}
+
 /// A torrent in the making.
 #[derive(Debug, Clone)]
 pub struct Builder {
@@ -89,7 +97,7 @@ impl Builder {
         Self::new(layout, piece_length)
     }
 
-    /// A torrent of a folder. The files are put in order: by path, component by component.
+    /// A torrent of a folder. The files are put in [order](file_order).
     pub fn folder(
         name: &str,
         files: Vec<NewFile>,
@@ -99,7 +107,7 @@ impl Builder {
             return Err(MetainfoError::NoFiles.into());
         }
         let mut files = files;
-        files.sort_by(|a, b| a.path.cmp(&b.path));
+        files.sort_by_cached_key(|file| file_order(&file.path));
         let mut layout = LayoutBuilder::folder(name.as_bytes())?;
         for file in &files {
             let path = file.path.iter().map(String::as_bytes);
@@ -226,7 +234,7 @@ mod tests {
         let b = make(vec![new_file("a.", 0), new_file("b", 1), new_file("a/x", 2)]);
         let want = format!(
             "d8:announce8:http://a13:announce-listll8:http://a8:http://bel9:udp://c:1ee\
-             10:created by2:me4:infod5:filesld6:lengthi2e4:pathl1:a1:xeed6:lengthi0e4:pathl2:a.ee\
+             10:created by2:me4:infod5:filesld6:lengthi0e4:pathl2:a.eed6:lengthi2e4:pathl1:a1:xee\
              d6:lengthi1e4:pathl1:beee4:name3:dir12:piece lengthi16384e6:pieces20:{}\
              7:privatei1e6:source1:Se8:url-list8:http://we",
             sha1(b"x").0.escape_ascii()
@@ -273,7 +281,9 @@ mod tests {
                 prop_assert_eq!(read.info.piece_hash(piece), hash);
             }
             prop_assert_eq!(layout.files().map(|f| f.length).sum::<u64>(), layout.total());
-            let paths: Vec<Vec<&str>> = layout.files().map(|f| f.path.components().collect()).collect();
+            let paths: Vec<String> = layout.files()
+                .map(|f| f.path.components().collect::<Vec<_>>().join("/"))
+                .collect();
             prop_assert!(paths.is_sorted());
         }
     }

@@ -28,7 +28,7 @@ use crate::{
     },
     metainfo::{
         Builder, Layout, Metainfo,
-        build::{BuildError, NewFile},
+        build::{BuildError, NewFile, file_order},
     },
 };
 
@@ -129,7 +129,7 @@ impl Plan {
         if found.is_empty() {
             return Err(CreateError::Nothing(path.to_path_buf()));
         }
-        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found.sort_by_cached_key(|file| file_order(&file.0));
         skipped.sort();
         let (paths, sources): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         let files = paths.into_iter().zip(&sources);
@@ -391,7 +391,7 @@ mod tests {
         for piece_length in [1_000, 16_384, 262_144, 300_000] {
             let options = Options { piece_length: Some(piece_length), ..Options::default() };
             let plan = Plan::new(&root, &options).expect("found");
-            assert_eq!(paths(&plan), ["a/z", "a.b", "b"]);
+            assert_eq!(paths(&plan), ["a.b", "a/z", "b"]);
             let total = AtomicU64::new(0);
             let progress = |more| {
                 total.fetch_add(more, Ordering::Relaxed);
