@@ -54,8 +54,8 @@ pub(in crate::cli) struct Network {
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(in crate::cli) timeout: Option<Duration>,
 
-    /// Where to remember what is on disk between runs
-    #[arg(long, value_name = "DIR")]
+    /// Accepted, and the folder is made; nothing is kept there yet, so it is not shown
+    #[arg(long, value_name = "DIR", hide = true)]
     pub(in crate::cli) state_dir: Option<PathBuf>,
 
     /// Certificates (PEM) to trust besides the usual ones
