@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod http;
 pub mod http_server;
+pub mod memory;
 pub mod resolver;
 pub mod tcp;
 pub mod tracker_client;

@@ -1,6 +1,6 @@
 //! What a turn needs of a connection: a stream of bytes that can be polled, nothing else.
 //!
-//! [`tcp`](super::tcp) implements it over sockets, benchmarks and tests over memory. How streams come
+//! [`tcp`](super::tcp) implements it over sockets, [`memory`](super::memory) for tests and benchmarks. How streams come
 //! to be (dialling, accepting) is each transport's own affair, and nothing here knows what the bytes
 //! mean.
 
