@@ -16,7 +16,7 @@ use crate::{
     peer::{Arriving, Peer},
     pieces::{
         Closed, PeerView, Stored, Wish,
-        job::{DiskEvent, DiskFault, FaultKind, Verdict},
+        job::{DiskEvent, DiskFault, DiskJob, FaultKind, Verdict},
     },
     wire::{self, Message},
 };
@@ -107,12 +107,22 @@ impl Torrent {
         }
     }
 
-    /// No slab was left for a block: unfinished pieces make room as they can.
+    /// No slab was left for a block: unfinished pieces make room as they can. Not while the disk still
+    /// has slabs to give back: what is written early is read back to be checked.
     fn relieve_memory(&mut self, pool: &mut Pool) {
         self.memory_short = true;
-        for job in self.pieces.relieve(pool) {
-            self.outputs.push_back(Output::Disk(job));
+        if self.at_disk > 0 {
+            return;
         }
+        for job in self.pieces.relieve(pool) {
+            self.hand_to_disk(job);
+        }
+    }
+
+    /// Hands a check or an early write to the disk.
+    fn hand_to_disk(&mut self, job: DiskJob) {
+        self.at_disk += 1;
+        self.outputs.push_back(Output::Disk(job));
     }
 
     /// A PIECE header: is its payload of use?
@@ -176,10 +186,10 @@ impl Torrent {
         if stored == Some(Stored::PieceComplete) {
             let digests = self.blame.is_suspect(block.piece);
             if let Some(job) = self.pieces.close(block.piece, digests) {
-                self.outputs.push_back(Output::Disk(job));
+                self.hand_to_disk(job);
             }
         } else if let Some(job) = self.pieces.early_write(block, false) {
-            self.outputs.push_back(Output::Disk(job));
+            self.hand_to_disk(job);
         }
         Ok(())
     }
@@ -308,15 +318,17 @@ impl Torrent {
     pub(super) fn disk_event(&mut self, now: Instant, event: DiskEvent, pool: &mut Pool) {
         match event {
             DiskEvent::Verified { piece, slabs, verdict, digests } => {
+                self.at_disk -= 1;
                 slabs.into_iter().for_each(|s| pool.give(s));
                 self.piece_checked(now, piece, &verdict, &digests, pool);
                 self.memory_came_back();
             }
             DiskEvent::Spilled { piece, held, result } => {
+                self.at_disk -= 1;
                 let digests = self.blame.is_suspect(piece);
                 let job = self.pieces.spilled(piece, held, result.is_ok(), digests, pool);
                 if let Some(job) = job {
-                    self.outputs.push_back(Output::Disk(job));
+                    self.hand_to_disk(job);
                 }
                 if let Err(fault) = result {
                     self.disk_failed(fault, pool);

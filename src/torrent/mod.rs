@@ -136,6 +136,8 @@ pub struct Torrent {
     freed: bool,
     /// A pick found no memory: try again when slabs come back.
     memory_short: bool,
+    /// Checks and early writes that the disk has not answered.
+    at_disk: u32,
     /// Peers whose next read found no memory.
     starved: Vec<PeerKey>,
     /// The set of interested or unchoked peers changed.
@@ -184,6 +186,7 @@ impl Torrent {
             given: BTreeMap::new(),
             freed: false,
             memory_short: false,
+            at_disk: 0,
             starved: Vec::new(),
             choke_dirty: false,
             dial_dirty: true,
