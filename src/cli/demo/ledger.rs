@@ -44,6 +44,11 @@ impl Ledger {
         self.moved[0][to]
     }
 
+    /// Bytes that the first seeder sent to all others.
+    pub(super) fn sent_by_seeder(&self) -> u64 {
+        self.moved[0].iter().sum()
+    }
+
     /// Bytes that `to` received from all others.
     pub(super) fn received_from_others(&self, to: usize) -> u64 {
         self.moved.iter().skip(1).map(|row| row[to]).sum()
@@ -95,6 +100,7 @@ mod tests {
         }
         assert_eq!((l.received_from_seeder(1), l.received_from_others(1)), (100, 10));
         assert_eq!((l.received_from_seeder(2), l.received_from_others(2)), (40, 14));
+        assert_eq!(l.sent_by_seeder(), 140);
     }
 
     #[test]

@@ -48,15 +48,15 @@ pub(super) async fn run(args: &args::Demo, terminal: Terminal) -> Result<Exit, F
     let workshop = Workshop::open(args.keep.as_deref())?;
 
     terminal.say(&format!(
-        "{} of data, a tracker, a seeder and {} on this machine. Each of them, the seeder too, \
-         may send {max_up} and no more.",
+        "{} of data, a tracker, a seeder and {} on this machine.\n\
+         Each of them, the seeder too, may send {max_up} and no more.",
         args.size,
         plural(peers as u64, "downloader"),
     ));
     let seeder = workshop.folder("seeder")?;
     let torrent = create::in_memory(&payload::write(&seeder, size)?, terminal)?;
     let folders = folders(&workshop, seeder, "peer", peers)?;
-    let plan = Plan { torrent: &torrent, folders: &folders, max_up, kill: args.kill };
+    let plan = Plan { torrent: &torrent, folders: &folders, max_up, role: "peer", kill: args.kill };
     let outcome = swarm::run(plan, Meeting::Tracker(tracker()?), terminal, &mut signals).await?;
     verify(&torrent, &folders[1..], terminal)?;
     (1..=peers).for_each(|i| workshop.discard(&format!("peer-{i}")));
@@ -124,8 +124,8 @@ async fn alone(
         }
     };
     terminal.say(&format!(
-        "Every copy is verified. Now client and server: everything comes from the seeder{}.",
-        if sample < size { ", and only a part of it is sent" } else { "" }
+        "Every copy is verified. Now client and server: everything comes from the seeder.{}",
+        if sample < size { "\nThat takes long, so only a part of it is sent." } else { "" }
     ));
     let sampled;
     let (torrent, seeder) = if sample < size {
@@ -136,7 +136,7 @@ async fn alone(
         (torrent, seeder.to_path_buf())
     };
     let folders = folders(workshop, seeder, "client", peers)?;
-    let plan = Plan { torrent, folders: &folders, max_up, kill: None };
+    let plan = Plan { torrent, folders: &folders, max_up, role: "client", kill: None };
     let Outcome { took, .. } = swarm::run(plan, Meeting::SeederOnly, terminal, signals).await?;
     (1..=peers).for_each(|i| workshop.discard(&format!("client-{i}")));
     Ok(Comparison { took, bytes: sample })

@@ -116,16 +116,17 @@ impl Report<'_> {
             String::new(),
             format!("{} of {peers} copies verified.", self.verified),
             format!(
-                "The seeder sent {}: {:.2} times the payload. The ideal is 1.00; alone it would \
-                 have to send {peers}.00.",
-                ByteCount(self.outcome.seeder_sent),
+                "The seeder sent {:.2} times the payload. The ideal is 1.00; a server sends \
+                 {peers}.00.",
                 self.multiple(),
             ),
             format!(
-                "All had everything after {:.1} s. Client and server, at the same {max_up}: \
-                 {:.1} s ({measured}). The swarm is {:.1} times as fast.",
+                "The swarm took {:.1} s, client and server {:.1} s ({measured}).",
                 self.outcome.took.as_secs_f64(),
                 self.alone(),
+            ),
+            format!(
+                "At the same {max_up} for everybody the swarm is {:.1} times as fast.",
                 self.speedup(),
             ),
         ]

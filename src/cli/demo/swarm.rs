@@ -55,6 +55,8 @@ pub(super) struct Plan<'a> {
     pub(super) folders: &'a [PathBuf],
     /// What each may send.
     pub(super) max_up: ByteRate,
+    /// What a downloader is called.
+    pub(super) role: &'a str,
     /// What to stop once one full copy is out.
     pub(super) kill: Option<Kill>,
 }
@@ -110,6 +112,7 @@ pub(super) async fn run(
             exit = signals.next() => break Err(Failure::new(exit, "the demo was stopped")),
         }
     };
+    let end = end.and_then(|()| swarm.show_end());
     swarm.progress.finish();
     let outcome = swarm.outcome();
     signals.end_well(swarm.stop()).await;
@@ -164,7 +167,7 @@ impl Swarm {
                 })?;
             }
             let mut observed = Observed::new(&handle, Duration::ZERO);
-            let name = if i == 0 { "seeder".to_owned() } else { format!("peer {i}") };
+            let name = if i == 0 { "seeder".to_owned() } else { format!("{} {i}", plan.role) };
             observed.rename(name.replace(' ', "-"), name);
             let events = handle.subscribe();
             let (view, complete) = (View::default(), None);
@@ -204,7 +207,7 @@ impl Swarm {
                 }
             }
             if peer.view.stage.is_complete() {
-                peer.complete.get_or_insert(now);
+                peer.view.took = Some(*peer.complete.get_or_insert(now));
             }
             if peer.observed.idle(now) > PATIENCE {
                 let message = format!("nothing moves any more at {}", peer.observed.name());
@@ -243,6 +246,15 @@ impl Swarm {
         Ok(())
     }
 
+    /// Shows everyone as it was when the last one had everything.
+    fn show_end(&mut self) -> Result<(), Failure> {
+        for peer in self.peers.iter_mut().skip(1) {
+            peer.view.stage = Stage::Done;
+        }
+        let views: Vec<View> = self.peers.iter().map(|p| p.view.clone()).collect();
+        self.progress.show(self.start.elapsed(), &views)
+    }
+
     fn is_complete(&self) -> bool {
         self.peers.iter().skip(1).all(|p| p.complete.is_some())
     }
@@ -257,7 +269,8 @@ impl Swarm {
         let peers: Vec<_> = self.peers.iter().enumerate().skip(1).map(peer).collect();
         Outcome {
             took: peers.iter().map(|p| p.took).max().unwrap_or_default(),
-            seeder_sent: self.peers.first().map_or(0, |p| p.view.uploaded),
+            // Snapshots are some moments old, and one may have been the seeder's last.
+            seeder_sent: self.peers[0].view.uploaded.max(self.ledger.sent_by_seeder()),
             peers,
         }
     }
