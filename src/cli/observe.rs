@@ -109,16 +109,21 @@ impl Observed {
         if moved != self.moved || view.stage != Stage::Downloading {
             (self.moved, self.moved_at) = (moved, now);
         }
-        if self.idle(now) >= PATIENCE
-            && let Some(waiting) = &m.waiting
-        {
-            let complaint = self.complaint.as_ref().filter(|_| m.peers == 0);
-            view.waiting = Some(match complaint {
-                Some(complaint) => format!("{waiting} ({complaint})"),
-                None => waiting.to_string(),
-            });
+        if self.idle(now) >= PATIENCE && view.stage == Stage::Downloading {
+            view.waiting = self.reason(snapshot);
         }
         view
+    }
+
+    /// Why nothing arrives, as far as it is known already.
+    pub(super) fn reason(&self, snapshot: &TorrentSnapshot) -> Option<String> {
+        let m = &snapshot.machine;
+        let complaint = self.complaint.as_ref().filter(|_| m.peers == 0);
+        match (&m.waiting, complaint) {
+            (Some(waiting), Some(complaint)) => Some(format!("{waiting} ({complaint})")),
+            (Some(waiting), None) => Some(waiting.to_string()),
+            (None, complaint) => complaint.cloned(),
+        }
     }
 
     /// A check has figures of its own.

@@ -13,9 +13,13 @@ use crate::{
 
 /// Longest silence.
 const EVERY: Duration = Duration::from_secs(60);
+/// Local work that is over sooner is not worth a line of its own.
+const SHORT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Lines {
+    /// When each view was first seen.
+    seen: HashMap<String, Duration>,
     said: HashMap<String, Said>,
 }
 
@@ -25,8 +29,6 @@ struct Said {
     at: Duration,
     stage: Stage,
     tenth: u64,
-    /// When the download began, and with how much there already.
-    began: Option<(Duration, u64)>,
 }
 
 impl Lines {
@@ -38,46 +40,46 @@ impl Lines {
     fn line(&mut self, now: Duration, view: &View) -> Option<String> {
         let tenth =
             (u128::from(view.done) * 10).checked_div(view.total.into()).unwrap_or(10) as u64;
-        let first = !self.said.contains_key(&view.id);
-        let said = self.said.entry(view.id.clone()).or_insert(Said {
-            at: now,
-            stage: view.stage,
-            tenth,
-            began: None,
-        });
-        if view.stage == Stage::Downloading && said.began.is_none() {
-            said.began = Some((now, view.done));
+        let seen = *self.seen.entry(view.id.clone()).or_insert(now);
+        let local = matches!(view.stage, Stage::Checking | Stage::Hashing);
+        if local && now.saturating_sub(seen) < SHORT {
+            return None;
         }
-        let turned = said.stage != view.stage;
-        let ended = turned && view.stage.is_complete() && !said.stage.is_complete();
-        let due = first
-            || turned
-            || (tenth > said.tenth && !view.stage.is_complete())
-            || now.saturating_sub(said.at) >= EVERY;
-        // That serving ends when the download does is no news.
-        let silent = said.stage.is_complete() && view.stage == Stage::Done;
-        let began = said.began;
+        let before = self.said.get(&view.id);
+        let was = before.map(|said| said.stage);
+        let due = match before {
+            None => true,
+            Some(said) => {
+                said.stage != view.stage
+                    || (tenth > said.tenth && !view.stage.is_complete())
+                    || now.saturating_sub(said.at) >= EVERY
+            }
+        };
         if !due {
             return None;
         }
-        (said.at, said.stage, said.tenth) = (now, view.stage, tenth);
-        if silent {
-            return None;
-        }
+        let said = Said { at: now, stage: view.stage, tenth };
+        self.said.insert(view.id.clone(), said);
+
         let name = printable(&view.name);
-        let total = ByteCount(view.total);
-        Some(match (view.stage, began) {
-            (Stage::Seeding | Stage::Done, Some((at, had))) if ended => {
-                let took = now.saturating_sub(at);
-                let rate = ByteRate::over(view.total.saturating_sub(had), took);
-                format!("{name}: done, {total} in {} ({rate})", short_duration(took))
+        let was_complete = was.is_some_and(Stage::is_complete);
+        let text = match (view.stage, view.took) {
+            // Whoever stopped it says why.
+            (Stage::Stopped, _) => return None,
+            (stage, Some(took)) if stage.is_complete() && !was_complete => {
+                let rate = ByteRate::over(view.downloaded, took);
+                format!("done, {} in {} ({rate})", ByteCount(view.total), short_duration(took))
             }
-            (Stage::Stopped, _) => {
-                let why = view.waiting.as_deref().unwrap_or("no reason given");
-                format!("{name}: stopped: {}", printable(why))
+            (Stage::Done, _) if was == Some(Stage::Seeding) => {
+                format!("no longer seeding, sent {}", ByteCount(view.uploaded))
             }
-            _ => format!("{name}: {}", figures(view)),
-        })
+            (Stage::Downloading, _) if was != Some(Stage::Downloading) => {
+                let here = size_of(view.done, view.total);
+                format!("downloading, {} {here} here already", percent(view.done, view.total))
+            }
+            _ => figures(view),
+        };
+        Some(format!("{name}: {text}"))
     }
 }
 
@@ -108,37 +110,67 @@ fn figures(view: &View) -> String {
 mod tests {
     use super::*;
 
-    fn at(lines: &mut Lines, seconds: u64, done: u64, stage: Stage) -> Vec<String> {
+    fn at(lines: &mut Lines, seconds: u64, done: u64, stage: Stage) -> Option<String> {
         let name = "a.iso".to_owned();
-        let v = View { name, done, total: 1000, stage, down: ByteRate(10), ..View::default() };
-        lines.show(Duration::from_secs(seconds), &[v])
+        let took = stage.is_complete().then_some(Duration::from_secs(seconds));
+        let (down, downloaded) = (ByteRate(10), done);
+        let v = View { name, done, total: 1000, stage, down, downloaded, took, ..View::default() };
+        lines.show(Duration::from_secs(seconds), &[v]).pop()
     }
 
     #[test]
     fn one_line_at_the_start_each_tenth_each_minute_and_at_the_end() {
         let mut l = Lines::default();
         let d = Stage::Downloading;
-        assert_eq!(at(&mut l, 0, 0, d), ["a.iso: 0.0% 0/1000 B, down 10 B/s, up 0 B/s, peers 0/0"]);
-        assert!(at(&mut l, 1, 99, d).is_empty());
-        assert_eq!(at(&mut l, 2, 100, d).len(), 1);
-        assert!(at(&mut l, 3, 150, d).is_empty());
-        assert!(at(&mut l, 61, 150, d).is_empty());
-        assert_eq!(at(&mut l, 62, 150, d).len(), 1);
-        assert_eq!(at(&mut l, 70, 990, d).len(), 1);
-        assert_eq!(
-            at(&mut l, 100, 1000, Stage::Seeding),
-            ["a.iso: done, 1000 B in 1m 40s (10 B/s)"]
-        );
-        assert!(at(&mut l, 101, 1000, Stage::Seeding).is_empty());
-        assert_eq!(at(&mut l, 160, 1000, Stage::Seeding).len(), 1);
-        assert!(at(&mut l, 161, 1000, Stage::Done).is_empty());
+        let start = at(&mut l, 0, 0, d);
+        assert_eq!(start.as_deref(), Some("a.iso: downloading, 0.0% 0/1000 B here already"));
+        assert!(at(&mut l, 1, 99, d).is_none());
+        let tenth = at(&mut l, 2, 100, d);
+        let figures = "a.iso: 10.0% 100/1000 B, down 10 B/s, up 0 B/s, peers 0/0";
+        assert_eq!(tenth.as_deref(), Some(figures));
+        assert!(at(&mut l, 3, 150, d).is_none());
+        assert!(at(&mut l, 61, 150, d).is_none());
+        assert!(at(&mut l, 62, 150, d).is_some());
+        assert!(at(&mut l, 70, 990, d).is_some());
+        let end = at(&mut l, 100, 1000, Stage::Seeding);
+        assert_eq!(end.as_deref(), Some("a.iso: done, 1000 B in 1m 40s (10 B/s)"));
+        assert!(at(&mut l, 101, 1000, Stage::Seeding).is_none());
+        assert!(at(&mut l, 160, 1000, Stage::Seeding).is_some());
+        let stop = at(&mut l, 161, 1000, Stage::Done);
+        assert_eq!(stop.as_deref(), Some("a.iso: no longer seeding, sent 0 B"));
     }
 
     #[test]
-    fn checking_comes_before() {
+    fn a_long_check_is_told_and_a_short_one_is_not() {
         let mut l = Lines::default();
-        assert_eq!(at(&mut l, 0, 0, Stage::Checking), ["a.iso: checking 0.0% 0/1000 B"]);
-        assert_eq!(at(&mut l, 1, 500, Stage::Downloading).len(), 1);
-        assert_eq!(at(&mut l, 6, 1000, Stage::Done), ["a.iso: done, 1000 B in 5s (100 B/s)"]);
+        assert!(at(&mut l, 0, 0, Stage::Checking).is_none());
+        let long = at(&mut l, 2, 100, Stage::Checking);
+        assert_eq!(long.as_deref(), Some("a.iso: checking 10.0% 100/1000 B"));
+        assert!(at(&mut l, 3, 500, Stage::Downloading).is_some());
+        let end = at(&mut l, 8, 1000, Stage::Done);
+        assert_eq!(end.as_deref(), Some("a.iso: done, 1000 B in 8s (125 B/s)"));
+    }
+
+    #[test]
+    fn a_download_faster_than_a_look_is_not_called_complete_from_the_start() {
+        let mut l = Lines::default();
+        assert!(at(&mut l, 0, 0, Stage::Checking).is_none());
+        let end = at(&mut l, 1, 1000, Stage::Done);
+        assert_eq!(end.as_deref(), Some("a.iso: done, 1000 B in 1s (1000 B/s)"));
+
+        let name = "a.iso".to_owned();
+        let v = View { name, done: 1000, total: 1000, stage: Stage::Done, ..View::default() };
+        assert_eq!(Lines::default().show(Duration::ZERO, &[v]), ["a.iso: complete, 1000 B"]);
+    }
+
+    #[test]
+    fn says_why_it_waits_and_leaves_errors_to_others() {
+        let mut l = Lines::default();
+        at(&mut l, 0, 0, Stage::Downloading);
+        let waiting = Some("no peers known".to_owned());
+        let v = View { name: "a.iso".into(), total: 1000, waiting, ..View::default() };
+        let lines = l.show(Duration::from_secs(60), &[v]);
+        assert_eq!(lines, ["a.iso: 0.0% 0/1000 B, waiting: no peers known, peers 0/0"]);
+        assert!(at(&mut l, 61, 0, Stage::Stopped).is_none());
     }
 }

@@ -3,6 +3,9 @@
 //! Shows progress, tells of what happens, gives up, stops seeding, ends well on a signal. Knows
 //! when; what is shown is in [`progress`](super::progress).
 
+mod events;
+mod failures;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Serialize;
@@ -16,11 +19,12 @@ use super::{
     create::plural,
     exit::{Exit, Failure},
     observe::Observed,
-    progress::{Progress, Stage, View, percent, short_duration},
+    progress::{Progress, Stage, View},
     signals::Signals,
-    terminal::{Terminal, Warning, printable},
+    terminal::{Terminal, printable},
 };
-use crate::session::{AddError, AddTorrent, Session, TorrentError, TorrentEvent, TorrentHandle};
+use crate::session::{AddTorrent, Session, TorrentEvent, TorrentHandle};
+use failures::{failed, gave_up, incomplete, refused};
 
 /// Time between two looks at the session.
 const TICK: Duration = Duration::from_millis(200);
@@ -62,10 +66,17 @@ struct Torrent {
     began: Option<Duration>,
     /// When everything was there.
     complete: Option<Duration>,
+    /// How long it took to fetch what was fetched.
+    took: Option<Duration>,
     end: Option<Result<(), Failure>>,
     last: View,
     /// Complaints that were told already.
     told: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Listening {
+    port: u16,
 }
 
 #[derive(Serialize)]
@@ -89,21 +100,6 @@ struct Done<'a> {
     uploaded: u64,
     wasted: u64,
     seconds: f64,
-}
-
-#[derive(Serialize)]
-struct Piece<'a> {
-    id: &'a str,
-    piece: u32,
-}
-
-#[derive(Serialize)]
-struct Peer<'a> {
-    id: &'a str,
-    addr: std::net::SocketAddr,
-    connected: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
 }
 
 impl Transfer {
@@ -167,6 +163,7 @@ impl Transfer {
             path,
             began: None,
             complete: None,
+            took: None,
             end: None,
             last: View::default(),
             told: Vec::new(),
@@ -176,8 +173,16 @@ impl Transfer {
 
     /// Goes on until all torrents have ended or a signal comes, then ends the session well.
     pub(super) async fn run(mut self, mut signals: Signals) -> Result<Exit, Failure> {
-        for failure in std::mem::take(&mut self.refused) {
-            self.refused.push(self.tell(failure));
+        if !self.is_only() {
+            let refused = &self.refused;
+            self.progress.suspend(|| refused.iter().for_each(|f| self.terminal.failure(f)));
+        }
+        if let Some(port) = self.session.port() {
+            if self.terminal.json {
+                self.terminal.event("listening", &Listening { port })?;
+            } else if self.terminal.verbose || !self.goal.fetches {
+                self.progress.say(&format!("Listening on port {port}."));
+            }
         }
         let mut ticks = interval(TICK);
         let stopped = loop {
@@ -223,6 +228,7 @@ impl Transfer {
             }
             let snapshot = t.handle.snapshot();
             t.last = t.observed.look(now, &snapshot);
+            t.last.took = t.took;
             if t.last.stage != Stage::Checking {
                 t.began.get_or_insert(now);
             }
@@ -273,7 +279,8 @@ impl Transfer {
         let failure = if !goal.fetches && t.complete.is_none() {
             Some(incomplete(&t.last))
         } else {
-            goal.timeout.filter(|&d| t.observed.idle(now) >= d).map(|d| gave_up(&t.last, d))
+            let given_up = goal.timeout.filter(|&d| t.observed.idle(now) >= d);
+            given_up.map(|d| gave_up(&t.last, d, t.observed.reason(&t.handle.snapshot())))
         };
         if let Some(failure) = failure {
             t.last.stage = Stage::Stopped;
@@ -289,8 +296,8 @@ impl Transfer {
         let goal = self.goal;
         let t = &mut self.torrents[i];
         let took = now.saturating_sub(t.began.unwrap_or(now));
-        let fetched = t.last.downloaded > 0;
-        t.last.took = fetched.then_some(took);
+        t.took = (t.last.downloaded > 0).then_some(took);
+        t.last.took = t.took;
         if self.terminal.json {
             let done = Done {
                 id: t.observed.id(),
@@ -308,99 +315,6 @@ impl Transfer {
             let path = t.path.display().to_string();
             return self.progress.data(&printable(&path));
         }
-        Ok(())
-    }
-
-    /// Tells of what happened to a torrent since the last look.
-    fn hear(&mut self, i: usize) -> Result<(), Failure> {
-        loop {
-            let event = match self.torrents[i].events.try_recv() {
-                Ok(event) => event,
-                Err(broadcast::error::TryRecvError::Lagged(_)) => continue,
-                Err(_) => return Ok(()),
-            };
-            self.tell_event(i, event)?;
-        }
-    }
-
-    fn tell_event(&mut self, i: usize, event: TorrentEvent) -> Result<(), Failure> {
-        let verbose = self.terminal.verbose;
-        let t = &mut self.torrents[i];
-        match event {
-            TorrentEvent::PieceVerified(piece) if verbose => {
-                if self.terminal.json {
-                    let piece = Piece { id: t.observed.id(), piece: piece.0 };
-                    return self.terminal.event("piece", &piece);
-                }
-                let text = format!("{}: piece {} is verified", t.observed.name(), piece.0);
-                self.progress.say(&printable(&text));
-            }
-            TorrentEvent::PeerConnected { addr, outgoing } if verbose => {
-                let how = if outgoing { "connected to" } else { "connected from" };
-                return self.tell_peer(i, addr, true, None, how);
-            }
-            TorrentEvent::PeerDisconnected { addr, reason } if verbose => {
-                return self.tell_peer(
-                    i,
-                    addr,
-                    false,
-                    Some(reason.to_string()),
-                    "disconnected from",
-                );
-            }
-            TorrentEvent::PieceFailed(piece) => {
-                return self.warn(i, format!("piece {} did not match its hash", piece.0));
-            }
-            TorrentEvent::PieceLost(piece) => {
-                let text =
-                    format!("piece {} is not on disk as it was: it is missing again", piece.0);
-                return self.warn(i, text);
-            }
-            TorrentEvent::Banned(addr) => {
-                return self.warn(i, format!("{addr} sent bad data and is banned"));
-            }
-            TorrentEvent::TrackerReply { .. } => t.observed.complaint(None),
-            TorrentEvent::TrackerError { url, message } => {
-                let complaint = format!("tracker {}: {message}", without_secrets(&url));
-                t.observed.complaint(Some(complaint.clone()));
-                if !t.told.contains(&complaint) {
-                    t.told.push(complaint.clone());
-                    return self.warn(i, complaint);
-                }
-            }
-            // What is left is seen in the snapshot, or was not asked for.
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn tell_peer(
-        &self,
-        i: usize,
-        addr: std::net::SocketAddr,
-        connected: bool,
-        reason: Option<String>,
-        how: &str,
-    ) -> Result<(), Failure> {
-        let observed = &self.torrents[i].observed;
-        if self.terminal.json {
-            return self
-                .terminal
-                .event("peer", &Peer { id: observed.id(), addr, connected, reason });
-        }
-        let reason = reason.map(|r| format!(": {r}")).unwrap_or_default();
-        self.progress.say(&printable(&format!("{}: {how} {addr}{reason}", observed.name())));
-        Ok(())
-    }
-
-    fn warn(&self, i: usize, message: String) -> Result<(), Failure> {
-        let observed = &self.torrents[i].observed;
-        if self.terminal.json {
-            let warning = Warning { id: Some(observed.id()), message: &message };
-            return self.terminal.event("warning", &warning);
-        }
-        let text = printable(&format!("{}: {message}", observed.name()));
-        self.progress.say(&format!("{} {text}", self.terminal.style.yellow("warning:")));
         Ok(())
     }
 
@@ -446,76 +360,5 @@ impl Transfer {
         let problem =
             format!("{} of {} failed", failures.len(), plural(exits.len() as u64, "torrent"));
         self.terminal.end(Exit::of_all(exits), &problem)
-    }
-}
-
-/// Why a session did not take a torrent.
-fn refused(error: &AddError) -> Failure {
-    let (exit, remedy) = match error {
-        AddError::Duplicate(_) => (Exit::Input, Some("Name it once.")),
-        AddError::InTheWay(_) => (Exit::Exists, Some(FORCE)),
-        AddError::Disk(_) => (Exit::Disk, None),
-        AddError::Closed => (Exit::Unexpected, None),
-    };
-    let failure = Failure::new(exit, error.to_string());
-    match remedy {
-        Some(remedy) => failure.remedy(remedy),
-        None => failure,
-    }
-}
-
-const FORCE: &str = "Choose another folder with --output, or use what is there with --force.";
-
-/// Why a torrent did not complete.
-fn failed(name: &str, error: &TorrentError) -> Failure {
-    let name = printable(name);
-    match error {
-        TorrentError::Differs(_) => Failure::new(Exit::Exists, format!("`{name}` was not touched"))
-            .cause(error)
-            .remedy(FORCE),
-        TorrentError::Disk(_) => Failure::new(Exit::Disk, format!("`{name}` stopped")).cause(error),
-        TorrentError::Removed => {
-            Failure::new(Exit::Unexpected, format!("`{name}` stopped")).cause(error)
-        }
-    }
-}
-
-/// Data that was to be served is not there.
-fn incomplete(view: &View) -> Failure {
-    let name = printable(&view.name);
-    let there = percent(view.done, view.total);
-    Failure::new(Exit::Verify, format!("only {there} of `{name}` is there"))
-        .remedy("`verify` names what is wrong, `download` fetches it; --data names the folder.")
-}
-
-/// Nothing moved for too long.
-fn gave_up(view: &View, timeout: Duration) -> Failure {
-    let name = printable(&view.name);
-    let message = format!("no progress for {}: gave up `{name}`", short_duration(timeout));
-    let mut failure = Failure::new(Exit::Network, message);
-    failure.causes.extend(view.waiting.clone());
-    failure
-}
-
-/// A tracker without the path, which may hold a key.
-fn without_secrets(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    host.rsplit('@').next().unwrap_or_default().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trackers_are_named_without_keys() {
-        for (url, host) in [
-            ("http://a.example:80/key/announce?k=1", "a.example:80"),
-            ("udp://user:secret@b.example", "b.example"),
-            ("https://[::1]:7/x", "[::1]:7"),
-        ] {
-            assert_eq!(without_secrets(url), host);
-        }
     }
 }

@@ -1,0 +1,148 @@
+//! What happens to a torrent, told as it happens: warnings always, pieces and peers when asked for.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use tokio::sync::broadcast::error::TryRecvError;
+
+use super::Transfer;
+use crate::{
+    cli::{
+        exit::Failure,
+        terminal::{Warning, printable},
+    },
+    session::TorrentEvent,
+};
+
+#[derive(Serialize)]
+struct Piece<'a> {
+    id: &'a str,
+    piece: u32,
+}
+
+#[derive(Serialize)]
+struct Peer<'a> {
+    id: &'a str,
+    addr: SocketAddr,
+    connected: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Transfer {
+    /// Tells of what happened to a torrent since the last look.
+    pub(super) fn hear(&mut self, i: usize) -> Result<(), Failure> {
+        loop {
+            let event = match self.torrents[i].events.try_recv() {
+                Ok(event) => event,
+                Err(TryRecvError::Lagged(_)) => continue,
+                Err(_) => return Ok(()),
+            };
+            self.tell_event(i, event)?;
+        }
+    }
+
+    fn tell_event(&mut self, i: usize, event: TorrentEvent) -> Result<(), Failure> {
+        let verbose = self.terminal.verbose;
+        let t = &mut self.torrents[i];
+        match event {
+            TorrentEvent::PieceVerified(piece) if verbose => {
+                if self.terminal.json {
+                    let piece = Piece { id: t.observed.id(), piece: piece.0 };
+                    return self.terminal.event("piece", &piece);
+                }
+                let text = format!("{}: piece {} is verified", t.observed.name(), piece.0);
+                self.progress.say(&printable(&text));
+            }
+            TorrentEvent::PeerConnected { addr, outgoing } if verbose => {
+                let how = if outgoing { "connected to" } else { "connected from" };
+                return self.tell_peer(i, addr, true, None, how);
+            }
+            TorrentEvent::PeerDisconnected { addr, reason } if verbose => {
+                return self.tell_peer(
+                    i,
+                    addr,
+                    false,
+                    Some(reason.to_string()),
+                    "disconnected from",
+                );
+            }
+            TorrentEvent::PieceFailed(piece) => {
+                return self.warn(i, format!("piece {} did not match its hash", piece.0));
+            }
+            TorrentEvent::PieceLost(piece) => {
+                let text =
+                    format!("piece {} is not on disk as it was: it is missing again", piece.0);
+                return self.warn(i, text);
+            }
+            TorrentEvent::Banned(addr) => {
+                return self.warn(i, format!("{addr} sent bad data and is banned"));
+            }
+            TorrentEvent::TrackerReply { .. } => t.observed.complaint(None),
+            TorrentEvent::TrackerError { url, message } => {
+                let complaint = format!("tracker {}: {message}", without_secrets(&url));
+                t.observed.complaint(Some(complaint.clone()));
+                if !t.told.contains(&complaint) {
+                    t.told.push(complaint.clone());
+                    return self.warn(i, complaint);
+                }
+            }
+            // What is left is seen in the snapshot, or was not asked for.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn tell_peer(
+        &self,
+        i: usize,
+        addr: SocketAddr,
+        connected: bool,
+        reason: Option<String>,
+        how: &str,
+    ) -> Result<(), Failure> {
+        let observed = &self.torrents[i].observed;
+        if self.terminal.json {
+            return self
+                .terminal
+                .event("peer", &Peer { id: observed.id(), addr, connected, reason });
+        }
+        let reason = reason.map(|r| format!(": {r}")).unwrap_or_default();
+        self.progress.say(&printable(&format!("{}: {how} {addr}{reason}", observed.name())));
+        Ok(())
+    }
+
+    fn warn(&self, i: usize, message: String) -> Result<(), Failure> {
+        let observed = &self.torrents[i].observed;
+        if self.terminal.json {
+            let warning = Warning { id: Some(observed.id()), message: &message };
+            return self.terminal.event("warning", &warning);
+        }
+        let text = printable(&format!("{}: {message}", observed.name()));
+        self.progress.say(&format!("{} {text}", self.terminal.style.yellow("warning:")));
+        Ok(())
+    }
+}
+
+/// A tracker without the path, which may hold a key.
+fn without_secrets(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    host.rsplit('@').next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trackers_are_named_without_keys() {
+        for (url, host) in [
+            ("http://a.example:80/key/announce?k=1", "a.example:80"),
+            ("udp://user:secret@b.example", "b.example"),
+            ("https://[::1]:7/x", "[::1]:7"),
+        ] {
+            assert_eq!(without_secrets(url), host);
+        }
+    }
+}
