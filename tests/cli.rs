@@ -428,3 +428,266 @@ fn tracker_prints_its_address_and_ends_on_ctrl_c() {
         assert_eq!(tracker.end(), code);
     }
 }
+
+// ---- download and seed ----
+
+/// Nothing that leaves this machine, and any free port.
+const ALONE: [&str; 3] = ["--port", "0", "--no-ipv6"];
+/// Neither that nor anybody to ask.
+const NOBODY: [&str; 3] = ["--port", "0", "--no-trackers"];
+
+impl Place {
+    /// Starts the program with `--json`; its objects come line by line.
+    fn start(&self, args: &[&str]) -> Running {
+        let mut c = self.command(args);
+        c.arg("--json").stdout(Stdio::piped()).stderr(Stdio::null());
+        Running(c.spawn().expect("started"))
+    }
+
+    /// `share` and its torrent.
+    fn torrent(&self) {
+        share(self);
+        self.run(&["create", "share", "--piece-length", "16K", "-q"]).ok();
+    }
+
+    /// A seeder of `share`, and where it listens.
+    fn seeder(&self) -> (Running, String) {
+        self.torrent();
+        let mut seeder = self.start(&[&["seed", "share.torrent"], &ALONE[..]].concat());
+        let port = seeder.until("listening")["port"].clone();
+        while seeder.until("progress")["stage"] != "seeding" {}
+        (seeder, format!("127.0.0.1:{port}"))
+    }
+
+    fn assert_copy(&self, root: &str) {
+        for file in ["share/long.bin", "share/short.txt"] {
+            let read = |path| std::fs::read(path).expect("there");
+            assert!(read(self.path(file)) == read(self.path(root).join(file)), "{file}");
+        }
+    }
+}
+
+impl Running {
+    /// The next object of this event.
+    fn until(&mut self, event: &str) -> Value {
+        loop {
+            let line = self.line();
+            assert!(!line.is_empty(), "ended before `{event}`");
+            let object: Value = serde_json::from_str(&line).expect("an object");
+            if object["event"] == event {
+                return object;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_seeded_is_downloaded_and_verified() {
+    let place = Place::new();
+    let (seeder, peer) = place.seeder();
+    let args = [&["download", "share.torrent", "-o", "a", "--peer", &peer], &ALONE[..]].concat();
+    let ran = place.run(&args).ok();
+    assert_eq!(ran.out, "a/share\n");
+    assert!(ran.err.contains("share: done, 39.1 KiB"), "{}", ran.err);
+    place.assert_copy("a");
+    // Once more: everything is there, nobody is needed.
+    place.run(&[&["download", "share.torrent", "-o", "a"], &NOBODY[..]].concat()).ok();
+    place.run(&["verify", "share.torrent", "--data", "a"]).ok();
+
+    let args = [&["download", "share.torrent", "-o", "b", "--peer", &peer], &ALONE[..]].concat();
+    let ran = place.run(&[&args[..], &["--json", "-v"]].concat()).ok();
+    let objects = ran.objects();
+    let events: Vec<_> = objects.iter().filter_map(|o| o["event"].as_str()).collect();
+    for event in ["added", "listening", "peer", "piece", "done"] {
+        assert!(events.contains(&event), "{event} in {events:?}");
+    }
+    let done = objects.iter().find(|o| o["event"] == "done").expect("done");
+    assert_eq!((&done["total"], &done["path"]), (&40_005.into(), &"b/share".into()), "{done}");
+    assert_eq!(ran.last()["event"], "done");
+    place.assert_copy("b");
+
+    seeder.signal("-INT");
+    assert_eq!(seeder.end(), 0, "Ctrl-C is how seeding ends");
+}
+
+#[test]
+fn peers_meet_at_the_tracker() {
+    let place = Place::new();
+    let mut tracker = place.start(&["tracker", "--listen", "127.0.0.1:0"]);
+    let url = tracker.until("listening")["url"].as_str().expect("a URL").to_owned();
+    share(&place);
+    // A folder instead of a torrent: it is hashed, and its link is told.
+    let mut seeder = place.start(&[&["seed", "share", "--tracker", &url], &ALONE[..]].concat());
+    let link = seeder.until("magnet")["magnet"].as_str().expect("a link").to_owned();
+    while seeder.until("progress")["stage"] != "seeding" {}
+    place.run(&["create", "share", "--tracker", &url, "-q"]).ok();
+    let made = place.run(&["magnet", "share.torrent"]).ok().out;
+    assert_eq!(made.trim_end(), link);
+    place.run(&[&["download", "share.torrent", "-o", "a"], &ALONE[..]].concat()).ok();
+    place.assert_copy("a");
+    seeder.signal("-TERM");
+    assert_eq!(seeder.end(), 143);
+    tracker.signal("-INT");
+    assert_eq!(tracker.end(), 0);
+}
+
+#[test]
+fn a_torrent_may_be_fetched_by_its_address() {
+    let place = Place::new();
+    place.torrent();
+    let torrent = std::fs::read(place.path("share.torrent")).expect("there");
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("listening");
+    let url = format!("http://{}/share.torrent", server.local_addr().expect("bound"));
+    let serve = || {
+        for status in ["200 OK", "404 Not Found"] {
+            let (mut client, _) = server.accept().expect("a client");
+            let mut lines = BufReader::new(client.try_clone().expect("cloned")).lines();
+            while lines.next().is_some_and(|l| l.is_ok_and(|l| !l.is_empty())) {}
+            let length = torrent.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n");
+            client.write_all(&[head.as_bytes(), &torrent].concat()).expect("sent");
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(serve);
+        // The data is there already, so that is all it needs.
+        place.run(&[&["download", &url], &NOBODY[..]].concat()).ok();
+        let ran = place.run(&["download", &url]);
+        assert_eq!(ran.code, 4, "{}", ran.err);
+        assert!(ran.err.contains("status 404"), "{}", ran.err);
+    });
+}
+
+#[test]
+fn links_wait_for_metadata_exchange() {
+    let place = Place::new();
+    for input in [LINK, HASH] {
+        let ran = place.run(&["download", input]);
+        assert_eq!(ran.code, 1);
+        assert!(ran.err.contains("magnet links need metadata exchange"), "{}", ran.err);
+    }
+    assert_eq!(place.run(&["download", "magnet:?xt=urn:btih:short"]).code, 3);
+}
+
+#[test]
+fn what_is_in_the_way_is_not_touched() {
+    let place = Place::new();
+    place.torrent();
+    let args = [&["download", "share.torrent", "-o", "out"], &NOBODY[..]].concat();
+    let longer = place.write("out/share/long.bin", vec![7; 50_000]);
+    let ran = place.run(&args);
+    assert_eq!(ran.code, 7, "{}", ran.err);
+    assert!(ran.err.contains("long.bin") && ran.err.contains("--force"), "{}", ran.err);
+    assert_eq!(std::fs::metadata(longer).expect("there").len(), 50_000);
+    let other = place.write("out/share/long.bin", vec![7; 40_000]);
+    let ran = place.run(&[&args[..], &["--json"]].concat());
+    assert_eq!(ran.last()["exit"], 7, "{}", ran.out);
+    assert_eq!(std::fs::read(other).expect("there"), vec![7; 40_000]);
+}
+
+#[test]
+fn without_progress_it_gives_up_in_time() {
+    let place = Place::new();
+    place.torrent();
+    let args = [&["download", "share.torrent", "-o", "out"], &NOBODY[..]].concat();
+    let ran = place.run(&[&args[..], &["--timeout", "100ms"]].concat());
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert!(ran.err.contains("no progress") && ran.out.is_empty(), "{}", ran.err);
+}
+
+#[test]
+fn an_interrupted_download_is_130() {
+    let place = Place::new();
+    place.torrent();
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let args = [&["download", "share.torrent", "-o", "out"], &NOBODY[..]].concat();
+        let mut download = place.start(&args);
+        download.until("progress");
+        download.signal(signal);
+        let end = download.until("error");
+        assert_eq!(end["exit"], code, "{end}");
+        assert_eq!(download.end(), code);
+    }
+}
+
+#[test]
+fn data_that_is_not_there_cannot_be_seeded() {
+    let place = Place::new();
+    place.torrent();
+    std::fs::remove_file(place.path("share/short.txt")).expect("there");
+    let ran = place.run(&[&["seed", "share.torrent"], &NOBODY[..]].concat());
+    assert_eq!(ran.code, 5, "{}", ran.err);
+    assert!(ran.err.contains("verify"), "{}", ran.err);
+    assert_eq!(place.run(&["seed", "missing.torrent"]).code, 3);
+    assert_eq!(place.run(&["seed", "missing"]).code, 3);
+}
+
+#[test]
+fn each_failure_of_several_is_told_and_the_others_go_on() {
+    let place = Place::new();
+    place.torrent();
+    for inputs in [["missing.torrent", "share.torrent"], ["share.torrent", "missing.torrent"]] {
+        let args = [&["download"], &inputs[..], &NOBODY[..]].concat();
+        let ran = place.run(&args);
+        assert_eq!(ran.code, 9, "{}", ran.err);
+        assert!(ran.err.contains("missing.torrent") && ran.err.contains("1 of 2"), "{}", ran.err);
+        assert_eq!(ran.out, "./share\n");
+        assert_eq!(place.run(&[&args[..], &["--json"]].concat()).last()["exit"], 9);
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_a_download() {
+    let place = Place::new();
+    place.torrent();
+    let args = [&["download", "share.torrent", "-o", "out", "--json"], &NOBODY[..]].concat();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut c = place.command(&args);
+    let ran = Ran::from(c.stdout(writer).output().expect("started")).ok();
+    assert!(ran.err.is_empty(), "{}", ran.err);
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let place = Place::new();
+    let (_seeder, peer) = place.seeder();
+    let port = peer.rsplit(':').next().expect("a port");
+    let ran = place.run(&["seed", "share.torrent", "--port", port]);
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert!(ran.err.contains(port) && ran.err.contains("--port"), "{}", ran.err);
+}
+
+// ---- demo ----
+
+#[test]
+fn the_demo_verifies_every_copy() {
+    let place = Place::new();
+    for kill in [&[][..], &["--kill", "seeder"], &["--kill", "tracker"]] {
+        let small = ["demo", "--size", "2M", "--peers", "2", "--max-up", "8M", "--json"];
+        let ran = place.run(&[&small[..], kill].concat()).ok();
+        let done = ran.last();
+        assert_eq!((&done["verified"], &done["payload"]), (&2.into(), &(2 << 20).into()), "{done}");
+        assert_eq!(done["killed"].as_str(), kill.get(1).copied());
+        let mut from_seeder = 0;
+        for peer in done["peers"].as_array().expect("peers") {
+            assert!(peer["received"].as_u64() >= Some(2 << 20), "{peer}");
+            from_seeder += peer["from_seeder"].as_u64().expect("a number");
+        }
+        assert!(done["seeder_sent"].as_u64() >= Some(from_seeder), "{done}");
+    }
+}
+
+#[test]
+fn the_demo_keeps_what_it_should() {
+    let place = Place::new();
+    let args = ["demo", "--size", "100K", "--peers", "1", "--keep", "kept", "--progress", "none"];
+    let ran = place.run(&args).ok();
+    assert!(ran.out.starts_with("peer\treceived\t"), "{}", ran.out);
+    assert!(ran.err.contains("1 of 1 copies verified"), "{}", ran.err);
+    let read = |name: &str| std::fs::read(place.path(name)).expect("kept");
+    assert!(read("kept/seeder/payload.bin") == read("kept/peer-1/payload.bin"));
+    let again = place.run(&args);
+    assert_eq!(again.code, 7, "{}", again.err);
+    assert_eq!(place.run(&["demo", "--size", "0"]).code, 2);
+}
