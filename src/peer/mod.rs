@@ -126,6 +126,8 @@ pub struct Peer {
     pub hold_until: Instant,
     /// It let a request time out and has sent nothing since.
     pub snubbed: bool,
+    /// Pieces it began to get from us, older ones counting less.
+    pub given: f64,
     /// Pieces we gave it that others have got since, without us (see the seeding choker).
     pub passed_on: f64,
     /// Strikes for blocks nobody asked for and the like.
@@ -171,6 +173,7 @@ impl Peer {
             last_block: now,
             hold_until: now,
             snubbed: false,
+            given: 0.0,
             passed_on: 0.0,
             strikes: 0,
         }

@@ -1,8 +1,9 @@
 //! Whom we unchoke: a pure choice over candidates, told apart by what they give or pass on.
 //!
 //! Leeching: tit for tat, the best givers first, one optimistic slot that changes every 30 s. Seeding:
-//! peers who pass on what they get come first, then those who have waited longest; a turn lasts until
-//! the next round. Free slots are filled at once, rounds every 10 s only reorder. The number of slots
+//! peers take turns, whoever waited longest first; those who keep what they get to themselves come
+//! after all others. Who passes on *most* must not come first: the seeder would feed a few hubs, and
+//! their uplinks would be the swarm's. A turn lasts until the next round. Free slots are filled at once, rounds every 10 s only reorder. The number of slots
 //! grows while the uplink has room and shrinks when it has not. Applying it is in `choking`.
 
 use std::time::Duration;
@@ -28,8 +29,8 @@ pub(super) struct Candidate {
     pub(super) unchoked_at: Option<Instant>,
     /// Payload from it, bytes per second.
     pub(super) gives: u64,
-    /// Pieces it passed on, less recent ones counting less.
-    pub(super) passes_on: f64,
+    /// It got pieces from us and hardly any of them have been seen elsewhere since.
+    pub(super) keeps: bool,
     /// It does not answer our requests.
     pub(super) snubbed: bool,
     /// Requests of it wait here.
@@ -153,7 +154,7 @@ fn rank(seeding: bool, a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
     if seeding {
         // Who waited longest has the smallest time; never served is the smallest of all.
         let waited = b.unchoked_at.cmp(&a.unchoked_at);
-        a.passes_on.total_cmp(&b.passes_on).then(waited)
+        b.keeps.cmp(&a.keeps).then(waited)
     } else {
         honest.then(a.gives.cmp(&b.gives))
     }
@@ -174,7 +175,7 @@ mod tests {
                 unchoked: false,
                 unchoked_at: None,
                 gives: u64::from(slot) * 1000,
-                passes_on: 0.0,
+                keeps: false,
                 snubbed: false,
                 waits: true,
             })
@@ -218,16 +219,21 @@ mod tests {
         let (mut rng, mut now) = (Rng::new(1), Instant::ZERO);
         let mut choker = Choker::new(Some(4), now);
         let mut all = peers(12);
-        all[3].passes_on = 5.0;
-        let mut turns = vec![0; 12];
-        for _ in 0..40 {
+        all[..4].iter_mut().for_each(|c| c.keeps = true);
+        let mut turns = [0u32; 12];
+        for _ in 0..80 {
             let changes = choker.round(now, true, &all, &mut rng);
             apply(&mut all, now, &changes);
             all.iter().filter(|c| c.unchoked).for_each(|c| turns[c.key.slot as usize] += 1);
             now += ROUND;
         }
-        assert_eq!(turns[3], 40);
-        assert!(turns.iter().all(|&t| t >= 4), "{turns:?}");
+        let (keep, pass) = turns.split_at(4);
+        assert!(keep.iter().all(|&t| t > 0), "everyone may prove itself: {turns:?}");
+        assert!(pass.iter().min() > keep.iter().max(), "{turns:?}");
+        assert!(
+            pass.iter().max() < pass.iter().min().map(|t| t * 2).as_ref(),
+            "no favourites: {turns:?}"
+        );
     }
 
     #[test]

@@ -10,8 +10,12 @@ use super::{
     choker::{Candidate, Change},
 };
 
-/// What a score keeps from one round to the next.
-const SCORE_DECAY: f64 = 0.7;
+/// What a score keeps from one round to the next: it remembers some minutes.
+const SCORE_DECAY: f64 = 0.95;
+/// A peer is not judged before it has begun so many pieces from us.
+const PIECES_TO_JUDGE: f64 = 4.0;
+/// Share of them that must have been seen elsewhere; not all can, for the last are still on their way.
+const SHARE_PASSED_ON: f64 = 0.25;
 
 impl Torrent {
     /// Fills free upload slots.
@@ -31,6 +35,7 @@ impl Torrent {
             let changes = self.choker.round(now, seeding, &candidates, &mut self.rng);
             for (_, peer) in self.peers.iter_mut() {
                 peer.passed_on *= SCORE_DECAY;
+                peer.given *= SCORE_DECAY;
             }
             changes
         } else {
@@ -74,7 +79,7 @@ impl Torrent {
                 unchoked: !p.am_choking,
                 unchoked_at: p.unchoked_at,
                 gives: p.down.rate(now).0,
-                passes_on: p.passed_on,
+                keeps: p.given >= PIECES_TO_JUDGE && p.passed_on < p.given * SHARE_PASSED_ON,
                 snubbed: p.snubbed,
                 waits: p.uploads.waiting() > 0,
             })

@@ -155,6 +155,7 @@ impl Torrent {
                 self.up.add(now, u64::from(length));
                 self.totals.uploaded += u64::from(length);
                 if begin == 0 {
+                    peer.given += 1.0;
                     first_blocks.push(piece);
                 }
             }
