@@ -37,12 +37,11 @@ pub const MAX_TEXT_BYTES: usize = 16 << 10;
 /// Longest magnet link.
 pub const MAX_MAGNET_BYTES: usize = 64 << 10;
 
-/// Longest peer message that is not a block, `bitfield` or extension message.
-pub const MAX_SMALL_MESSAGE: u32 = 64;
 /// Longest block a peer may send or ask for (BEP 3 says 2^14; some clients ask for up to 128 KiB).
 pub const MAX_REQUEST_LEN: u32 = 128 << 10;
-/// Longest extension message: a BEP 10 handshake or 200 PEX peers stay far below.
-pub const MAX_EXTENSION_MESSAGE: u32 = 1 << 20;
+/// Longest extension message: a metadata piece is 16 KiB, a BEP 10 handshake or 200 PEX peers stay far
+/// below. A peer can make us hold so much.
+pub const MAX_EXTENSION_MESSAGE: u32 = 128 << 10;
 /// Characters kept of the client name in an extension handshake: real ones have below 40.
 pub const MAX_CLIENT_NAME: usize = 64;
 /// Requests a peer may have waiting here; advertised as `reqq`.

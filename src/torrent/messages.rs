@@ -46,7 +46,11 @@ impl Torrent {
             let take = bytes.len().min(wire::HANDSHAKE_LEN - start.len());
             start.extend_from_slice(&bytes[..take]);
             let Ok(hello) = <&[u8; wire::HANDSHAKE_LEN]>::try_from(start.as_slice()) else {
-                return Ok(());
+                // What can't become our handshake is refused at its first wrong byte.
+                return match Handshake::info_hash_in(start)? {
+                    Some(other) if other != self.info_hash => Err(Disconnect::WrongInfoHash),
+                    _ => Ok(()),
+                };
             };
             let hello = Handshake::from_bytes(hello)?;
             self.greeted(now, key, &hello)?;
