@@ -44,6 +44,9 @@ pub const MAX_REQUEST_LEN: u32 = 128 << 10;
 pub const MAX_EXTENSION_MESSAGE: u32 = 128 << 10;
 /// Characters kept of the client name in an extension handshake: real ones have below 40.
 pub const MAX_CLIENT_NAME: usize = 64;
+/// Bytes of messages we hold for a peer that does not read them, its bitfield not counted: rejects of
+/// a full queue of requests fit several times.
+pub const MAX_UNREAD: usize = 256 << 10;
 /// Requests a peer may have waiting here; advertised as `reqq`.
 pub const MAX_PEER_REQUESTS: usize = 2_048;
 /// What we assume a peer takes that does not send `reqq` (libtorrent's value for strangers).

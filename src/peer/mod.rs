@@ -130,7 +130,7 @@ pub struct Peer {
     pub given: f64,
     /// Pieces we gave it that others have got since, without us (see the seeding choker).
     pub passed_on: f64,
-    /// Strikes for blocks nobody asked for and the like.
+    /// Strikes for blocks nobody asked for and the like; they fade.
     pub strikes: u32,
 }
 

@@ -152,8 +152,9 @@ impl Choker {
 fn rank(seeding: bool, a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
     let honest = (!a.snubbed).cmp(&!b.snubbed);
     if seeding {
-        // Who waited longest has the smallest time; never served is the smallest of all.
-        let waited = b.unchoked_at.cmp(&a.unchoked_at);
+        // Whoever has a slot waits for nothing; else who waited longest has the smallest time, and
+        // never served is the smallest of all.
+        let waited = b.unchoked.cmp(&a.unchoked).then_with(|| b.unchoked_at.cmp(&a.unchoked_at));
         b.keeps.cmp(&a.keeps).then(waited)
     } else {
         honest.then(a.gives.cmp(&b.gives))

@@ -24,6 +24,7 @@ impl Torrent {
         self.next_tick = None;
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(key) else { continue };
+            peer.strikes -= peer.strikes.div_ceil(4);
             if let Some(reason) = overdue(peer, now) {
                 self.disconnect(now, key, reason, pool);
                 continue;

@@ -19,18 +19,30 @@ use crate::{
 use super::{Disconnect, Torrent};
 
 /// Strikes after which a peer is dropped: blocks nobody asked for, requests while choked and so on.
-/// A correct peer collects a few when messages cross.
-const MAX_STRIKES: u32 = 512;
+/// A correct peer collects a few when messages cross, at worst a full queue of requests with a choke.
+/// A quarter of them is forgotten each second.
+const MAX_STRIKES: u32 = limits::MAX_PEER_REQUESTS as u32 + 512;
 
 impl Torrent {
     /// Bytes from a peer, in order, split anywhere; the handshake is among them. If the peer breaks
     /// the protocol the machine says [`Output::Disconnect`](super::Output). A dead key is ignored.
     pub fn read(&mut self, now: Instant, key: PeerKey, chunk: Chunk<'_>, pool: &mut Pool) {
-        match self.receive(now, key, chunk) {
+        match self.receive(now, key, chunk).and_then(|()| self.check_unread(key)) {
             Ok(()) => self.refill(now, key, pool),
             Err(reason) => self.disconnect(now, key, reason, pool),
         }
         self.settle(now, pool);
+    }
+
+    /// A peer that makes us answer and does not read the answers.
+    fn check_unread(&self, key: PeerKey) -> Result<(), Disconnect> {
+        let most = limits::MAX_UNREAD + self.pieces.have().as_bytes().len();
+        match self.peers.get(key) {
+            Some(peer) if peer.out.len() > most => {
+                Err(Disconnect::Flood("messages and does not read the answers"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn receive(
@@ -384,3 +396,114 @@ impl Torrent {
 
 /// Pieces a peer may let us have while it chokes us; more are ignored (BEP 6 suggests ten).
 const MAX_ALLOWED_FAST: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        base::{geometry::Geometry, hash::Sha1Hash, id::PeerId, rng::Rng},
+        torrent::{Direction, Input, Output, Settings, Setup},
+        wire::Reserved,
+    };
+
+    /// A seeding torrent with one fast peer that has said nothing but its handshake.
+    fn seeding() -> (Torrent, PeerKey, Pool) {
+        let geometry = Geometry::new(64 << 14, 1 << 14).expect("valid");
+        let setup = Setup {
+            info_hash: Sha1Hash([7; 20]),
+            geometry,
+            have: Bitfield::full(64),
+            peer_id: PeerId::generate(&mut Rng::new(1)),
+            listen_port: None,
+            metadata_size: 0,
+            settings: Settings::default(),
+            seed: 1,
+        };
+        let mut torrent = Torrent::new(setup, Instant::ZERO);
+        let mut pool = Pool::phantom(1 << 20);
+        let addr = "10.0.0.1:1".parse().expect("valid");
+        let key = torrent.admit(Instant::ZERO, addr, Direction::Incoming).expect("room");
+        let peer_id = PeerId::generate(&mut Rng::new(2));
+        let hello =
+            Handshake { reserved: Reserved::ours(), info_hash: torrent.info_hash(), peer_id };
+        torrent.read(Instant::ZERO, key, Chunk::Bytes(&hello.to_bytes()), &mut pool);
+        (torrent, key, pool)
+    }
+
+    fn dropped(torrent: &mut Torrent) -> Option<Disconnect> {
+        std::iter::from_fn(|| torrent.poll()).find_map(|output| match output {
+            Output::Disconnect { reason, .. } => Some(reason),
+            _ => None,
+        })
+    }
+
+    /// Rejects for requests while choked used to pile up for a peer that reads nothing.
+    #[test]
+    fn a_peer_that_never_reads_cannot_make_us_hold_more_and_more() {
+        let request = Message::Request { piece: 0, begin: 0, length: 1 << 14 };
+        let cancel = Message::Cancel { piece: 0, begin: 0, length: 1 << 14 };
+        for message in [request, cancel] {
+            let (mut torrent, key, mut pool) = seeding();
+            let mut bytes = Vec::new();
+            wire::encode::encode(&message, &mut bytes);
+            let mut now = Instant::ZERO;
+            let mut most = 0;
+            // Slowly enough to stay below what is a flood in one second.
+            let reason = (0..10_000).find_map(|_| {
+                now += Duration::from_millis(100);
+                torrent.handle(now, Input::Timeout, &mut pool);
+                for _ in 0..60 {
+                    torrent.read(now, key, Chunk::Bytes(&bytes), &mut pool);
+                }
+                most = most.max(torrent.peers.get(key).map_or(0, |peer| peer.out.len()));
+                dropped(&mut torrent)
+            });
+            let held = limits::MAX_UNREAD + 1_000;
+            assert!(most <= held, "{most} bytes held for {message:?}");
+            let tame = message == cancel;
+            assert!(tame || matches!(reason, Some(Disconnect::Flood(_))), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_burst_is_a_flood_and_a_full_queue_that_crosses_a_choke_is_not() {
+        let mut bytes = Vec::new();
+        let request = Message::Request { piece: 0, begin: 0, length: 1 << 14 };
+        wire::encode::encode(&request, &mut bytes);
+        let (mut torrent, key, mut pool) = seeding();
+        for _ in 0..limits::MAX_PEER_REQUESTS {
+            torrent.read(Instant::ZERO, key, Chunk::Bytes(&bytes), &mut pool);
+        }
+        assert_eq!(dropped(&mut torrent), None);
+        for _ in 0..limits::MAX_PEER_REQUESTS {
+            torrent.read(Instant::ZERO, key, Chunk::Bytes(&bytes), &mut pool);
+        }
+        assert!(matches!(dropped(&mut torrent), Some(Disconnect::Flood(_))));
+    }
+
+    /// Strikes used to stay for ever: a peer that had been here for days was dropped for manners.
+    #[test]
+    fn small_mistakes_are_forgotten() {
+        let (mut torrent, key, mut pool) = seeding();
+        let mut cancel = Vec::new();
+        wire::encode::encode(&Message::Cancel { piece: 0, begin: 0, length: 1 }, &mut cancel);
+        let mut now = Instant::ZERO;
+        for _ in 0..20_000 {
+            now += Duration::from_secs(1);
+            torrent.read(now, key, Chunk::Bytes(&cancel), &mut pool);
+            torrent.handle(now, Input::Timeout, &mut pool);
+        }
+        assert_eq!(dropped(&mut torrent), None);
+    }
+
+    #[test]
+    fn a_foreign_protocol_is_refused_at_its_first_wrong_byte() {
+        let (mut torrent, _, mut pool) = seeding();
+        let addr = "10.0.0.2:1".parse().expect("valid");
+        let key = torrent.admit(Instant::ZERO, addr, Direction::Incoming).expect("room");
+        torrent.read(Instant::ZERO, key, Chunk::Bytes(b"G"), &mut pool);
+        assert!(matches!(dropped(&mut torrent), Some(Disconnect::Protocol(_))));
+    }
+}

@@ -40,11 +40,9 @@ impl Torrent {
         let have = self.pieces.have().has(run.piece);
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         if peer.am_choking || !have {
-            let fast = peer.fast;
             self.reject(key, run);
-            // It may not have heard of the choke yet; a fast peer waits for our word, so more of it
-            // than a queue full is no accident.
-            return self.strike(key, u32::from(!fast || !have), "requests");
+            // It may not have heard of the choke yet.
+            return self.strike(key, 1, "requests");
         }
         match peer.uploads.ask(run) {
             Asked::Queued => {

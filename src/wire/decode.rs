@@ -510,7 +510,8 @@ mod tests {
         let limit = 1 + limits::MAX_EXTENSION_MESSAGE;
         for id in [20, 99] {
             let want = TooLong { id, length: limit + 1, limit };
-            assert_eq!(error(&[0, 0x10, 0, 2, id]), want);
+            let [a, b, c, d] = (limit + 1).to_be_bytes();
+            assert_eq!(error(&[a, b, c, d, id]), want);
         }
     }
 
@@ -529,7 +530,8 @@ mod tests {
     fn memory_follows_what_arrived_and_is_given_back() {
         let mut decoder = Decoder::new(1);
         let total = limits::MAX_EXTENSION_MESSAGE as usize;
-        let head = [0, 0x10, 0, 1, 20, 3];
+        let [a, b, c, d] = (limits::MAX_EXTENSION_MESSAGE + 1).to_be_bytes();
+        let head = [a, b, c, d, 20, 3];
         assert_eq!(decoder.next(&mut Chunk::Bytes(&head)), Ok(None));
         assert_eq!(decoder.buffered(), 0, "nothing is kept on a promise");
         let payload = vec![7; total - 1];
