@@ -25,6 +25,7 @@
 //! | 2a | [`pieces`] | the piece manager: state of each piece, rarity, picker, assembly, disk jobs |
 //! | 2a | [`peer`] | one connection: flags, requests, pipeline depth, uploads, outbox |
 //! | 2a | [`tracker`] | announces, tiers and timing, the swarms of the embedded tracker |
+//! | 1b | [`resume`] | what one run leaves for the next: its codec, and what of it to believe |
 //! | 1a | [`metainfo`] | torrent files, magnet links, file layout, safe paths, the builder |
 //! | 1a | [`wire`] | the peer-wire protocol as bytes and values |
 //! | 0b | [`bencode`] | the scanner that everything bencoded passes, and the writer |
@@ -59,6 +60,7 @@ pub mod metainfo;
 pub mod net;
 pub mod peer;
 pub mod pieces;
+pub mod resume;
 pub mod session;
 pub mod sim;
 pub mod torrent;

@@ -51,3 +51,12 @@ impl Block {
         self.begin + self.length
     }
 }
+
+/// Blocks of an unfinished piece that lie in the files and were never verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartialPiece {
+    /// The piece.
+    pub piece: PieceIndex,
+    /// Numbers of the blocks (16 KiB each, counted from the start of the piece), ascending.
+    pub blocks: Vec<u32>,
+}

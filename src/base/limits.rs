@@ -34,6 +34,10 @@ pub const MAX_URLS: usize = 256;
 pub const MAX_URL_BYTES: usize = 2_048;
 /// Bytes we keep of a comment or another text to show.
 pub const MAX_TEXT_BYTES: usize = 16 << 10;
+/// Largest file with resume state: a million files need 24 MB, 4 million pieces half a MB.
+pub const MAX_RESUME_BYTES: usize = 64 << 20;
+/// Addresses of peers kept from one run to the next: enough to be back in the swarm at once.
+pub const MAX_RESUME_PEERS: usize = 100;
 /// Longest magnet link.
 pub const MAX_MAGNET_BYTES: usize = 64 << 10;
 

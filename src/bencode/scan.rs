@@ -30,6 +30,8 @@ impl Limits {
     };
     /// An info dictionary, known by the hash of all its bytes: nothing may follow it.
     pub const INFO: Limits = Limits { trailing: 0, ..Limits::METAINFO };
+    /// Resume state: nothing follows what was written.
+    pub const RESUME: Limits = Limits { bytes: limits::MAX_RESUME_BYTES, ..Limits::INFO };
     /// A reply of a tracker.
     pub const TRACKER: Limits = Limits {
         bytes: limits::MAX_TRACKER_REPLY,

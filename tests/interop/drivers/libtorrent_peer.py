@@ -1,6 +1,7 @@
 """A libtorrent client for one torrent: checks what is there, then downloads or seeds until it is
-ended. Writes a JSON line for each change of state; every other setting is libtorrent's default,
-except that only the torrent's trackers and `--peer` find peers.
+ended. Writes a JSON line for each change of state, complete only once everything has left its
+disk cache; every other setting is libtorrent's default, except that only the torrent's trackers and
+`--peer` find peers.
 """
 
 import argparse
@@ -33,7 +34,8 @@ session = lt.session({
     "alert_mask": categories.error_notification
     | categories.status_notification
     | categories.tracker_notification
-    | categories.connect_notification,
+    | categories.connect_notification
+    | categories.storage_notification,
 })
 params = lt.load_torrent_file(args.torrent)
 params.save_path = args.save
@@ -44,15 +46,20 @@ for peer in args.peer:
     handle.connect_peer((host, int(port)))
 
 before = None
+asked = flushed = False
 while True:
     for alert in session.pop_alerts():
+        flushed |= isinstance(alert, lt.cache_flushed_alert)
         print(alert.message(), file=sys.stderr, flush=True)
     status = handle.status()
     if status.errc.value():
         say(event="error", message=status.errc.message())
         sys.exit(1)
-    state = (str(status.state), status.is_seeding)
+    if status.is_seeding and not asked:
+        asked, flushed = True, False
+        handle.flush_cache()
+    state = (str(status.state), status.is_seeding and flushed)
     if state != before:
         before = state
-        say(event="state", state=state[0], complete=status.is_seeding, hash=str(handle.info_hash()))
+        say(event="state", state=state[0], complete=state[1], hash=str(handle.info_hash()))
     time.sleep(0.05)

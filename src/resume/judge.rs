@@ -1,0 +1,203 @@
+//! What may be believed of resume state, now that the files are looked at again.
+//!
+//! A file that has its old stamp was not touched. One that has another is still trusted if the run
+//! that recorded it was cut off and its last write can have been ours; else somebody else wrote to
+//! it, and all of it is in doubt.
+
+use std::time::Duration;
+
+use crate::{
+    base::{
+        bitfield::Bitfield,
+        file_stamp::FileStamp,
+        index::{FileIndex, PartialPiece, PieceIndex},
+    },
+    metainfo::Info,
+};
+
+use super::ResumeState;
+
+/// A run that was cut off can have written for so long after its last save: saves follow one another
+/// after 30 s, and one may take a while on a slow disk.
+const OWN_WRITES: Duration = Duration::from_secs(120);
+
+/// What resume state says about the pieces of a torrent. A piece in neither set is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// Verified before, and their files are as they were left.
+    pub trusted: Bitfield,
+    /// To be hashed.
+    pub doubtful: Bitfield,
+    /// Unfinished pieces whose blocks are still in the files.
+    pub partial: Vec<PartialPiece>,
+    /// Files that are the ones recorded, whatever became of their content: not somebody else's.
+    pub own: Vec<FileIndex>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// As it was left.
+    Untouched,
+    /// Written to, by us: what was recorded is there, more may be.
+    Continued,
+    /// Written to by somebody, replaced or gone.
+    Changed,
+}
+
+impl ResumeState {
+    /// Compares with the files as they are `now`, in the order of the torrent.
+    pub fn judge(&self, info: &Info, now: &[Option<FileStamp>]) -> Judgement {
+        debug_assert_eq!(now.len(), self.files.len());
+        let fates: Vec<Fate> =
+            self.files.iter().zip(now).map(|(&then, &now)| self.fate(then, now)).collect();
+        let geometry = info.geometry();
+        let pieces = geometry.pieces();
+        let mut trusted = Bitfield::empty(pieces);
+        let mut doubtful = Bitfield::empty(pieces);
+        let worst = |piece: PieceIndex| {
+            let spans =
+                info.layout().spans(geometry.piece_offset(piece), geometry.piece_len(piece).into());
+            let stored = spans
+                .filter(|span| info.layout().file(span.file).is_some_and(|file| file.is_stored()));
+            stored.map(|span| fates[span.file.at()]).max_by_key(|fate| *fate as u8)
+        };
+        for piece in geometry.indices() {
+            match worst(piece) {
+                Some(Fate::Changed) => doubtful.insert(piece),
+                _ if self.have.has(piece) => trusted.insert(piece),
+                None | Some(Fate::Untouched) if self.settled => false,
+                _ => doubtful.insert(piece),
+            };
+        }
+        let left = |partial: &&PartialPiece| {
+            !self.have.has(partial.piece) && worst(partial.piece) != Some(Fate::Changed)
+        };
+        let same = |(then, now): (&Option<FileStamp>, &Option<FileStamp>)| {
+            then.zip(*now).is_some_and(|(then, now)| then.inode == now.inode)
+        };
+        let own = (0..).map(FileIndex).zip(self.files.iter().zip(now));
+        Judgement {
+            trusted,
+            doubtful,
+            partial: self.partial.iter().filter(left).cloned().collect(),
+            own: own.filter(|&(_, stamps)| same(stamps)).map(|(file, _)| file).collect(),
+        }
+    }
+
+    fn fate(&self, then: Option<FileStamp>, now: Option<FileStamp>) -> Fate {
+        if then == now {
+            return Fate::Untouched;
+        }
+        let Some(now) = now else { return Fate::Changed };
+        let last = self.saved.saturating_add(OWN_WRITES.as_nanos() as i64);
+        let first = then.map_or(i64::MIN, |then| then.modified);
+        let in_time = (first..=last).contains(&now.modified);
+        let same = then.is_none_or(|then| then.inode == now.inode && then.length <= now.length);
+        if !self.settled && in_time && same { Fate::Continued } else { Fate::Changed }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::bencode;
+
+    /// A torrent with pieces of 32 KiB; files whose path begins with `.pad/` are padding.
+    pub(in crate::resume) fn torrent(files: &[(&str, u64)]) -> Info {
+        let total: u64 = files.iter().map(|file| file.1).sum();
+        let info = bencode::write::dict(|info| {
+            info.list("files", |list| {
+                for &(path, length) in files {
+                    list.dict(|file| {
+                        if path.starts_with(".pad/") {
+                            file.bytes("attr", "p");
+                        }
+                        file.int("length", length);
+                        file.list("path", |names| path.split('/').for_each(|n| names.bytes(n)));
+                    });
+                }
+            });
+            info.bytes("name", "t");
+            info.int("piece length", 32_768);
+            info.bytes("pieces", vec![7; total.div_ceil(32_768) as usize * 20]);
+        });
+        Info::from_bytes(&info).expect("a valid torrent")
+    }
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn stamp(modified: i64) -> Option<FileStamp> {
+        Some(FileStamp { length: 65_536, modified: modified * SECOND, inode: 5 })
+    }
+
+    /// Two files of two pieces each, of which the first of each is recorded and the last partial.
+    fn recorded(settled: bool) -> (Info, ResumeState) {
+        let info = torrent(&[("a", 65_536), ("b", 65_536)]);
+        let mut have = Bitfield::empty(4);
+        have.insert(PieceIndex(0));
+        have.insert(PieceIndex(2));
+        let state = ResumeState {
+            info_hash: info.info_hash().wire(),
+            have,
+            partial: vec![PartialPiece { piece: PieceIndex(3), blocks: vec![1] }],
+            files: vec![stamp(100), stamp(100)],
+            saved: 105 * SECOND,
+            settled,
+            peers: Vec::new(),
+        };
+        (info, state)
+    }
+
+    fn judged(settled: bool, b: Option<FileStamp>) -> (Vec<u32>, Vec<u32>, usize, Vec<u32>) {
+        let (info, state) = recorded(settled);
+        let judged = state.judge(&info, &[stamp(100), b]);
+        let list = |set: &Bitfield| set.iter().map(|piece| piece.0).collect();
+        let own = judged.own.iter().map(|file| file.0).collect();
+        (list(&judged.trusted), list(&judged.doubtful), judged.partial.len(), own)
+    }
+
+    #[test]
+    fn after_an_orderly_end_nothing_is_hashed() {
+        assert_eq!(judged(true, stamp(100)), (vec![0, 2], vec![], 1, vec![0, 1]));
+    }
+
+    #[test]
+    fn after_a_kill_only_what_was_not_recorded_is_hashed() {
+        for modified in [100, 101, 224] {
+            let want = (vec![0, 2], vec![1, 3], 1, vec![0, 1]);
+            assert_eq!(judged(false, stamp(modified)), want, "{modified}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_touched_is_hashed_whole() {
+        let touched = (vec![0], vec![2, 3], 0, vec![0, 1]);
+        assert_eq!(judged(true, stamp(101)), touched);
+        let touched = (vec![0], vec![1, 2, 3], 0, vec![0, 1]);
+        // Later than we can have written, or earlier than we last saw it.
+        assert_eq!(judged(false, stamp(226)), touched);
+        assert_eq!(judged(false, stamp(99)), touched);
+        let shorter = FileStamp { length: 65_535, modified: 101 * SECOND, inode: 5 };
+        assert_eq!(judged(false, Some(shorter)), touched);
+        let replaced = FileStamp { length: 65_536, modified: 101 * SECOND, inode: 6 };
+        assert_eq!(judged(false, Some(replaced)), (vec![0], vec![1, 2, 3], 0, vec![0]));
+        assert_eq!(judged(true, None), (vec![0], vec![2, 3], 0, vec![0]));
+    }
+
+    #[test]
+    fn a_piece_is_as_good_as_the_worst_of_its_files() {
+        let info = torrent(&[("a", 20_000), ("b", 20_000), (".pad/x", 25_536)]);
+        let state = ResumeState {
+            info_hash: info.info_hash().wire(),
+            have: Bitfield::full(2),
+            partial: Vec::new(),
+            files: vec![stamp(100), stamp(100), None],
+            saved: 105 * SECOND,
+            settled: true,
+            peers: Vec::new(),
+        };
+        let judged = state.judge(&info, &[stamp(101), stamp(100), None]);
+        assert_eq!(judged.doubtful.iter().collect::<Vec<_>>(), [PieceIndex(0)]);
+        assert_eq!(judged.trusted.iter().collect::<Vec<_>>(), [PieceIndex(1)]);
+    }
+}
