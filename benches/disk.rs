@@ -106,7 +106,7 @@ fn disk(c: &mut Criterion) {
                 let never = AtomicBool::new(false);
                 let watch = Watch { progress: &|_| {}, cancel: &never };
                 b.iter(|| {
-                    let found = check(storage, NonZeroUsize::new(threads), watch);
+                    let found = check(storage, None, NonZeroUsize::new(threads), watch);
                     assert!(found.is_some_and(|found| found.have.is_full()));
                 });
             });

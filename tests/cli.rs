@@ -78,7 +78,10 @@ impl Place {
             c.env_remove(name);
         }
         c.args(args).current_dir(self.dir.path()).env("HOME", self.dir.path());
-        c.env_remove("XDG_CONFIG_HOME").env_remove("NO_COLOR").stdin(Stdio::null());
+        c.env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_STATE_HOME")
+            .env_remove("NO_COLOR")
+            .stdin(Stdio::null());
         c
     }
 
@@ -583,6 +586,46 @@ fn what_is_in_the_way_is_not_touched() {
     let ran = place.run(&[&args[..], &["--json"]].concat());
     assert_eq!(ran.last()["exit"], 7, "{}", ran.out);
     assert_eq!(std::fs::read(other).expect("there"), vec![7; 40_000]);
+}
+
+#[test]
+fn what_an_earlier_run_verified_is_hashed_only_when_asked() {
+    let place = Place::new();
+    place.torrent();
+    let seed = |options: &[&str]| {
+        let limit = ["--seed-time", "0s"];
+        place.run(&[&["seed", "share.torrent"], options, &limit, &NOBODY[..]].concat())
+    };
+    seed(&[]).ok();
+    assert!(place.path(".local/state/downpour/resume").is_dir());
+    // Nothing shows that somebody wrote to the file.
+    let path = place.path("share/long.bin");
+    let modified = std::fs::metadata(&path).and_then(|facts| facts.modified()).expect("a time");
+    let mut bytes = std::fs::read(&path).expect("there");
+    bytes[0] ^= 1;
+    let file = std::fs::File::options().write(true).open(&path).expect("opens");
+    std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).expect("written");
+    file.set_modified(modified).expect("set");
+    seed(&[]).ok();
+    assert_eq!(seed(&["--state-dir", "elsewhere"]).code, 5);
+    assert_eq!(seed(&["--check"]).code, 5);
+    assert_eq!(seed(&[]).code, 5, "the check was remembered");
+    seed(&["--skip-check"]).ok();
+    assert_eq!(seed(&["--check", "--skip-check"]).code, 2);
+}
+
+#[test]
+fn a_state_folder_that_cannot_be_made_is_told() {
+    let place = Place::new();
+    place.torrent();
+    place.write("file", "not a folder");
+    let args = [&["seed", "share.torrent", "--seed-time", "0s"], &NOBODY[..]].concat();
+    let mut command = place.command(&args);
+    let ran =
+        Ran::from(command.env("XDG_STATE_HOME", place.path("file")).output().expect("ran")).ok();
+    assert!(ran.err.contains("the next run will hash data again"), "{}", ran.err);
+    let ran = place.run(&[&args[..], &["--state-dir", "file/state"]].concat());
+    assert_eq!(ran.code, 6, "{}", ran.err);
 }
 
 #[test]

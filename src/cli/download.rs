@@ -37,7 +37,7 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
     let peers = peer_names::resolve(&args.network.peer)
         .await
         .map_err(|e| Failure::new(Exit::Network, e.to_string()).cause(&e.source))?;
-    let session = network::start(&args.network).await?;
+    let session = network::start(&args.network, terminal).await?;
     let mut transfer = Transfer::new(session, goal, terminal);
     for torrent in torrents {
         let add = torrent.map(|metainfo| AddTorrent {
@@ -45,6 +45,7 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
             peers: peers.clone(),
             keep_seeding: goal.seed,
             sequential: args.sequential,
+            check: network::check(args.checking),
             force: args.force,
             ..AddTorrent::new(metainfo, &args.output)
         });

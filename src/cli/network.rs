@@ -1,29 +1,61 @@
 //! What the options of the network mean to a session: its configuration, and how it starts.
 
+use std::path::PathBuf;
+
 use super::{
     args,
     exit::{Exit, Failure},
+    terminal::Terminal,
 };
-use crate::session::{Config, ListenConfig, Session, SessionError};
+use crate::session::{Check, Config, ListenConfig, Session, SessionError};
 
 /// The usual ports, tried in order when none was asked for; then any free one.
 const USUAL_PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
 
 /// Starts a session as `args` say.
-pub(super) async fn start(args: &args::Network) -> Result<Session, Failure> {
+pub(super) async fn start(args: &args::Network, terminal: Terminal) -> Result<Session, Failure> {
+    let state_dir = state_dir(args, terminal)?;
+    let start = |port| Session::start(config(args, state_dir.clone(), port));
     if let Some(port) = args.port {
-        return Session::start(config(args, port)).await.map_err(|e| failure(&e));
+        return start(port).await.map_err(|e| failure(&e));
     }
     for port in USUAL_PORTS {
-        match Session::start(config(args, port)).await {
+        match start(port).await {
             Err(SessionError::PortInUse { .. }) => {}
             started => return started.map_err(|e| failure(&e)),
         }
     }
-    Session::start(config(args, 0)).await.map_err(|e| failure(&e))
+    start(0).await.map_err(|e| failure(&e))
 }
 
-fn config(args: &args::Network, port: u16) -> Config {
+/// What of the data that is there is to be hashed.
+pub(super) const fn check(args: args::Checking) -> Check {
+    match args {
+        args::Checking { check: true, .. } => Check::Everything,
+        args::Checking { skip_check: true, .. } => Check::Nothing,
+        _ => Check::Doubtful,
+    }
+}
+
+/// The folder that was named, or the user's own: that one may be missing, because nobody asked for it.
+fn state_dir(args: &args::Network, terminal: Terminal) -> Result<Option<PathBuf>, Failure> {
+    if args.state_dir.is_some() {
+        return Ok(args.state_dir.clone());
+    }
+    let Some(dir) = args::state_folder() else { return Ok(None) };
+    match std::fs::create_dir_all(&dir) {
+        Ok(()) => Ok(Some(dir)),
+        Err(error) => {
+            terminal.warn(&format!(
+                "could not create `{}`: {error}; the next run will hash data again",
+                dir.display()
+            ))?;
+            Ok(None)
+        }
+    }
+}
+
+fn config(args: &args::Network, state_dir: Option<PathBuf>, port: u16) -> Config {
     let default = Config::default();
     Config {
         listen: ListenConfig { port, ipv6: !args.no_ipv6, addr: None },
@@ -34,7 +66,7 @@ fn config(args: &args::Network, port: u16) -> Config {
         memory: args.memory,
         trackers: !args.no_trackers,
         ca_file: args.ca_file.clone(),
-        state_dir: args.state_dir.clone(),
+        state_dir,
         ..default
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     metainfo::{Magnet, Metainfo},
-    session::{AddTorrent, peer_names},
+    session::{AddTorrent, Check, peer_names},
 };
 
 pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, Failure> {
@@ -31,12 +31,14 @@ pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, F
     let peers = peer_names::resolve(&args.network.peer)
         .await
         .map_err(|e| Failure::new(Exit::Network, e.to_string()).cause(&e.source))?;
-    let session = network::start(&args.network).await?;
+    let session = network::start(&args.network, terminal).await?;
     let goal =
         Goal { seed: true, limit: args.limit, timeout: args.network.timeout, fetches: false };
     let mut transfer = Transfer::new(session, goal, terminal);
     for source in sources {
-        let add = source.map(|(metainfo, root)| AddTorrent {
+        let add = source.map(|Source { metainfo, root, is_fresh }| AddTorrent {
+            // What was hashed a moment ago to make the torrent need not be hashed again.
+            check: if is_fresh { Check::Nothing } else { network::check(args.checking) },
             trackers: args.network.tracker.iter().flat_map(|tier| tier.0.clone()).collect(),
             peers: peers.clone(),
             ..AddTorrent::new(metainfo, root)
@@ -46,30 +48,34 @@ pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, F
     transfer.run(signals).await
 }
 
-/// The torrent that `text` names and the folder that holds its data. Of anything that is not a
-/// torrent one is made, and its link is printed.
-async fn source(
-    text: &str,
-    args: &args::Seed,
-    terminal: Terminal,
-) -> Result<(Metainfo, PathBuf), Failure> {
+/// What is to be served.
+struct Source {
+    metainfo: Metainfo,
+    /// The folder that holds its file or folder.
+    root: PathBuf,
+    /// The torrent was made of the data just now.
+    is_fresh: bool,
+}
+
+/// What `text` names. Of anything that is not a torrent one is made, and its link is printed.
+async fn source(text: &str, args: &args::Seed, terminal: Terminal) -> Result<Source, Failure> {
     let path = match Named::of(text) {
         Named::File(path) if !is_torrent(&path) && path.exists() => path,
         _ => {
-            let torrent = input::torrent(text, args.network.ca_file.as_deref()).await?;
-            return Ok((torrent, args.data.clone()));
+            let metainfo = input::torrent(text, args.network.ca_file.as_deref()).await?;
+            return Ok(Source { metainfo, root: args.data.clone(), is_fresh: false });
         }
     };
-    let mut torrent = create::in_memory(&path, terminal)?;
-    torrent.tiers = args.network.tracker.iter().map(|tier| tier.0.clone()).collect();
-    let link = Magnet::from_metainfo(&torrent).to_string();
+    let mut metainfo = create::in_memory(&path, terminal)?;
+    metainfo.tiers = args.network.tracker.iter().map(|tier| tier.0.clone()).collect();
+    let link = Magnet::from_metainfo(&metainfo).to_string();
     if terminal.json {
         #[derive(serde::Serialize)]
         struct Link {
             id: String,
             magnet: String,
         }
-        let id = torrent.info.info_hash().wire().to_string();
+        let id = metainfo.info.info_hash().wire().to_string();
         terminal.event("magnet", &Link { id, magnet: link })?;
     } else {
         terminal.data(&link)?;
@@ -77,7 +83,7 @@ async fn source(
     // The data is where it is, whatever `--data` says of torrents.
     let whole = path.canonicalize().unwrap_or(path);
     let root = whole.parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf);
-    Ok((torrent, root))
+    Ok(Source { metainfo, root, is_fresh: true })
 }
 
 /// Whether a file is a torrent: by its name, or else by what is in it.

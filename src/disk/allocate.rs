@@ -16,7 +16,8 @@ pub(super) fn open_for_writing(
     file: &metainfo::File<'_>,
     first: u64,
 ) -> io::Result<File> {
-    let (handle, length) = system::open(root, file.path, Access::Write)?;
+    let (handle, facts) = system::open(root, file.path, Access::Write)?;
+    let length = facts.len();
     if length < file.length && first < file.length {
         system::extend(&handle, file.length).map_err(|error| {
             let text = format!("no room for its {} bytes: {error}", file.length);

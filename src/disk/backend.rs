@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use crate::{base::index::FileIndex, pieces::job::DiskFault};
+use crate::{
+    base::{file_stamp::FileStamp, index::FileIndex},
+    pieces::job::DiskFault,
+};
 
 /// A stretch of a file, from the position asked for up to `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +38,15 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Creates `file` if it is not there; for files without bytes.
     fn create(&self, file: FileIndex) -> Result<(), DiskFault>;
 
-    /// Length of `file` in bytes, `None` if it is not there.
-    fn length(&self, file: FileIndex) -> Result<Option<u64>, DiskFault>;
+    /// Length and identity of `file`, `None` if it is not there.
+    fn stamp(&self, file: FileIndex) -> Result<Option<FileStamp>, DiskFault>;
 
     /// What lies at `offset` of `file`.
     fn extent(&self, file: FileIndex, offset: u64) -> Result<Extent, DiskFault>;
 
-    /// Makes everything written so far durable.
-    fn sync(&self) -> Result<(), DiskFault>;
+    /// Makes everything written so far durable; gives the files that were written since the last
+    /// call, ascending.
+    fn sync(&self) -> Result<Vec<FileIndex>, DiskFault>;
 
     /// Closes files that are open. They open again by themselves.
     fn close(&self);

@@ -96,10 +96,16 @@ pub enum FileState {
     Unreadable(DiskFault),
 }
 
-/// Checks all files and pieces with `threads` threads, one for each core when `None`.
+/// Checks all files, and the pieces in `doubtful` (all when `None`; others are not in what was
+/// found), with `threads` threads, one for each core when `None`.
 ///
 /// `None` when it was cancelled. `watch` hears of every byte of the content once, read or not.
-pub fn check(storage: &Storage, threads: Option<NonZeroUsize>, watch: Watch<'_>) -> Option<Found> {
+pub fn check(
+    storage: &Storage,
+    doubtful: Option<&Bitfield>,
+    threads: Option<NonZeroUsize>,
+    watch: Watch<'_>,
+) -> Option<Found> {
     let threads = threads.unwrap_or_else(cores);
     let mut facts = look_at_files(storage, threads, watch)?;
     let pieces = storage.info().geometry().pieces();
@@ -107,6 +113,7 @@ pub fn check(storage: &Storage, threads: Option<NonZeroUsize>, watch: Watch<'_>)
     let found = Found { have: nothing(), wrong: nothing(), solid: nothing(), files: Vec::new() };
     let shared = Shared {
         storage,
+        doubtful,
         watch,
         facts: &facts,
         zeros: [OnceLock::new(), OnceLock::new()],
@@ -192,7 +199,8 @@ fn look_at_files(
                 let Some(file) = layout.file(index).filter(|file| file.is_stored()) else {
                     continue;
                 };
-                let state = match storage.backend().length(index) {
+                let length = storage.backend().stamp(index).map(|s| s.map(|stamp| stamp.length));
+                let state = match length {
                     Ok(Some(length)) if length == file.length => continue,
                     Ok(Some(length)) if length < file.length => FileState::Shorter { length },
                     Ok(Some(length)) => FileState::Longer { length },
@@ -211,6 +219,8 @@ fn look_at_files(
 
 struct Shared<'a> {
     storage: &'a Storage,
+    /// The pieces to look at; all when `None`.
+    doubtful: Option<&'a Bitfield>,
     watch: Watch<'a>,
     facts: &'a [FileFact],
     /// Hash of a whole piece of zeros, and of the last piece if it were zeros.
@@ -221,6 +231,8 @@ struct Shared<'a> {
 /// How much of a piece is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {
+    /// Nobody doubts it.
+    Known,
     /// A file that it needs is missing, too short or not readable.
     Absent,
     /// Nobody wrote any of it: all zeros.
@@ -260,7 +272,7 @@ impl Examiner<'_> {
                 }
             }
             match presence {
-                Presence::Absent => {}
+                Presence::Known | Presence::Absent => {}
                 Presence::Hole => {
                     if self.shared.storage.info().piece_hash(first) == self.zero_hash(first) {
                         self.shared.found.lock().expect(LOCK).0.have.insert(first);
@@ -283,6 +295,9 @@ impl Examiner<'_> {
     }
 
     fn presence(&mut self, piece: PieceIndex) -> Presence {
+        if self.shared.doubtful.is_some_and(|doubtful| !doubtful.has(piece)) {
+            return Presence::Known;
+        }
         let info = self.shared.storage.info();
         let geometry = info.geometry();
         let spans =
@@ -452,7 +467,7 @@ mod tests {
             bytes.fetch_add(more, Ordering::Relaxed);
         };
         let watch = Watch { progress: &progress, cancel: &AtomicBool::new(false) };
-        let found = check(&storage, NonZeroUsize::new(3), watch).expect("not cancelled");
+        let found = check(&storage, None, NonZeroUsize::new(3), watch).expect("not cancelled");
         assert_eq!(bytes.into_inner(), s.content.len() as u64);
         (storage, found)
     }
@@ -588,6 +603,6 @@ mod tests {
         let cancel = AtomicBool::new(false);
         let progress = |_| cancel.store(true, Ordering::Relaxed);
         let watch = Watch { progress: &progress, cancel: &cancel };
-        assert_eq!(check(&storage, NonZeroUsize::new(2), watch), None);
+        assert_eq!(check(&storage, None, NonZeroUsize::new(2), watch), None);
     }
 }

@@ -21,7 +21,7 @@ use super::{
     system::{self, Access},
 };
 use crate::{
-    base::index::FileIndex,
+    base::{file_stamp::FileStamp, index::FileIndex},
     metainfo::{self, Info},
     pieces::job::DiskFault,
 };
@@ -120,9 +120,9 @@ impl Backend for Files {
         Ok(())
     }
 
-    fn length(&self, file: FileIndex) -> Result<Option<u64>, DiskFault> {
+    fn stamp(&self, file: FileIndex) -> Result<Option<FileStamp>, DiskFault> {
         match system::open(&self.root, self.file(file).path, Access::Read) {
-            Ok((_, length)) => Ok(Some(length)),
+            Ok((_, facts)) => Ok(Some(system::stamp(&facts))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.fault(file, "open".into(), &error)),
         }
@@ -134,8 +134,9 @@ impl Backend for Files {
             .map_err(|error| self.fault(file, "look for data in".into(), &error))
     }
 
-    fn sync(&self) -> Result<(), DiskFault> {
-        let Some(written) = self.written.get() else { return Ok(()) };
+    fn sync(&self) -> Result<Vec<FileIndex>, DiskFault> {
+        let mut done = Vec::new();
+        let Some(written) = self.written.get() else { return Ok(done) };
         let _alone = self.syncing.lock().expect("a sync does not panic");
         for (at, word) in written.iter().enumerate() {
             let mut rest = word.swap(0, Ordering::Acquire);
@@ -144,12 +145,14 @@ impl Backend for Files {
                 let file = FileIndex(at as u32 * 64 + bit);
                 if let Err(error) = self.reading(file).and_then(|handle| handle.sync_data()) {
                     word.fetch_or(rest, Ordering::Release);
+                    done.iter().for_each(|&file| self.mark(file));
                     return Err(self.fault(file, "flush".into(), &error));
                 }
+                done.push(file);
                 rest &= rest - 1;
             }
         }
-        Ok(())
+        Ok(done)
     }
 
     fn close(&self) {

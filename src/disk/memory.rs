@@ -8,7 +8,11 @@ use super::{
     backend::{Backend, Extent},
     fault::fault,
 };
-use crate::{base::index::FileIndex, metainfo::Info, pieces::job::DiskFault};
+use crate::{
+    base::{file_stamp::FileStamp, index::FileIndex},
+    metainfo::Info,
+    pieces::job::DiskFault,
+};
 
 /// A torrent's files in memory.
 #[derive(Debug)]
@@ -74,17 +78,19 @@ impl Backend for Memory {
         Ok(())
     }
 
-    fn length(&self, file: FileIndex) -> Result<Option<u64>, DiskFault> {
+    fn stamp(&self, file: FileIndex) -> Result<Option<FileStamp>, DiskFault> {
         let bytes = self.files[file.at()].read().expect("no panic while locked");
-        Ok(bytes.as_ref().map(|bytes| bytes.len() as u64))
+        let stamp =
+            |bytes: &Vec<u8>| FileStamp { length: bytes.len() as u64, modified: 0, inode: 0 };
+        Ok(bytes.as_ref().map(stamp))
     }
 
     fn extent(&self, _file: FileIndex, _offset: u64) -> Result<Extent, DiskFault> {
         Ok(Extent::Data { end: u64::MAX })
     }
 
-    fn sync(&self) -> Result<(), DiskFault> {
-        Ok(())
+    fn sync(&self) -> Result<Vec<FileIndex>, DiskFault> {
+        Ok(Vec::new())
     }
 
     fn close(&self) {}

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     base::{
+        file_stamp::FileStamp,
         index::{Block, FileIndex, PieceIndex},
         units::BLOCK_LEN,
     },
@@ -81,9 +82,21 @@ impl Storage {
         Ok(())
     }
 
-    /// Makes everything written so far durable. Two calls at once follow one another.
-    pub fn sync(&self) -> Result<(), DiskFault> {
+    /// Makes everything written so far durable; gives the files that were written since the last
+    /// call. Two calls at once follow one another.
+    pub fn sync(&self) -> Result<Vec<FileIndex>, DiskFault> {
         self.backend.sync()
+    }
+
+    /// What `file` looks like now; `None` if it is not there, cannot be looked at or is never stored.
+    pub fn stamp(&self, file: FileIndex) -> Option<FileStamp> {
+        if self.is_stored(file) { self.backend.stamp(file).ok().flatten() } else { None }
+    }
+
+    /// What each file of the torrent looks like now.
+    pub fn stamps(&self) -> Vec<Option<FileStamp>> {
+        let files = 0..self.info.layout().len() as u32;
+        files.map(|file| self.stamp(FileIndex(file))).collect()
     }
 
     /// Closes the files, such as when the torrent pauses. They open again by themselves.
@@ -202,7 +215,7 @@ mod tests {
 
     fn check_quietly(storage: &Storage) -> super::super::Found {
         let watch = Watch { progress: &|_| {}, cancel: &AtomicBool::new(false) };
-        check(storage, None, watch).expect("not cancelled")
+        check(storage, None, None, watch).expect("not cancelled")
     }
 
     fn on_disk(s: &Sample, root: &Path) -> Storage {
@@ -435,7 +448,7 @@ mod tests {
         assert_eq!(storage.sync().expect_err("b is gone").kind, FaultKind::Missing);
         assert_eq!(storage.sync().expect_err("b is gone").file, "t/b");
         fs::rename(dir.path().join("t/c"), dir.path().join("t/b")).expect("renamed");
-        assert_eq!(storage.sync(), Ok(()));
+        assert_eq!(storage.sync(), Ok(vec![FileIndex(0), FileIndex(1)]));
     }
 
     fn layouts() -> impl Strategy<Value = (u32, Vec<usize>)> {
@@ -502,7 +515,7 @@ mod tests {
                 prop_assert_eq!(there, want);
                 at += length;
             }
-            prop_assert_eq!(disk.sync(), Ok(()));
+            prop_assert!(disk.sync().is_ok());
         }
     }
 }

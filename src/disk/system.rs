@@ -4,10 +4,15 @@
 //! is followed: a torrent, or another program, cannot lead us elsewhere. The output folder itself
 //! was named by the user and may be or hold links.
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::{File, Metadata},
+    io,
+    path::Path,
+    time::UNIX_EPOCH,
+};
 
 use super::backend::Extent;
-use crate::metainfo::SafePath;
+use crate::{base::file_stamp::FileStamp, metainfo::SafePath};
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,14 +27,34 @@ fn refused(what: &str, why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, format!("`{what}` {why}"))
 }
 
-/// Opens `path` below `root` and tells its length. Only a regular file is opened.
-pub(super) fn open(root: &Path, path: SafePath<'_>, access: Access) -> io::Result<(File, u64)> {
+/// Opens `path` below `root` and tells what it is like. Only a regular file is opened.
+pub(super) fn open(
+    root: &Path,
+    path: SafePath<'_>,
+    access: Access,
+) -> io::Result<(File, Metadata)> {
     let file = platform::open(root, path, access)?;
     let facts = file.metadata()?;
     if !facts.is_file() {
         return Err(refused(&path.to_string(), "is not a regular file"));
     }
-    Ok((file, facts.len()))
+    Ok((file, facts))
+}
+
+/// The stamp of a file.
+pub(super) fn stamp(facts: &Metadata) -> FileStamp {
+    let modified = facts.modified().ok().and_then(|time| {
+        let nanos = match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_nanos()),
+            Err(before) => i64::try_from(before.duration().as_nanos()).map(|nanos| -nanos),
+        };
+        nanos.ok()
+    });
+    FileStamp {
+        length: facts.len(),
+        modified: modified.unwrap_or(i64::MIN),
+        inode: platform::inode(facts),
+    }
 }
 
 /// Reads at `offset` until `into` is full; `UnexpectedEof` if the file ends before.
@@ -87,9 +112,12 @@ pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
 #[cfg(unix)]
 mod platform {
     use std::{
-        fs::File,
+        fs::{File, Metadata},
         io,
-        os::{fd::OwnedFd, unix::fs::FileExt as _},
+        os::{
+            fd::OwnedFd,
+            unix::fs::{FileExt as _, MetadataExt as _},
+        },
         path::Path,
     };
 
@@ -169,6 +197,10 @@ mod platform {
         }
     }
 
+    pub(super) fn inode(facts: &Metadata) -> u64 {
+        facts.ino()
+    }
+
     pub(super) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
         file.read_at(into, offset)
     }
@@ -228,7 +260,7 @@ mod platform {
 #[cfg(not(unix))]
 mod platform {
     use std::{
-        fs::{File, OpenOptions},
+        fs::{File, Metadata, OpenOptions},
         io,
         path::Path,
     };
@@ -254,6 +286,11 @@ mod platform {
         }
         let write = access == Access::Write;
         OpenOptions::new().read(true).write(write).create(write).truncate(false).open(&place)
+    }
+
+    /// The number is not to be had in a portable way.
+    pub(super) fn inode(_facts: &Metadata) -> u64 {
+        0
     }
 
     #[cfg(windows)]

@@ -2,7 +2,7 @@
 //!
 //! Jobs are taken in batches; reads come first, but one batch of checks and writes is done between
 //! two batches of reads, so neither starves. Jobs for one piece are done one at a time in the order
-//! in which they came. A sync may take seconds: it has a thread of its own.
+//! in which they came. A sync may take seconds and has no place here: who wants one waits for it.
 //!
 //! Submitting never blocks and never refuses: every job carries slabs that some pool has lent, so
 //! the pools' budgets bound the queue. [`Disk::backlog`] tells a shard when to ask peers for less.
@@ -22,7 +22,7 @@ use std::{
 use super::storage::{Storage, perform_batch};
 use crate::{
     base::index::PieceIndex,
-    pieces::job::{DiskEvent, DiskFault, DiskJob},
+    pieces::job::{DiskEvent, DiskJob},
 };
 
 /// Most jobs in a batch: a shard gets its events back soon.
@@ -35,9 +35,6 @@ const BATCH_BYTES: u64 = 4 << 20;
 pub trait CompletionSink: Send + Sync {
     /// Jobs are done; each event is next to the token it was submitted with.
     fn complete(&self, events: Vec<(u64, DiskEvent)>);
-
-    /// A sync is done: all that was reported done before it was submitted is durable, or not.
-    fn synced(&self, token: u64, result: Result<(), DiskFault>);
 }
 
 /// Worker threads and their queues.
@@ -50,7 +47,6 @@ pub struct Disk {
 struct Shared {
     queues: Mutex<Queues>,
     work: Condvar,
-    syncs: Condvar,
     backlog: AtomicU64,
     sink: Arc<dyn CompletionSink>,
 }
@@ -59,7 +55,6 @@ struct Shared {
 struct Queues {
     reads: VecDeque<Queued>,
     writes: VecDeque<Queued>,
-    syncs: VecDeque<(u64, Arc<Storage>)>,
     /// Pieces that some worker writes or checks at this moment.
     busy: HashSet<Place>,
     /// The last batch was of reads: it is the turn of writes.
@@ -78,28 +73,21 @@ struct Queued {
 type Place = (usize, PieceIndex);
 
 impl Disk {
-    /// Starts `workers` threads, at least one, and one for syncs; all report to `sink`.
+    /// Starts `workers` threads, at least one, that report to `sink`.
     pub fn start(workers: usize, sink: Arc<dyn CompletionSink>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             queues: Mutex::default(),
             work: Condvar::new(),
-            syncs: Condvar::new(),
             backlog: AtomicU64::new(0),
             sink,
         });
         let mut disk = Disk { shared, threads: Vec::new() };
         for _ in 0..workers.max(1) {
-            disk.spawn("disk", Shared::work)?;
+            let shared = Arc::clone(&disk.shared);
+            let thread = std::thread::Builder::new().name("disk".into());
+            disk.threads.push(thread.spawn(move || shared.work())?);
         }
-        disk.spawn("disk-sync", Shared::sync)?;
         Ok(disk)
-    }
-
-    fn spawn(&mut self, name: &str, run: fn(&Shared)) -> std::io::Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new().name(name.into());
-        self.threads.push(thread.spawn(move || run(&shared))?);
-        Ok(())
     }
 
     /// Queues `jobs` for `storage`. Each event comes back next to `token`.
@@ -125,12 +113,6 @@ impl Disk {
         }
     }
 
-    /// Queues a [`Storage::sync`], answered by [`CompletionSink::synced`] with `token`.
-    pub fn submit_sync(&self, storage: &Arc<Storage>, token: u64) {
-        self.shared.queues().syncs.push_back((token, Arc::clone(storage)));
-        self.shared.syncs.notify_one();
-    }
-
     /// Bytes of jobs that are queued or under way.
     pub fn backlog(&self) -> u64 {
         self.shared.backlog.load(Ordering::Relaxed)
@@ -141,7 +123,6 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.shared.queues().closing = true;
         self.shared.work.notify_all();
-        self.shared.syncs.notify_all();
         for thread in self.threads.drain(..) {
             // A worker that panicked has said so; there is nothing left to do for it.
             let _ = thread.join();
@@ -178,23 +159,6 @@ impl Shared {
                 return None;
             }
             queues = self.work.wait(queues).expect(LOCK);
-        }
-    }
-
-    fn sync(&self) {
-        loop {
-            let mut queues = self.queues();
-            let (token, storage) = loop {
-                if let Some(next) = queues.syncs.pop_front() {
-                    break next;
-                }
-                if queues.closing {
-                    return;
-                }
-                queues = self.syncs.wait(queues).expect(LOCK);
-            };
-            drop(queues);
-            self.sink.synced(token, storage.sync());
         }
     }
 
@@ -300,6 +264,7 @@ mod tests {
     use super::*;
     use crate::{
         base::{
+            file_stamp::FileStamp,
             id::PeerKey,
             index::{Block, FileIndex},
             slab::Slab,
@@ -309,22 +274,17 @@ mod tests {
             memory::Memory,
             sample::{Sample, sample},
         },
-        pieces::job::Verdict,
+        pieces::job::{DiskFault, Verdict},
     };
 
     #[derive(Default)]
     struct Log {
         events: Mutex<Vec<(u64, DiskEvent)>>,
-        syncs: Mutex<Vec<(u64, Result<(), DiskFault>)>>,
     }
 
     impl CompletionSink for Log {
         fn complete(&self, events: Vec<(u64, DiskEvent)>) {
             self.events.lock().expect("log").extend(events);
-        }
-
-        fn synced(&self, token: u64, result: Result<(), DiskFault>) {
-            self.syncs.lock().expect("log").push((token, result));
         }
     }
 
@@ -371,15 +331,15 @@ mod tests {
             self.memory.create(file)
         }
 
-        fn length(&self, file: FileIndex) -> Result<Option<u64>, DiskFault> {
-            self.memory.length(file)
+        fn stamp(&self, file: FileIndex) -> Result<Option<FileStamp>, DiskFault> {
+            self.memory.stamp(file)
         }
 
         fn extent(&self, file: FileIndex, offset: u64) -> Result<Extent, DiskFault> {
             self.memory.extent(file, offset)
         }
 
-        fn sync(&self) -> Result<(), DiskFault> {
+        fn sync(&self) -> Result<Vec<FileIndex>, DiskFault> {
             self.memory.sync()
         }
 
@@ -472,10 +432,8 @@ mod tests {
         for piece in s.info.geometry().indices() {
             disk.submit(&storage, piece.0.into(), vec![s.verify(piece)]);
         }
-        disk.submit_sync(&storage, 99);
         drop(disk);
         let log = Arc::into_inner(log).expect("workers are gone");
-        assert_eq!(*log.syncs.lock().expect("log"), [(99, Ok(()))]);
         let events = events(log);
         assert_eq!(events.len(), 40);
         for (token, event) in events {
@@ -487,25 +445,7 @@ mod tests {
         let content =
             ["t/a", "t/b"].map(|name| std::fs::read(dir.path().join(name)).expect("read"));
         assert_eq!(content.concat(), s.content);
-        assert_eq!(storage.sync(), Ok(()));
-    }
-
-    #[test]
-    fn a_sync_does_not_hold_up_jobs_nor_the_reverse() {
-        let s = sample(16_384, &[("a", 16_384)]);
-        let (storage, gate) = gated(&s);
-        let log = Arc::new(Log::default());
-        let disk = Disk::start(1, Arc::clone(&log) as _).expect("threads");
-        disk.submit(&storage, 0, vec![s.verify(PieceIndex(0))]);
-        gate.wait_for_writer();
-        disk.submit_sync(&storage, 5);
-        // The only worker stands at the gate, yet the sync comes through.
-        while log.syncs.lock().expect("log").is_empty() {
-            std::thread::yield_now();
-        }
-        assert!(log.events.lock().expect("log").is_empty());
-        gate.open();
-        drop(disk);
-        assert_eq!(log.events.lock().expect("log").len(), 1);
+        assert_eq!(storage.sync(), Ok(vec![FileIndex(0), FileIndex(1)]));
+        assert_eq!(storage.sync(), Ok(Vec::new()));
     }
 }

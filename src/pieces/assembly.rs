@@ -32,7 +32,7 @@ pub(super) enum BlockState {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BlockSlot {
     pub(super) state: BlockState,
-    /// Place in `Open::senders`, once received.
+    /// Place in `Open::senders`, once received; beyond its end for a block of an earlier run.
     sender: u16,
 }
 
@@ -81,6 +81,25 @@ impl Open {
             done: 0,
             verifying: false,
         }
+    }
+
+    /// Takes blocks for received that an earlier run left in the files.
+    pub(super) fn restore(&mut self, blocks: &[u32]) {
+        for &block in blocks {
+            if let Some(slot) = self.blocks.get_mut(block as usize)
+                && slot.state == BlockState::Free
+            {
+                *slot = BlockSlot { state: BlockState::Spilled, sender: u16::MAX };
+                self.free -= 1;
+                self.done += 1;
+            }
+        }
+    }
+
+    /// Blocks that are in the files, ascending.
+    pub(super) fn in_files(&self) -> Vec<u32> {
+        let blocks = (0..).zip(&self.blocks);
+        blocks.filter(|(_, b)| b.state == BlockState::Spilled).map(|(i, _)| i).collect()
     }
 
     pub(super) const fn piece(&self) -> PieceIndex {
@@ -356,10 +375,10 @@ impl Open {
         self.windows.iter_mut().for_each(|w| w.filled = 0);
     }
 
-    /// Who sent each block, in order.
-    pub(super) fn into_senders(self) -> Vec<Sender> {
+    /// Who sent each block, in order; `None` where an earlier run got it.
+    pub(super) fn into_senders(self) -> Vec<Option<Sender>> {
         let senders = self.senders;
-        self.blocks.iter().filter_map(|b| senders.get(usize::from(b.sender)).copied()).collect()
+        self.blocks.iter().map(|b| senders.get(usize::from(b.sender)).copied()).collect()
     }
 
     pub(super) fn check_invariants(&self) {

@@ -20,7 +20,7 @@ use crate::base::{
     bitfield::Bitfield,
     geometry::Geometry,
     id::PeerKey,
-    index::{Block, PieceIndex},
+    index::{Block, PartialPiece, PieceIndex},
     rng::Rng,
     slab::{Chunk, Pool},
     units::BLOCK_LEN,
@@ -71,8 +71,8 @@ pub enum Stored {
 pub enum Closed {
     /// It is ours now.
     Had,
-    /// Its hash is wrong: who sent which block, in order.
-    Bad(Vec<Sender>),
+    /// Its hash is wrong: who sent which block, in order; `None` where an earlier run got it.
+    Bad(Vec<Option<Sender>>),
     /// The disk failed: the piece is missing again.
     Lost,
 }
@@ -100,6 +100,36 @@ impl Pieces {
             sequential,
             window,
         }
+    }
+
+    /// Goes on with pieces that an earlier run left unfinished. Gives the checks of those that turn
+    /// out to have every block.
+    pub fn restore(&mut self, partial: &[PartialPiece]) -> Vec<DiskJob> {
+        let mut jobs = Vec::new();
+        for &PartialPiece { piece, ref blocks } in partial {
+            if self.state.get(piece.at()) != Some(&State::Missing) || blocks.is_empty() {
+                continue;
+            }
+            self.start(piece);
+            let open = self.open_piece_mut(piece).expect("it was started");
+            open.restore(blocks);
+            if open.is_complete() {
+                self.startable.retain(|&p| p != piece);
+                jobs.extend(self.close(piece, false));
+            }
+        }
+        jobs
+    }
+
+    /// Unfinished pieces of which some blocks are in the files, for [`Pieces::restore`]; ascending.
+    pub fn partial(&self) -> Vec<PartialPiece> {
+        let open = self.open.iter().flatten().filter(|open| !open.is_verifying());
+        let mut partial: Vec<PartialPiece> = open
+            .map(|open| PartialPiece { piece: open.piece(), blocks: open.in_files() })
+            .filter(|partial| !partial.blocks.is_empty())
+            .collect();
+        partial.sort_unstable_by_key(|partial| partial.piece);
+        partial
     }
 
     /// Lengths and counts.

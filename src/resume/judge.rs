@@ -34,6 +34,41 @@ pub struct Judgement {
     pub own: Vec<FileIndex>,
 }
 
+impl Judgement {
+    /// Nothing is known: every piece has to be hashed.
+    pub fn unknown(info: &Info) -> Self {
+        let pieces = info.geometry().pieces();
+        Judgement {
+            trusted: Bitfield::empty(pieces),
+            doubtful: Bitfield::full(pieces),
+            partial: Vec::new(),
+            own: Vec::new(),
+        }
+    }
+
+    /// The owner vouches for the files: every piece is taken for good whose files have their full
+    /// length `now`; the others have to be hashed.
+    pub fn vouched(info: &Info, now: &[Option<FileStamp>]) -> Self {
+        let mut judged = Judgement::unknown(info);
+        let files = info.layout().files().zip(now);
+        let is_whole: Vec<bool> = files
+            .map(|(file, stamp)| {
+                !file.is_stored() || stamp.is_some_and(|stamp| stamp.length == file.length)
+            })
+            .collect();
+        let geometry = info.geometry();
+        for piece in geometry.indices() {
+            let mut spans =
+                info.layout().spans(geometry.piece_offset(piece), geometry.piece_len(piece).into());
+            if spans.all(|span| is_whole[span.file.at()]) {
+                judged.trusted.insert(piece);
+                judged.doubtful.remove(piece);
+            }
+        }
+        judged
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     /// As it was left.
@@ -182,6 +217,16 @@ pub(super) mod tests {
         let replaced = FileStamp { length: 65_536, modified: 101 * SECOND, inode: 6 };
         assert_eq!(judged(false, Some(replaced)), (vec![0], vec![1, 2, 3], 0, vec![0]));
         assert_eq!(judged(true, None), (vec![0], vec![2, 3], 0, vec![0]));
+    }
+
+    #[test]
+    fn who_vouches_for_files_is_believed_where_they_are_whole() {
+        let (info, _) = recorded(true);
+        let short = FileStamp { length: 65_535, modified: 0, inode: 1 };
+        let judged = Judgement::vouched(&info, &[stamp(1), Some(short)]);
+        assert_eq!(judged.trusted.iter().map(|p| p.0).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(judged.doubtful.iter().map(|p| p.0).collect::<Vec<_>>(), [2, 3]);
+        assert!(Judgement::vouched(&info, &[None, None]).trusted.is_empty());
     }
 
     #[test]

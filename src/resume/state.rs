@@ -15,7 +15,7 @@ use crate::{
         compact,
         file_stamp::FileStamp,
         hash::{Sha1Hash, sha1},
-        index::{PartialPiece, PieceIndex},
+        index::PartialPiece,
         limits::MAX_RESUME_PEERS,
     },
     bencode::{self, BencodeError, Dict, Limits, Value},
@@ -208,7 +208,7 @@ fn partial(entry: Value<'_>, info: &Info) -> Option<PartialPiece> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resume::judge::tests::torrent;
+    use crate::{base::index::PieceIndex, resume::judge::tests::torrent};
     use proptest::prelude::*;
 
     fn state(seed: u64) -> ResumeState {

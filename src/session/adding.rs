@@ -22,14 +22,20 @@ use super::{
     error::{AddError, TorrentError},
     event::TorrentEvent,
     handle::TorrentHandle,
+    persist::Record,
     shared::{Shared, Stage},
     snapshot::TorrentState,
 };
 use crate::{
-    base::{bitfield::Bitfield, index::FileIndex},
+    base::{
+        bitfield::Bitfield,
+        file_stamp::FileStamp,
+        index::{FileIndex, PartialPiece},
+    },
     disk::{Found, Storage, Watch, check, preflight},
-    metainfo::Metainfo,
+    metainfo::{Info, Metainfo},
     pieces::job::DiskFault,
+    resume::{Judgement, ResumeState},
     torrent::{Settings, Setup, Source},
 };
 
@@ -53,6 +59,8 @@ pub struct AddTorrent {
     pub keep_seeding: bool,
     /// Take pieces in order instead of rarest first.
     pub sequential: bool,
+    /// What is hashed of data that is there.
+    pub check: Check,
     /// Whether files that look like somebody else's may be overwritten.
     pub force: bool,
     /// Most connections, instead of the session's number.
@@ -72,11 +80,33 @@ impl AddTorrent {
             peers: Vec::new(),
             keep_seeding: true,
             sequential: false,
+            check: Check::Doubtful,
             force: false,
             max_peers: None,
             keep_useless: false,
         }
     }
+}
+
+/// What is hashed of data that is on disk when a torrent is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// What no resume state vouches for.
+    Doubtful,
+    /// All of it.
+    Everything,
+    /// Nothing of files that have their full length: the owner vouches for them.
+    Nothing,
+}
+
+/// What is known of a torrent's data once it was looked at.
+struct Present {
+    have: Bitfield,
+    partial: Vec<PartialPiece>,
+    /// Peers of an earlier run.
+    peers: Vec<SocketAddr>,
+    recorded: Option<(Arc<Record>, bool)>,
+    trouble: Option<String>,
 }
 
 /// Why a torrent does not get to the shard.
@@ -125,10 +155,10 @@ impl Core {
         shared: Arc<Shared>,
     ) {
         match self.check(&add, &storage, &shared).await {
-            Ok(have) => {
-                let (count, pieces) = (have.count(), have.len());
-                shared.tell(|| TorrentEvent::Checked { have: count, pieces });
-                self.host(add, storage, shared, have).await;
+            Ok(present) => {
+                let (have, pieces) = (present.have.count(), present.have.len());
+                shared.tell(|| TorrentEvent::Checked { have, pieces });
+                self.host(add, storage, shared, present).await;
             }
             Err(Obstacle::Error(error)) => {
                 shared.publish_state(TorrentState::Failed(error.to_string()));
@@ -144,16 +174,41 @@ impl Core {
         add: &AddTorrent,
         storage: &Arc<Storage>,
         shared: &Arc<Shared>,
-    ) -> Result<Bitfield, Obstacle> {
+    ) -> Result<Present, Obstacle> {
         let _turn = self.checks.acquire().await;
-        let (storage, shared, force) = (storage.clone(), shared.clone(), add.force);
+        let (storage, shared) = (storage.clone(), shared.clone());
+        let (policy, force, root) = (add.check, add.force, add.root.clone());
+        let state_dir = self.config.state_dir.clone();
         blocking(move || {
-            let found = hash(&storage, &shared).ok_or(Obstacle::Cancelled)?;
-            if !force && let Some(conflict) = preflight::conflicts(&storage, &found).first() {
-                return Err(Obstacle::Error(TorrentError::Differs(conflict.to_string())));
+            let stamps = storage.stamps();
+            let found =
+                state_dir.map(|dir| Record::find(&dir, &root, &shared.info, stamps.clone()));
+            let state = found.as_ref().and_then(|found| found.state.as_ref());
+            let judged = judge(policy, &shared.info, state, &stamps);
+            let Judgement { trusted: mut have, doubtful, mut partial, own } = judged;
+            let is_settled = policy == Check::Doubtful
+                && doubtful.is_empty()
+                && state.is_some_and(|state| state.settled);
+            let peers = state.map_or_else(Vec::new, |state| state.peers.clone());
+            if !doubtful.is_empty() {
+                let mut now = hash(&storage, &shared, &doubtful).ok_or(Obstacle::Cancelled)?;
+                for piece in have.iter() {
+                    now.have.insert(piece);
+                }
+                let conflicts = preflight::conflicts(&storage, &now);
+                let foreign = conflicts.iter().find(|c| own.binary_search(&c.file).is_err());
+                if !force && let Some(conflict) = foreign {
+                    return Err(Obstacle::Error(TorrentError::Differs(conflict.to_string())));
+                }
+                have = now.have;
             }
+            partial.retain(|partial| !have.has(partial.piece));
             storage.create_empty_files()?;
-            Ok(found.have)
+            let (recorded, trouble) = match found {
+                Some(found) => (Some((found.record, is_settled)), found.trouble),
+                None => (None, None),
+            };
+            Ok(Present { have, partial, peers, recorded, trouble })
         })
         .await
     }
@@ -163,14 +218,16 @@ impl Core {
         add: AddTorrent,
         storage: Arc<Storage>,
         shared: Arc<Shared>,
-        have: Bitfield,
+        present: Present,
     ) {
+        let Present { have, partial, peers: known, recorded, trouble } = present;
         let AddTorrent { metainfo, trackers, peers, keep_seeding, .. } = add;
         let info = &shared.info;
         let setup = Setup {
             info_hash: info.info_hash().wire(),
             geometry: info.geometry(),
             have,
+            partial,
             peer_id: self.peer_id,
             listen_port: Some(self.port),
             metadata_size: info.bytes().len() as u32,
@@ -190,12 +247,16 @@ impl Core {
             let announcing = Announcing { shared: shared.clone(), shard, tiers };
             self.discovery.send(discovery::Input::Add(Box::new(announcing)));
         }
-        let hosting = Hosting { setup, storage, shared, keep_seeding };
+        if let Some(trouble) = trouble {
+            shared.tell(|| TorrentEvent::StateTrouble(trouble));
+        }
+        let hosting = Hosting { setup, storage, shared, keep_seeding, recorded };
         // A shard that has ended needs neither.
         self.shard.send(Command::Host(Box::new(hosting))).await;
-        if !peers.is_empty() {
-            let found = Command::PeersFound { torrent, source: Source::User, addrs: peers };
-            self.shard.send(found).await;
+        for (source, addrs) in [(Source::User, peers), (Source::Resume, known)] {
+            if !addrs.is_empty() {
+                self.shard.send(Command::PeersFound { torrent, source, addrs }).await;
+            }
         }
     }
 }
@@ -204,9 +265,10 @@ impl Core {
 fn refuse_longer(storage: &Storage) -> Result<(), AddError> {
     for (index, file) in (0..).map(FileIndex).zip(storage.info().layout().files()) {
         if file.is_stored()
-            && let Some(length) = storage.backend().length(index)?
-            && length > file.length
+            && let Some(stamp) = storage.backend().stamp(index)?
+            && stamp.length > file.length
         {
+            let length = stamp.length;
             let (path, expected) = (file.path.to_string(), file.length);
             let cause = preflight::ConflictCause::Longer { length, expected };
             let conflict = preflight::Conflict { file: index, path, cause };
@@ -216,8 +278,27 @@ fn refuse_longer(storage: &Storage) -> Result<(), AddError> {
     Ok(())
 }
 
-/// Hashes what is on disk; `None` when it was cancelled.
-fn hash(storage: &Storage, shared: &Shared) -> Option<Found> {
+/// What need not be hashed.
+fn judge(
+    policy: Check,
+    info: &Info,
+    state: Option<&ResumeState>,
+    stamps: &[Option<FileStamp>],
+) -> Judgement {
+    let known = state.map(|state| state.judge(info, stamps));
+    let unknown = Judgement::unknown(info);
+    match policy {
+        Check::Doubtful => known.unwrap_or(unknown),
+        Check::Everything => match known {
+            Some(known) => Judgement { partial: known.partial, own: known.own, ..unknown },
+            None => unknown,
+        },
+        Check::Nothing => Judgement::vouched(info, stamps),
+    }
+}
+
+/// Hashes the pieces in `doubtful`; `None` when it was cancelled.
+fn hash(storage: &Storage, shared: &Shared, doubtful: &Bitfield) -> Option<Found> {
     let total = storage.info().geometry().total();
     let step = (total / PROGRESS_STEPS).max(PROGRESS_LEAST);
     let done = AtomicU64::new(0);
@@ -229,7 +310,7 @@ fn hash(storage: &Storage, shared: &Shared) -> Option<Found> {
             shared.tell(|| TorrentEvent::CheckProgress { done: now, total });
         }
     };
-    check(storage, None, Watch { progress: &progress, cancel: &shared.cancel })
+    check(storage, Some(doubtful), None, Watch { progress: &progress, cancel: &shared.cancel })
 }
 
 /// Runs what may block where it may.

@@ -83,7 +83,7 @@ pub fn check(
 ) -> Option<Report> {
     let pool = FilePool::new(OPEN_FILES);
     let storage = Storage::on_disk(Arc::clone(info), data, &pool);
-    disk::check(&storage, threads, watch).map(|found| report(info, &found))
+    disk::check(&storage, None, threads, watch).map(|found| report(info, &found))
 }
 
 /// Puts what a check found in terms of files.

@@ -22,6 +22,12 @@ impl Clock {
         Instant::ZERO + self.start.elapsed()
     }
 
+    /// Time of day, by the clock that stamps files: nanoseconds since 1970.
+    pub(super) fn time_of_day() -> i64 {
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    }
+
     /// The same moment for tokio's timers.
     pub(super) fn at(&self, when: Instant) -> tokio::time::Instant {
         // Farther than any timer reaches: a year.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use super::{id::TorrentId, shared::Shared, slots::Slot};
+use super::{id::TorrentId, persist::Record, shared::Shared, slots::Slot};
 use crate::{
     disk::Storage,
     torrent::{PeerSnapshot, Setup, Source},
@@ -46,6 +46,8 @@ pub(super) struct Hosting {
     pub(super) shared: Arc<Shared>,
     /// Whether it goes on once it is complete.
     pub(super) keep_seeding: bool,
+    /// Where its resume state is kept, and whether what is there now is true and settled.
+    pub(super) recorded: Option<(Arc<Record>, bool)>,
 }
 
 /// What trackers are told, in payload bytes.

@@ -72,6 +72,9 @@ pub enum TorrentEvent {
     Banned(SocketAddr),
     /// The disk refused: the torrent stopped.
     DiskFault(DiskFault),
+    /// What the next run should know could not be read or written: one sentence. Nothing else
+    /// suffers, but data will be hashed again.
+    StateTrouble(String),
     /// The torrent is no longer part of the session.
     Removed,
 }

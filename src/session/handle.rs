@@ -62,6 +62,14 @@ impl TorrentHandle {
         self.shared.wait().await
     }
 
+    /// Waits until what is on disk was looked at: from here on the snapshot says what is there.
+    ///
+    /// # Errors
+    /// The files are somebody else's, or the torrent was removed.
+    pub async fn wait_checked(&self) -> Result<(), TorrentError> {
+        self.shared.wait_checked().await
+    }
+
     /// Its connections; none while it is being checked.
     pub async fn peers(&self) -> Vec<PeerSnapshot> {
         let torrent = self.shared.id;

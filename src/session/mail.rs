@@ -1,7 +1,8 @@
-//! What reaches a shard from other threads without waiting: disk results, dials, nudges.
+//! What reaches a shard from other threads without waiting: disk results, saves, dials, nudges.
 //!
 //! One lock, taken once per batch and once per turn. Everything in it is bounded by something else:
-//! disk results by slabs, dials by their limit, nudges by the number of torrents, limits by one.
+//! disk results by slabs, saves and nudges by the number of torrents, dials by their limit, limits
+//! by one.
 
 use std::{
     io,
@@ -11,12 +12,8 @@ use std::{
 
 use tokio::{net::TcpStream, sync::Notify};
 
-use super::{id::TorrentId, slots::Slot};
-use crate::{
-    base::units::ByteRate,
-    disk::CompletionSink,
-    pieces::job::{DiskEvent, DiskFault},
-};
+use super::{id::TorrentId, persist::SaveResult, slots::Slot};
+use crate::{base::units::ByteRate, disk::CompletionSink, pieces::job::DiskEvent};
 
 /// A dial that has come to an end.
 #[derive(Debug)]
@@ -30,7 +27,7 @@ pub(super) struct Dialled {
 #[derive(Debug, Default)]
 pub(super) struct Letters {
     pub(super) disk: Vec<(u64, DiskEvent)>,
-    pub(super) synced: Vec<(u64, Result<(), DiskFault>)>,
+    pub(super) saved: Vec<(TorrentId, SaveResult)>,
     pub(super) dialled: Vec<Dialled>,
     /// Torrents whose handle wants something, see `Shared::take_request`.
     pub(super) nudged: Vec<TorrentId>,
@@ -43,7 +40,7 @@ pub(super) struct Letters {
 impl Letters {
     pub(super) fn is_empty(&self) -> bool {
         self.disk.is_empty()
-            && self.synced.is_empty()
+            && self.saved.is_empty()
             && self.dialled.is_empty()
             && self.nudged.is_empty()
             && self.limits.is_none()
@@ -83,9 +80,5 @@ impl Mail {
 impl CompletionSink for Mail {
     fn complete(&self, events: Vec<(u64, DiskEvent)>) {
         self.post(|letters| letters.disk.extend(events));
-    }
-
-    fn synced(&self, token: u64, result: Result<(), DiskFault>) {
-        self.post(|letters| letters.synced.push((token, result)));
     }
 }

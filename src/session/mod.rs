@@ -13,6 +13,7 @@
 //!     mail             what other threads leave for the shard
 //!     shared           what a torrent shows to other threads
 //!   discovery        trackers: when due, and what came of it
+//!   persist          resume state: what the next run should know
 //! check, create      tools: data against a torrent, a torrent from data
 //! tracker_host       the embedded tracker
 //! torrent_file       a torrent fetched by its address
@@ -40,6 +41,7 @@ mod handle;
 mod id;
 mod mail;
 pub mod peer_names;
+mod persist;
 mod ready;
 mod registry;
 mod shard;
@@ -64,7 +66,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use adding::AddTorrent;
+pub use adding::{AddTorrent, Check};
 pub use config::{Config, DiskPlacement, ListenConfig};
 pub use error::{AddError, SessionError, TorrentError};
 pub use event::{PeerEnd, TorrentEvent};
@@ -137,7 +139,7 @@ impl Session {
     pub async fn start(config: Config) -> Result<Session, SessionError> {
         let mut rng = Rng::new(config.seed.map_or_else(draw_seed, Ok)?);
         if let Some(dir) = &config.state_dir {
-            std::fs::create_dir_all(dir)
+            std::fs::create_dir_all(persist::folder(dir))
                 .map_err(|cause| SessionError::StateDir { dir: dir.clone(), cause })?;
         }
         let descriptors = Descriptors::claim(config.max_connections);

@@ -1,7 +1,10 @@
 //! One shard: a thread that owns torrents, their connections and their slabs, and runs turns.
 //!
 //! Between turns it takes commands and mail, hands over disk work, dials, and publishes snapshots.
-//! It waits only here. What happens inside a turn is in [`turn`](super::turn).
+//! It waits only here. What happens inside a turn is in [`turn`](super::turn), what is saved for
+//! the next run in [`saving`].
+
+mod saving;
 
 use std::{
     collections::HashMap,
@@ -31,6 +34,7 @@ use super::{
     event::{PeerEnd, TorrentEvent},
     id::TorrentId,
     mail::{Dialled, Letters, Mail},
+    persist::Keeper,
     shared::{Request, Shared, Stage},
     slots::{Slot, Slots},
     snapshot::{TorrentSnapshot, TorrentState},
@@ -38,11 +42,12 @@ use super::{
     turn::{Happened, Turns},
 };
 use crate::{
-    base::time::Instant,
+    base::{slab::SLAB_LEN, time::Instant},
     disk::{Disk, Storage, perform_batch},
     pieces::job::{DiskEvent, DiskFault, DiskJob},
     torrent::{self, Direction, Event, Input, Phase, Snapshot, Torrent},
 };
+use saving::{Recording, Saves};
 
 /// How often a torrent that somebody looks at is looked at.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
@@ -96,6 +101,8 @@ struct Tenant {
     fault: Option<DiskFault>,
     /// Somebody looks at it.
     watched: bool,
+    /// How its resume state is kept, if it is.
+    recording: Option<Recording>,
     /// It is given up once `jobs` is 0; who waits for that.
     retiring: Option<Vec<oneshot::Sender<()>>>,
 }
@@ -117,6 +124,7 @@ struct Shard {
     dialler: Dialler,
     discovery: discovery::Line,
     gauges: Arc<Gauges>,
+    saves: Option<Saves>,
     /// Torrents with a batch for the disk.
     batched: Vec<TorrentId>,
     /// Torrents somebody looks at.
@@ -146,6 +154,10 @@ pub(super) fn start(
         DiskPlacement::Workers(workers) => Placement::Workers(Disk::start(workers, mail.clone())?),
         DiskPlacement::Inline => Placement::Inline,
     };
+    let saves = match config.state_dir {
+        Some(_) => Some(Saves::new(Keeper::start(mail.clone())?)),
+        None => None,
+    };
     let dialler = Dialler::new(slots, mail.clone(), config.listen.addr, config.listen.ipv6);
     let shard = Shard {
         clock,
@@ -159,6 +171,7 @@ pub(super) fn start(
         dialler,
         discovery,
         gauges: gauges.clone(),
+        saves,
         batched: Vec::new(),
         watched: Vec::new(),
         published: now,
@@ -193,6 +206,7 @@ impl Shard {
             self.take_mail(now);
             self.turns.turn(now);
             self.grant_wishes(now);
+            self.save_due(now);
             self.retire(now);
             self.publish_watched(now);
             self.show_gauges();
@@ -205,7 +219,8 @@ impl Shard {
             return yield_now().await;
         }
         let watched = (!self.watched.is_empty()).then(|| self.published + SNAPSHOT_EVERY);
-        let deadline = [self.turns.deadline(), watched].into_iter().flatten().min();
+        let save = self.saves.as_ref().and_then(Saves::next);
+        let deadline = [self.turns.deadline(), watched, save].into_iter().flatten().min();
         if let Some(deadline) = deadline {
             let deadline = self.clock.at(deadline);
             if timer.deadline() != deadline {
@@ -263,7 +278,7 @@ impl Shard {
     }
 
     fn host(&mut self, now: Instant, hosting: Hosting) {
-        let Hosting { setup, storage, shared, keep_seeding } = hosting;
+        let Hosting { setup, storage, shared, keep_seeding, recorded } = hosting;
         let id = shared.id;
         let torrent = Torrent::new(setup, now);
         let complete = torrent.is_complete();
@@ -276,9 +291,14 @@ impl Shard {
             batch: Vec::new(),
             fault: None,
             watched: false,
+            recording: recorded.map(|(record, settled)| Recording::new(record, settled)),
             retiring: None,
         };
+        let is_new = tenant.recording.as_ref().is_some_and(|recording| !recording.settled);
         self.tenants.insert(id, tenant);
+        if is_new {
+            self.changed(now, id, 0);
+        }
         let request = shared.take_request();
         if request == Some(Request::Pause) || (complete && !keep_seeding) {
             self.pause(now, id);
@@ -286,12 +306,11 @@ impl Shard {
             self.discovery.send(discovery::Input::Start(id));
         }
         self.publish(now, id);
-        if complete {
-            shared.set_stage(Stage::Complete);
-        }
+        shared.set_stage(if complete { Stage::Complete } else { Stage::Busy });
     }
 
     fn pause(&mut self, now: Instant, id: TorrentId) {
+        self.remember_peers(id);
         self.turns.handle(now, id, Input::Command(torrent::Command::Pause));
         self.tell_trackers_of_stop(now, id);
     }
@@ -352,7 +371,9 @@ impl Shard {
             }
             self.publish(now, id);
         }
-        letters.synced.clear();
+        for (id, result) in letters.saved.drain(..) {
+            self.saved(now, id, result);
+        }
         // Keeps the room of its lists for the next time.
         self.letters = letters;
     }
@@ -380,6 +401,9 @@ impl Shard {
     fn disk_done(&mut self, now: Instant, id: TorrentId, event: DiskEvent) {
         if let Some(tenant) = self.tenants.get_mut(&id) {
             tenant.jobs -= 1;
+        }
+        if matches!(event, DiskEvent::Spilled { .. }) {
+            self.changed(now, id, SLAB_LEN.into());
         }
         self.turns.handle(now, id, Input::Disk(event));
     }
@@ -436,7 +460,14 @@ impl Shard {
                         self.publish(now, id);
                         shared.set_stage(Stage::Failed(fault.clone().into()));
                     }
-                    Event::PieceLost(_) => shared.set_stage(Stage::Busy),
+                    Event::PieceLost(_) => {
+                        shared.set_stage(Stage::Busy);
+                        self.changed(now, id, 0);
+                    }
+                    &Event::PieceVerified(piece) => {
+                        let geometry = shared.info.geometry();
+                        self.changed(now, id, geometry.piece_len(piece).into());
+                    }
                     _ => {}
                 }
                 shared.tell(|| told(event));
@@ -469,7 +500,8 @@ impl Shard {
             return;
         }
         for id in std::mem::take(&mut self.leaving) {
-            if self.tenants.get(&id).is_some_and(|tenant| tenant.jobs > 0) {
+            let works = self.tenants.get(&id).is_some_and(|tenant| tenant.jobs > 0);
+            if works || !self.is_saved(id) {
                 self.leaving.push(id);
                 continue;
             }

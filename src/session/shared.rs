@@ -24,6 +24,8 @@ use crate::{base::time::Instant, metainfo::Info, torrent::Snapshot};
 /// How far a torrent has come, for those who wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// What is on disk is being looked at.
+    Checking,
     Busy,
     Complete,
     Failed(TorrentError),
@@ -84,7 +86,7 @@ impl Shared {
             nudged: AtomicBool::new(false),
             cancel: AtomicBool::new(false),
             arrival: Mutex::default(),
-            stage: watch::Sender::new(Stage::Busy),
+            stage: watch::Sender::new(Stage::Checking),
             events: OnceLock::new(),
         })
     }
@@ -158,7 +160,7 @@ impl Shared {
     /// The torrent leaves the session: nobody need wait any longer. What is complete stays so.
     pub(super) fn leave(&self) {
         self.stage.send_if_modified(|now| {
-            let busy = *now == Stage::Busy;
+            let busy = matches!(now, Stage::Checking | Stage::Busy);
             if busy {
                 *now = Stage::Failed(TorrentError::Removed);
             }
@@ -169,12 +171,20 @@ impl Shared {
 
     /// Waits until it is complete or has failed.
     pub(super) async fn wait(&self) -> Result<(), TorrentError> {
+        self.wait_until(|stage| matches!(stage, Stage::Complete | Stage::Failed(_))).await
+    }
+
+    /// Waits until what is on disk was looked at.
+    pub(super) async fn wait_checked(&self) -> Result<(), TorrentError> {
+        self.wait_until(|stage| *stage != Stage::Checking).await
+    }
+
+    async fn wait_until(&self, reached: impl FnMut(&Stage) -> bool) -> Result<(), TorrentError> {
         let mut stage = self.stage.subscribe();
-        let ended = stage.wait_for(|stage| *stage != Stage::Busy).await;
-        match ended.as_deref() {
-            Ok(Stage::Complete) => Ok(()),
+        match stage.wait_for(reached).await.as_deref() {
             Ok(Stage::Failed(error)) => Err(error.clone()),
-            Ok(Stage::Busy) | Err(_) => Err(TorrentError::Removed),
+            Ok(_) => Ok(()),
+            Err(_) => Err(TorrentError::Removed),
         }
     }
 

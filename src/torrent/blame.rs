@@ -16,7 +16,7 @@ const MAX_COPIES: usize = 8;
 #[derive(Debug, Default)]
 struct Suspect {
     /// Senders and digests of each failed copy, block by block.
-    copies: Vec<Vec<(SocketAddr, u64)>>,
+    copies: Vec<Vec<(Option<SocketAddr>, u64)>>,
     /// Who fetches it alone now.
     owner: Option<PeerKey>,
 }
@@ -52,16 +52,17 @@ impl Blame {
         }
     }
 
-    /// A copy of `piece` is bad. Gives the guilty, if that is certain already.
+    /// A copy of `piece` is bad. Gives the guilty, if that is certain already. Blocks without a sender
+    /// were on disk from an earlier run.
     pub(super) fn failed(
         &mut self,
         piece: PieceIndex,
-        senders: &[SocketAddr],
+        senders: &[Option<SocketAddr>],
         digests: &[u64],
     ) -> Option<SocketAddr> {
         let copy: Vec<_> = senders.iter().copied().zip(digests.iter().copied()).collect();
         let first = *senders.first()?;
-        let alone = senders.iter().all(|&s| s == first);
+        let alone = first.is_some() && senders.iter().all(|&s| s == first);
         if !self.suspects.contains_key(&piece) {
             if self.suspects.len() >= MAX_SUSPECTS {
                 self.suspects.pop_first();
@@ -73,7 +74,7 @@ impl Blame {
         if !alone && suspect.copies.len() < MAX_COPIES {
             suspect.copies.push(copy);
         }
-        alone.then_some(first)
+        if alone { first } else { None }
     }
 
     /// A copy of `piece` is good; `digests` are its blocks. Gives everyone who sent another block.
@@ -84,7 +85,7 @@ impl Blame {
             .iter()
             .flat_map(|copy| copy.iter().zip(digests))
             .filter(|((_, bad), good)| bad != *good)
-            .map(|((sender, _), _)| *sender)
+            .filter_map(|((sender, _), _)| *sender)
             .collect();
         guilty.sort_unstable();
         guilty.dedup();
@@ -103,7 +104,10 @@ mod tests {
     #[test]
     fn one_sender_is_guilty_at_once() {
         let mut b = Blame::default();
-        assert_eq!(b.failed(PieceIndex(0), &[addr(1), addr(1)], &[1, 2]), Some(addr(1)));
+        assert_eq!(
+            b.failed(PieceIndex(0), &[Some(addr(1)), Some(addr(1))], &[1, 2]),
+            Some(addr(1))
+        );
         assert!(b.good(PieceIndex(0), &[9, 9]).is_empty());
     }
 
@@ -111,12 +115,22 @@ mod tests {
     fn only_the_sender_of_the_differing_block_is_guilty() {
         let mut b = Blame::default();
         let piece = PieceIndex(3);
-        assert_eq!(b.failed(piece, &[addr(1), addr(2), addr(1)], &[10, 66, 30]), None);
+        assert_eq!(b.failed(piece, &[1, 2, 1].map(|n| Some(addr(n))), &[10, 66, 30]), None);
         let (owner, other) =
             (PeerKey { slot: 0, generation: 0 }, PeerKey { slot: 1, generation: 0 });
         b.claim(piece, owner);
         assert!(b.is_barred(piece, other) && !b.is_barred(piece, owner));
         assert_eq!(b.good(piece, &[10, 20, 30]), [addr(2)]);
         assert!(!b.is_suspect(piece) && !b.is_barred(piece, other));
+    }
+
+    #[test]
+    fn nobody_is_blamed_for_what_an_earlier_run_left() {
+        let mut b = Blame::default();
+        let piece = PieceIndex(3);
+        assert_eq!(b.failed(piece, &[None, Some(addr(1))], &[66, 20]), None);
+        assert_eq!(b.failed(piece, &[None, None], &[66, 20]), None);
+        assert!(b.is_suspect(piece));
+        assert!(b.good(piece, &[10, 20]).is_empty());
     }
 }

@@ -120,7 +120,7 @@ impl Torrent {
     }
 
     /// Hands a check or an early write to the disk.
-    fn hand_to_disk(&mut self, job: DiskJob) {
+    pub(super) fn hand_to_disk(&mut self, job: DiskJob) {
         self.at_disk += 1;
         self.outputs.push_back(Output::Disk(job));
     }
@@ -417,17 +417,17 @@ impl Torrent {
             return;
         }
         self.phase = Phase::Failed;
-        self.stop_fetching(pool);
+        self.cancel_everything();
+        self.pieces.drop_open(pool);
         self.say(Event::Stopped(fault));
     }
 
-    /// Takes back all requests and drops what is unfinished.
-    pub(super) fn stop_fetching(&mut self, pool: &mut Pool) {
+    /// Takes back all requests.
+    pub(super) fn cancel_everything(&mut self) {
         for key in self.peers.keys() {
             self.cancel_all(key);
             self.update_interest(key);
         }
-        self.pieces.drop_open(pool);
     }
 
     fn cancel_all(&mut self, key: PeerKey) {

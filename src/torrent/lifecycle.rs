@@ -84,7 +84,12 @@ impl Torrent {
         match command {
             Command::Pause => {
                 self.phase = Phase::Paused;
-                self.stop_fetching(pool);
+                self.cancel_everything();
+                // What is here of unfinished pieces is kept in the files.
+                for job in self.pieces.relieve(pool) {
+                    self.hand_to_disk(job);
+                }
+                self.pieces.drop_open(pool);
                 for key in self.peers.keys() {
                     self.disconnect(now, key, Disconnect::Stopped, pool);
                 }

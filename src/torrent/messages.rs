@@ -417,6 +417,7 @@ mod tests {
             have: Bitfield::full(64),
             peer_id: PeerId::generate(&mut Rng::new(1)),
             listen_port: None,
+            partial: Vec::new(),
             metadata_size: 0,
             settings: Settings::default(),
             seed: 1,

@@ -23,7 +23,10 @@ pub use output::{Event, Output};
 pub use reason::{Disconnect, Refusal, Waiting};
 pub use snapshot::{PeerSnapshot, Phase, Snapshot};
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+};
 
 use crate::{
     base::{
@@ -31,7 +34,7 @@ use crate::{
         geometry::Geometry,
         hash::Sha1Hash,
         id::{PeerId, PeerKey},
-        index::PieceIndex,
+        index::{PartialPiece, PieceIndex},
         rate::RateMeter,
         rng::Rng,
         slab::Pool,
@@ -89,6 +92,8 @@ pub struct Setup {
     pub geometry: Geometry,
     /// Pieces already verified on disk.
     pub have: Bitfield,
+    /// Unfinished pieces of an earlier run.
+    pub partial: Vec<PartialPiece>,
     /// Who we are.
     pub peer_id: PeerId,
     /// Where we listen; told to peers.
@@ -167,8 +172,10 @@ impl Torrent {
     pub fn new(setup: Setup, now: Instant) -> Self {
         let mut rng = Rng::new(setup.seed);
         let complete = setup.have.is_full();
-        let pieces = Pieces::new(setup.geometry, setup.have, setup.settings.sequential, &mut rng);
-        Torrent {
+        let mut pieces =
+            Pieces::new(setup.geometry, setup.have, setup.settings.sequential, &mut rng);
+        let checks = pieces.restore(&setup.partial);
+        let mut torrent = Torrent {
             info_hash: setup.info_hash,
             peer_id: setup.peer_id,
             listen_port: setup.listen_port,
@@ -196,7 +203,9 @@ impl Torrent {
             down: RateMeter::default(),
             up: RateMeter::default(),
             last_block: now,
-        }
+        };
+        checks.into_iter().for_each(|job| torrent.hand_to_disk(job));
+        torrent
     }
 
     /// Takes one input; then drain [`Torrent::poll`].
@@ -231,6 +240,16 @@ impl Torrent {
     /// Verified pieces.
     pub fn have(&self) -> &Bitfield {
         self.pieces.have()
+    }
+
+    /// Unfinished pieces of which some blocks are in the files.
+    pub fn partial(&self) -> Vec<PartialPiece> {
+        self.pieces.partial()
+    }
+
+    /// Peers that could be connected to: for the next run to begin with.
+    pub fn reachable(&self) -> Vec<SocketAddr> {
+        self.peers.iter().filter(|(_, p)| p.outgoing && p.is_open()).map(|(_, p)| p.addr).collect()
     }
 
     /// Lengths and counts.

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{network::Network, seed::SeedLimit};
+use super::{
+    network::{Checking, Network},
+    seed::SeedLimit,
+};
 
 /// Fetch torrents, and leave when every byte is verified
 #[derive(Debug, Args)]
@@ -31,6 +34,9 @@ pub(in crate::cli) struct Download {
     /// Use files that are longer than the torrent says, or of which no piece is right
     #[arg(long)]
     pub(in crate::cli) force: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) checking: Checking,
 
     #[command(flatten)]
     pub(in crate::cli) network: Network,

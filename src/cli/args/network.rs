@@ -54,8 +54,9 @@ pub(in crate::cli) struct Network {
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(in crate::cli) timeout: Option<Duration>,
 
-    /// Accepted, and the folder is made; nothing is kept there yet, so it is not shown
-    #[arg(long, value_name = "DIR", hide = true)]
+    /// Folder for what the next run should know, so that data is hashed once [default: downpour in
+    /// the user's state folder]
+    #[arg(long, value_name = "DIR")]
     pub(in crate::cli) state_dir: Option<PathBuf>,
 
     /// Certificates (PEM) to trust besides the usual ones
@@ -64,6 +65,19 @@ pub(in crate::cli) struct Network {
 
     #[command(flatten)]
     pub(in crate::cli) off: Off,
+}
+
+/// What is hashed of data that is there.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(multiple = false)]
+pub(in crate::cli) struct Checking {
+    /// Hash all data that is there, also what an earlier run has verified
+    #[arg(long)]
+    pub(in crate::cli) check: bool,
+
+    /// Take files of the right length for good without hashing them
+    #[arg(long)]
+    pub(in crate::cli) skip_check: bool,
 }
 
 /// Switches that turn off what this version does not have: accepted, so that scripts last.

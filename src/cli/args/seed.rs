@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::{
-    network::Network,
+    network::{Checking, Network},
     value::{duration, ratio},
 };
 
@@ -22,6 +22,9 @@ pub(in crate::cli) struct Seed {
 
     #[command(flatten)]
     pub(in crate::cli) limit: SeedLimit,
+
+    #[command(flatten)]
+    pub(in crate::cli) checking: Checking,
 
     #[command(flatten)]
     pub(in crate::cli) network: Network,

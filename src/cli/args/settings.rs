@@ -44,15 +44,27 @@ fn environment(arg: Arg, command: &str) -> Arg {
     arg.env((prefix + &long).replace('-', "_").to_uppercase()).hide_env(true)
 }
 
+/// The value of an environment variable that names a folder, if it does.
+fn folder(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// Where the user's programs keep what the next run should know, as the XDG base directories have
+/// it; `None` for a user without a home.
+pub(in crate::cli) fn state_folder() -> Option<PathBuf> {
+    let states = folder("XDG_STATE_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".local").join("state")))?;
+    Some(states.join("downpour"))
+}
+
 /// The configuration file: the one that was named, or the user's own if there is one.
 pub(super) fn file(named: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = named {
         return Some(path.to_owned());
     }
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let folder = absolute("XDG_CONFIG_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
-    Some(folder.join("downpour").join("config.toml")).filter(|f| f.is_file())
+    let configs =
+        folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")))?;
+    Some(configs.join("downpour").join("config.toml")).filter(|f| f.is_file())
 }
 
 /// Puts the values of the file at `path` in place of the options' defaults.

@@ -78,6 +78,11 @@ impl Transfer {
             TorrentEvent::Banned(addr) => {
                 return self.warn(i, format!("{addr} sent bad data and is banned"));
             }
+            // Tried again and again: said once.
+            TorrentEvent::StateTrouble(trouble) if !t.told.contains(&trouble) => {
+                t.told.push(trouble.clone());
+                return self.warn(i, trouble);
+            }
             TorrentEvent::TrackerReply { .. } => t.observed.complaint(None),
             TorrentEvent::TrackerError { url, message } => {
                 let complaint = format!("tracker {}: {message}", without_secrets(&url));

@@ -52,6 +52,7 @@ impl World {
                     have,
                     peer_id,
                     listen_port: listens.then_some(super::PORT),
+                    partial: Vec::new(),
                     metadata_size: METADATA_SIZE,
                     settings: settings.clone(),
                     seed,

@@ -1,0 +1,164 @@
+//! The shard's side of resume state: what is worth saving, when it is handed to the keeper, and the
+//! last save before a torrent goes.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{Shard, Tenant};
+use crate::{
+    base::time::Instant,
+    session::{
+        event::TorrentEvent,
+        id::TorrentId,
+        persist::{Due, Keeper, Record, Save, SaveResult},
+    },
+};
+
+/// What a shard knows of saves.
+pub(super) struct Saves {
+    keeper: Keeper,
+    /// Torrents with something to save.
+    dirty: Vec<TorrentId>,
+    /// When the first of them is due.
+    next: Option<Instant>,
+}
+
+impl Saves {
+    pub(super) const fn new(keeper: Keeper) -> Self {
+        Saves { keeper, dirty: Vec::new(), next: None }
+    }
+
+    pub(super) const fn next(&self) -> Option<Instant> {
+        self.next
+    }
+}
+
+/// What a torrent's tenant knows of its saves.
+pub(super) struct Recording {
+    pub(super) record: Arc<Record>,
+    /// What is on disk says that nothing is written any more: it has to be replaced at the first
+    /// write, or a kill would leave a lie.
+    pub(super) settled: bool,
+    /// Peers it had when it was last paused.
+    pub(super) peers: Vec<SocketAddr>,
+    pub(super) due: Due,
+    /// The last save was tried.
+    last: bool,
+}
+
+impl Recording {
+    pub(super) fn new(record: Arc<Record>, settled: bool) -> Self {
+        Recording { record, settled, peers: Vec::new(), due: Due::default(), last: false }
+    }
+}
+
+impl Shard {
+    /// Something about a torrent changed that the next run should know: `bytes` are verified.
+    pub(super) fn changed(&mut self, now: Instant, id: TorrentId, bytes: u64) {
+        let Some(saves) = &mut self.saves else { return };
+        let Some(tenant) = self.tenants.get_mut(&id) else { return };
+        let Some(recording) = &mut tenant.recording else { return };
+        let first = match std::mem::take(&mut recording.settled) {
+            true => recording.due.hurry(now),
+            false => recording.due.changed(now, bytes),
+        };
+        if first {
+            saves.dirty.push(id);
+        }
+        saves.next = [saves.next, recording.due.at()].into_iter().flatten().min();
+    }
+
+    /// Keeps in mind whom a torrent was connected to; to be called before it drops all peers.
+    pub(super) fn remember_peers(&mut self, id: TorrentId) {
+        if let Some(Tenant { recording: Some(recording), .. }) = self.tenants.get_mut(&id)
+            && let Some(torrent) = self.turns.torrent(id)
+        {
+            let peers = torrent.reachable();
+            if !peers.is_empty() {
+                recording.peers = peers;
+            }
+        }
+    }
+
+    /// Hands what is due to the keeper.
+    pub(super) fn save_due(&mut self, now: Instant) {
+        let Some(saves) = &mut self.saves else { return };
+        if saves.next.is_none_or(|next| next > now) {
+            return;
+        }
+        for id in std::mem::take(&mut saves.dirty) {
+            self.save_if(id, |due| due.at().is_some_and(|at| at <= now));
+        }
+        self.plan_saves();
+    }
+
+    /// Saves a dirty torrent, or leaves it in the list of those.
+    fn save_if(&mut self, id: TorrentId, wanted: impl FnOnce(&Due) -> bool) {
+        let Some(saves) = &mut self.saves else { return };
+        let Some(tenant) = self.tenants.get_mut(&id) else { return };
+        let Some(recording) = &mut tenant.recording else { return };
+        let Some(torrent) = self.turns.torrent(id) else { return };
+        if !wanted(&recording.due) {
+            saves.dirty.push(id);
+            return;
+        }
+        recording.due.begin();
+        let peers = torrent.reachable();
+        let rests = torrent.is_complete() || tenant.retiring.is_some();
+        saves.keeper.save(Save {
+            torrent: id,
+            record: recording.record.clone(),
+            storage: tenant.storage.clone(),
+            have: torrent.have().clone(),
+            partial: torrent.partial(),
+            peers: if peers.is_empty() { recording.peers.clone() } else { peers },
+            settled: rests && tenant.jobs == 0,
+        });
+    }
+
+    fn plan_saves(&mut self) {
+        let Some(saves) = &mut self.saves else { return };
+        let due = |id| self.tenants.get(id)?.recording.as_ref()?.due.at();
+        saves.next = saves.dirty.iter().filter_map(due).min();
+    }
+
+    /// A save has ended.
+    pub(super) fn saved(&mut self, now: Instant, id: TorrentId, result: SaveResult) {
+        let Some(saves) = &mut self.saves else { return };
+        let Some(tenant) = self.tenants.get_mut(&id) else { return };
+        let Some(recording) = &mut tenant.recording else { return };
+        let was_dirty = recording.due.is_dirty();
+        recording.due.end(now, result.is_ok());
+        if recording.due.is_dirty() && !was_dirty {
+            saves.dirty.push(id);
+        }
+        match result {
+            // If something changed meanwhile, `changed` has to replace the record soon.
+            Ok(settled) if !was_dirty => recording.settled = settled,
+            Ok(true) => {
+                recording.due.hurry(now);
+            }
+            Ok(false) => {}
+            Err(trouble) => tenant.shared.tell(|| TorrentEvent::StateTrouble(trouble)),
+        }
+        self.plan_saves();
+    }
+
+    /// Whether nothing of a leaving torrent is left to be saved; begins the last save.
+    pub(super) fn is_saved(&mut self, id: TorrentId) -> bool {
+        let Some(tenant) = self.tenants.get_mut(&id) else { return true };
+        let Some(recording) = &mut tenant.recording else { return true };
+        if recording.due.is_under_way() {
+            return false;
+        }
+        let is_done = recording.settled && !recording.due.is_dirty();
+        if is_done || std::mem::replace(&mut recording.last, true) {
+            return true;
+        }
+        if let Some(saves) = &mut self.saves {
+            saves.dirty.retain(|&dirty| dirty != id);
+        }
+        self.save_if(id, |_| true);
+        self.plan_saves();
+        false
+    }
+}
