@@ -27,6 +27,10 @@ pub enum Extent {
 
 /// Where the files of one torrent are.
 pub trait Backend: Send + Sync + fmt::Debug {
+    /// Whether somebody else wrote to `file` since it was first looked at: what is read from it has
+    /// to be verified.
+    fn is_touched(&self, file: FileIndex) -> bool;
+
     /// Fills `into` from `offset` of `file`: `Missing` if the file is not there, `Changed` if it
     /// ends too early.
     fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault>;

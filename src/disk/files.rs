@@ -19,6 +19,7 @@ use super::{
     fault::fault,
     file_pool::{FilePool, Tenant},
     system::{self, Access},
+    touches::Touches,
 };
 use crate::{
     base::{file_stamp::FileStamp, index::FileIndex},
@@ -35,6 +36,7 @@ pub struct Files {
     tenant: Tenant,
     /// One bit for each file with bytes that may not be durable. Made at the first write.
     written: OnceLock<Box<[AtomicU64]>>,
+    touches: Touches,
     /// Held during a sync, so that none returns while another one's files are still on their way.
     syncing: Mutex<()>,
 }
@@ -49,6 +51,7 @@ impl Files {
             tenant: pool.tenant(),
             pool: Arc::clone(pool),
             written: OnceLock::new(),
+            touches: Touches::default(),
             syncing: Mutex::new(()),
         }
     }
@@ -64,7 +67,9 @@ impl Files {
 
     fn reading(&self, index: FileIndex) -> io::Result<Arc<File>> {
         self.pool.lend((self.tenant, index), Access::Read, || {
-            system::open(&self.root, self.file(index).path, Access::Read).map(|(file, _)| file)
+            let (file, facts) = system::open(&self.root, self.file(index).path, Access::Read)?;
+            self.touches.look(index, system::stamp(&facts));
+            Ok(file)
         })
     }
 
@@ -91,8 +96,17 @@ impl Files {
 }
 
 impl Backend for Files {
+    fn is_touched(&self, file: FileIndex) -> bool {
+        self.touches.is_touched(file)
+    }
+
     fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
         let handle = self.reading(file).map_err(|error| self.fault(file, "open".into(), &error))?;
+        if self.touches.is_time()
+            && let Ok(facts) = handle.metadata()
+        {
+            self.touches.look(file, system::stamp(&facts));
+        }
         system::read_exact_at(&handle, into, offset).map_err(|error| {
             let operation = format!("read {} bytes at offset {offset} of", into.len());
             self.fault(file, operation, &error)
@@ -100,6 +114,7 @@ impl Backend for Files {
     }
 
     fn write(&self, file: FileIndex, offset: u64, bytes: &[u8]) -> Result<(), DiskFault> {
+        let _writing = self.touches.writing(file);
         let first = if offset == 0 { bytes.len() as u64 } else { 0 };
         let handle = self
             .writing(file, first)
@@ -114,6 +129,7 @@ impl Backend for Files {
     }
 
     fn create(&self, file: FileIndex) -> Result<(), DiskFault> {
+        let _writing = self.touches.writing(file);
         system::open(&self.root, self.file(file).path, Access::Write)
             .map_err(|error| self.fault(file, "create".into(), &error))?;
         self.mark(file);
@@ -122,7 +138,11 @@ impl Backend for Files {
 
     fn stamp(&self, file: FileIndex) -> Result<Option<FileStamp>, DiskFault> {
         match system::open(&self.root, self.file(file).path, Access::Read) {
-            Ok((_, facts)) => Ok(Some(system::stamp(&facts))),
+            Ok((_, facts)) => {
+                let stamp = system::stamp(&facts);
+                self.touches.look(file, stamp);
+                Ok(Some(stamp))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.fault(file, "open".into(), &error)),
         }

@@ -7,6 +7,7 @@
 //!     backend  what a place for files must offer
 //!       files    real files …
 //!         file_pool  … a bounded number of them open
+//!         touches    … which somebody else may have written to
 //!         allocate   … created and given their length at the first write
 //!         system     … by calls that keep below the output folder
 //!       memory   the same in RAM, for tests and benchmarks
@@ -28,6 +29,7 @@ pub mod preflight;
 pub(crate) mod sample;
 pub mod storage;
 mod system;
+mod touches;
 mod verify;
 pub mod worker;
 

@@ -7,7 +7,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    backend::Backend, file_pool::FilePool, files::Files, memory::Memory, verify::Verification,
+    backend::Backend,
+    file_pool::FilePool,
+    files::Files,
+    memory::Memory,
+    verify::{self, Verification},
 };
 use crate::{
     base::{
@@ -16,7 +20,7 @@ use crate::{
         units::BLOCK_LEN,
     },
     metainfo::Info,
-    pieces::job::{DiskEvent, DiskFault, DiskJob, Held},
+    pieces::job::{DiskEvent, DiskFault, DiskJob, FaultKind, Held},
 };
 
 /// The bytes of one torrent.
@@ -66,7 +70,7 @@ impl Storage {
             }
             DiskJob::Read { peer, run, mut slab } => {
                 let bytes = slab.bytes_mut().expect("a session's slabs hold bytes");
-                let result = self.read_run(run, &mut bytes[..run.length as usize]);
+                let result = self.read_to_serve(run, &mut bytes[..run.length as usize]);
                 DiskEvent::Read { peer, run, slab, result }
             }
         }
@@ -93,15 +97,41 @@ impl Storage {
         if self.is_stored(file) { self.backend.stamp(file).ok().flatten() } else { None }
     }
 
-    /// What each file of the torrent looks like now.
-    pub fn stamps(&self) -> Vec<Option<FileStamp>> {
-        let files = 0..self.info.layout().len() as u32;
-        files.map(|file| self.stamp(FileIndex(file))).collect()
+    /// What each file of the torrent looks like now; `None` if it is not there or is never stored.
+    ///
+    /// # Errors
+    /// The first file that is there and cannot be looked at.
+    pub fn stamps(&self) -> Result<Vec<Option<FileStamp>>, DiskFault> {
+        let files = (0..self.info.layout().len() as u32).map(FileIndex);
+        files
+            .map(|file| if self.is_stored(file) { self.backend.stamp(file) } else { Ok(None) })
+            .collect()
     }
 
     /// Closes the files, such as when the torrent pauses. They open again by themselves.
     pub fn close_files(&self) {
         self.backend.close();
+    }
+
+    /// Reads `run` for a peer. If somebody else wrote to a file of its piece, the piece is verified
+    /// as it is read.
+    fn read_to_serve(&self, run: Block, into: &mut [u8]) -> Result<(), DiskFault> {
+        self.read_run(run, into)?;
+        let geometry = self.info.geometry();
+        let (offset, length) = (geometry.piece_offset(run.piece), geometry.piece_len(run.piece));
+        let mut spans = self.info.layout().spans(offset, length.into());
+        match spans.find(|span| self.backend.is_touched(span.file)) {
+            Some(span) if !verify::read_verified(self, run, into)? => {
+                let file = self.info.layout().file(span.file).expect("a span's file exists");
+                Err(DiskFault {
+                    kind: FaultKind::Changed,
+                    operation: format!("serve piece {} of", run.piece),
+                    file: file.path.to_string(),
+                    cause: "another program wrote to it".into(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Fills `into` with the bytes of `run`, which are as many.
@@ -206,10 +236,7 @@ mod tests {
         sample::{Sample, read, sample, verdict},
     };
     use super::*;
-    use crate::{
-        base::slab::Slab,
-        pieces::job::{FaultKind, Verdict},
-    };
+    use crate::{base::slab::Slab, pieces::job::Verdict};
     use proptest::prelude::*;
     use std::{fs, path::Path, sync::atomic::AtomicBool};
 
@@ -297,6 +324,42 @@ mod tests {
         let good = s.held(P0, u64::MAX);
         assert_eq!(digests[15], good[0].slab.digest(15 * BLOCK_LEN, BLOCK_LEN));
         assert_ne!(digests[16], good[1].slab.digest(0, BLOCK_LEN));
+    }
+
+    #[test]
+    fn what_another_program_wrote_is_not_served() {
+        use std::os::unix::fs::FileExt as _;
+        let dir = tempfile::tempdir().expect("dir");
+        let s = sample(32_768, &[("a", 90_000), ("b", 90_000)]);
+        let storage = on_disk(&s, dir.path());
+        s.store(&storage);
+        let served = |piece: u32, begin: u32| {
+            let run = Block { piece: PieceIndex(piece), begin, length: 10_000 };
+            let DiskEvent::Read { slab, result, .. } = read(&storage, run) else { panic!() };
+            let from = (piece * 32_768 + begin) as usize;
+            result.map(|()| {
+                assert!(slab.bytes().expect("bytes")[..10_000] == s.content[from..from + 10_000]);
+            })
+        };
+        assert_eq!(served(0, 0), Ok(()));
+        storage.close_files();
+        let file = fs::File::options().write(true).open(dir.path().join("t/a")).expect("opens");
+        file.write_all_at(b"other", 40_000).expect("written");
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("set");
+        // Pieces 1 and 2 lie in the file too, and 1 holds the change.
+        assert_eq!(served(0, 20_000), Ok(()));
+        let fault = served(1, 0).expect_err("not as it was");
+        assert_eq!(
+            (fault.kind, fault.to_string()),
+            (
+                FaultKind::Changed,
+                "could not serve piece 1 of `t/a`: another program wrote to it".into()
+            )
+        );
+        assert_eq!((served(2, 16_384), served(4, 0)), (Ok(()), Ok(())));
+        // What we write ourselves is nobody else's.
+        s.store(&storage);
+        assert_eq!(served(1, 0), Ok(()));
     }
 
     #[test]

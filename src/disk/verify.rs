@@ -77,6 +77,27 @@ impl Verification {
     }
 }
 
+/// Fills `into` with `run` and hashes all of its piece on the way: whether that is right.
+pub(super) fn read_verified(
+    storage: &Storage,
+    run: Block,
+    into: &mut [u8],
+) -> Result<bool, DiskFault> {
+    let mut sha1 = Sha1::new();
+    let mut at = 0;
+    walk(storage, run.piece, &mut [], |slab, length| {
+        let bytes = &slab.bytes().expect("made of bytes")[..length as usize];
+        sha1.update(bytes);
+        let (from, to) = (run.begin.max(at), run.end().min(at + length));
+        if from < to {
+            let part = &bytes[(from - at) as usize..(to - at) as usize];
+            into[(from - run.begin) as usize..(to - run.begin) as usize].copy_from_slice(part);
+        }
+        at += length;
+    })?;
+    Ok(sha1.finish() == storage.info().piece_hash(run.piece))
+}
+
 /// Shows `visit` all bytes of `piece` in order: the first `length` bytes of slab after slab, each
 /// but the last a whole number of blocks.
 fn walk(

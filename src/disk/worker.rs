@@ -315,6 +315,10 @@ mod tests {
     }
 
     impl Backend for Gated {
+        fn is_touched(&self, _file: FileIndex) -> bool {
+            false
+        }
+
         fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
             self.memory.read(file, offset, into)
         }

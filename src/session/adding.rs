@@ -32,7 +32,10 @@ use crate::{
         file_stamp::FileStamp,
         index::{FileIndex, PartialPiece},
     },
-    disk::{Found, Storage, Watch, check, preflight},
+    disk::{
+        Found, Storage, Watch, check,
+        preflight::{Conflict, ConflictCause, conflicts},
+    },
     metainfo::{Info, Metainfo},
     pieces::job::DiskFault,
     resume::{Judgement, ResumeState},
@@ -132,18 +135,13 @@ impl Core {
             .registry
             .enter(info_hash, |id| Shared::new(id, info, mail))
             .map_err(AddError::Duplicate)?;
-        if !add.force
-            && let Err(err) = blocking({
-                let storage = storage.clone();
-                move || refuse_longer(&storage)
-            })
-            .await
-        {
-            self.registry.remove(info_hash);
-            return Err(err);
-        }
+        let looked = blocking({
+            let (storage, force) = (storage.clone(), add.force);
+            move || look(&storage, force)
+        });
+        let stamps = looked.await.inspect_err(|_| self.registry.remove(info_hash))?;
         let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
-        let arrival = tokio::spawn(self.clone().bring_up(add, storage, shared.clone()));
+        let arrival = tokio::spawn(self.clone().bring_up(add, storage, shared.clone(), stamps));
         shared.set_arrival(arrival);
         Ok(handle)
     }
@@ -153,8 +151,9 @@ impl Core {
         add: AddTorrent,
         storage: Arc<Storage>,
         shared: Arc<Shared>,
+        stamps: Vec<Option<FileStamp>>,
     ) {
-        match self.check(&add, &storage, &shared).await {
+        match self.check(&add, &storage, &shared, stamps).await {
             Ok(present) => {
                 let (have, pieces) = (present.have.count(), present.have.len());
                 shared.tell(|| TorrentEvent::Checked { have, pieces });
@@ -174,13 +173,13 @@ impl Core {
         add: &AddTorrent,
         storage: &Arc<Storage>,
         shared: &Arc<Shared>,
+        stamps: Vec<Option<FileStamp>>,
     ) -> Result<Present, Obstacle> {
         let _turn = self.checks.acquire().await;
         let (storage, shared) = (storage.clone(), shared.clone());
         let (policy, force, root) = (add.check, add.force, add.root.clone());
         let state_dir = self.config.state_dir.clone();
         blocking(move || {
-            let stamps = storage.stamps();
             let found =
                 state_dir.map(|dir| Record::find(&dir, &root, &shared.info, stamps.clone()));
             let state = found.as_ref().and_then(|found| found.state.as_ref());
@@ -195,8 +194,8 @@ impl Core {
                 for piece in have.iter() {
                     now.have.insert(piece);
                 }
-                let conflicts = preflight::conflicts(&storage, &now);
-                let foreign = conflicts.iter().find(|c| own.binary_search(&c.file).is_err());
+                let in_the_way = conflicts(&storage, &now);
+                let foreign = in_the_way.iter().find(|c| own.binary_search(&c.file).is_err());
                 if !force && let Some(conflict) = foreign {
                     return Err(Obstacle::Error(TorrentError::Differs(conflict.to_string())));
                 }
@@ -261,21 +260,20 @@ impl Core {
     }
 }
 
-/// Refuses files that are longer than the torrent says, before anything else is done.
-fn refuse_longer(storage: &Storage) -> Result<(), AddError> {
-    for (index, file) in (0..).map(FileIndex).zip(storage.info().layout().files()) {
-        if file.is_stored()
-            && let Some(stamp) = storage.backend().stamp(index)?
-            && stamp.length > file.length
-        {
-            let length = stamp.length;
-            let (path, expected) = (file.path.to_string(), file.length);
-            let cause = preflight::ConflictCause::Longer { length, expected };
-            let conflict = preflight::Conflict { file: index, path, cause };
-            return Err(AddError::InTheWay(conflict.to_string()));
-        }
+/// What the files look like before anything is done. Refuses those that are longer than the torrent
+/// says, unless they may be used by `force`.
+fn look(storage: &Storage, force: bool) -> Result<Vec<Option<FileStamp>>, AddError> {
+    let stamps = storage.stamps()?;
+    let files = storage.info().layout().files();
+    let longer = (0..).map(FileIndex).zip(files).zip(&stamps).find_map(|((index, file), stamp)| {
+        let length = stamp.map(|stamp| stamp.length).filter(|&length| length > file.length)?;
+        let cause = ConflictCause::Longer { length, expected: file.length };
+        Some(Conflict { file: index, path: file.path.to_string(), cause })
+    });
+    match longer {
+        Some(conflict) if !force => Err(AddError::InTheWay(conflict.to_string())),
+        _ => Ok(stamps),
     }
-    Ok(())
 }
 
 /// What need not be hashed.

@@ -164,7 +164,8 @@ mod tests {
     };
 
     fn find(dir: &Path, s: &Sample, storage: &Storage) -> Found {
-        Record::find(dir, &dir.join("data"), &s.info, storage.stamps())
+        let stamps = storage.stamps().expect("looked at");
+        Record::find(dir, &dir.join("data"), &s.info, stamps)
     }
 
     fn entry(s: &Sample) -> Entry {
@@ -189,7 +190,7 @@ mod tests {
 
         let again = find(dir.path(), &s, &storage);
         let state = again.state.expect("state");
-        assert_eq!(state.files, storage.stamps());
+        assert_eq!(Ok(&state.files), storage.stamps().as_ref());
         assert!(state.files.iter().all(Option::is_some));
         assert_eq!((state.have, state.settled), (entry(&s).have, true));
         assert_eq!(state.peers, entry(&s).peers);
