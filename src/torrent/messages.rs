@@ -159,7 +159,9 @@ impl Torrent {
             }
             Message::HaveNone => {
                 self.fast_only(key, "have none")?;
-                self.before_bitfield(key, "have none")
+                self.before_bitfield(key, "have none")?;
+                self.grant(key);
+                Ok(())
             }
             Message::Request { piece, begin, length } => self.asked(key, (piece, begin, length)),
             Message::Cancel { piece, begin, length } => {
@@ -217,6 +219,7 @@ impl Torrent {
         }
         peer.wanted = wanted;
         self.update_interest(key);
+        self.grant(key);
         self.part_if_both_seeds(key)
     }
 
@@ -398,7 +401,7 @@ impl Torrent {
 const MAX_ALLOWED_FAST: usize = 32;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
@@ -408,8 +411,9 @@ mod tests {
         wire::Reserved,
     };
 
-    /// A seeding torrent with one fast peer that has said nothing but its handshake.
-    fn seeding() -> (Torrent, PeerKey, Pool) {
+    /// A seeding torrent of 64 pieces of one block, with one fast peer that has said nothing but its
+    /// handshake.
+    pub(in crate::torrent) fn seeding() -> (Torrent, PeerKey, Pool) {
         let geometry = Geometry::new(64 << 14, 1 << 14).expect("valid");
         let setup = Setup {
             info_hash: Sha1Hash([7; 20]),
@@ -424,13 +428,31 @@ mod tests {
         };
         let mut torrent = Torrent::new(setup, Instant::ZERO);
         let mut pool = Pool::phantom(1 << 20);
-        let addr = "10.0.0.1:1".parse().expect("valid");
+        let key = greet(&mut torrent, &mut pool, 1);
+        (torrent, key, pool)
+    }
+
+    /// Another peer of it.
+    pub(in crate::torrent) fn greet(torrent: &mut Torrent, pool: &mut Pool, n: u8) -> PeerKey {
+        let addr = ([10, 0, 0, n], 1).into();
         let key = torrent.admit(Instant::ZERO, addr, Direction::Incoming).expect("room");
-        let peer_id = PeerId::generate(&mut Rng::new(2));
+        let peer_id = PeerId::generate(&mut Rng::new(100 + u64::from(n)));
         let hello =
             Handshake { reserved: Reserved::ours(), info_hash: torrent.info_hash(), peer_id };
-        torrent.read(Instant::ZERO, key, Chunk::Bytes(&hello.to_bytes()), &mut pool);
-        (torrent, key, pool)
+        torrent.read(Instant::ZERO, key, Chunk::Bytes(&hello.to_bytes()), pool);
+        key
+    }
+
+    /// It says something.
+    pub(in crate::torrent) fn say(
+        torrent: &mut Torrent,
+        pool: &mut Pool,
+        key: PeerKey,
+        message: &Message<'_>,
+    ) {
+        let mut bytes = Vec::new();
+        wire::encode::encode(message, &mut bytes);
+        torrent.read(Instant::ZERO, key, Chunk::Bytes(&bytes), pool);
     }
 
     fn dropped(torrent: &mut Torrent) -> Option<Disconnect> {

@@ -13,6 +13,7 @@ mod download;
 mod input;
 mod lifecycle;
 mod messages;
+mod newcomers;
 mod output;
 mod reason;
 mod snapshot;

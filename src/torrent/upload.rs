@@ -38,12 +38,13 @@ impl Torrent {
             return Err(Disconnect::OutOfRange);
         }
         let have = self.pieces.have().has(run.piece);
-        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
-        if peer.am_choking || !have {
+        let am_choking = self.peers.get(key).is_some_and(|peer| peer.am_choking);
+        if !have || (am_choking && !self.is_granted(key, run)) {
             self.reject(key, run);
             // It may not have heard of the choke yet.
             return self.strike(key, 1, "requests");
         }
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         match peer.uploads.ask(run) {
             Asked::Queued => {
                 // The order to read it is given by `write`.

@@ -1,0 +1,141 @@
+//! Pieces that a newcomer may have while we choke it, so that it soon has something to give (BEP 6,
+//! *allowed fast*).
+//!
+//! Only pieces that several others have: in a young swarm everybody is a newcomer, and the first
+//! copies are too dear to be sent to one address block after the other. IPv4 only, as BEP 6 has it.
+
+use std::net::IpAddr;
+
+use crate::{
+    base::{
+        hash::{Sha1Hash, sha1},
+        id::PeerKey,
+        index::{Block, PieceIndex},
+    },
+    wire::{self, Message},
+};
+
+use super::Torrent;
+
+/// Pieces granted to one peer at most; with as many a peer is no newcomer any more.
+const GRANTED: usize = 10;
+/// Connected peers that must have a piece.
+const COMMON: u32 = 4;
+
+impl Torrent {
+    /// The peer has said what it has: grants it some pieces if that is next to nothing.
+    pub(super) fn grant(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let newcomer = peer.pieces.count() < GRANTED as u32 && !peer.upload_only;
+        if !peer.fast || !newcomer {
+            return;
+        }
+        let IpAddr::V4(ip) = peer.addr.ip() else { return };
+        let geometry = self.pieces.geometry();
+        let mut granted = allowed_fast_set(ip.octets(), self.info_hash, geometry.pieces(), GRANTED);
+        granted.retain(|&piece| {
+            self.pieces.have().has(piece)
+                && !peer.pieces.has(piece)
+                && self.pieces.availability(piece) >= COMMON
+        });
+        if granted.is_empty() {
+            return;
+        }
+        for piece in &granted {
+            wire::encode::encode(&Message::AllowedFast(piece.0), &mut peer.out);
+        }
+        peer.granted = granted.iter().map(|&p| (p, geometry.piece_len(p))).collect();
+        self.want_write(key);
+    }
+
+    /// Whether a choked peer may have `run` all the same. Each granted byte is given once.
+    pub(super) fn is_granted(&mut self, key: PeerKey, run: Block) -> bool {
+        let Some(peer) = self.peers.get_mut(key) else { return false };
+        match peer.granted.iter_mut().find(|(piece, _)| *piece == run.piece) {
+            Some((_, left)) if *left >= run.length => {
+                *left -= run.length;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The pieces that everybody grants to a peer at `ip` (BEP 6, *canonical fast set*): the same for all
+/// addresses of a block of 256, so that moving about gains nothing.
+fn allowed_fast_set(
+    ip: [u8; 4],
+    info_hash: Sha1Hash,
+    pieces: u32,
+    count: usize,
+) -> Vec<PieceIndex> {
+    let mut set = Vec::with_capacity(count);
+    let mut x = [&ip[..3], &[0], &info_hash.0].concat();
+    while set.len() < count.min(pieces as usize) {
+        let hash = sha1(&x).0;
+        let (numbers, _) = hash.as_chunks::<4>();
+        for &number in numbers {
+            let piece = PieceIndex(u32::from_be_bytes(number) % pieces);
+            if set.len() < count && !set.contains(&piece) {
+                set.push(piece);
+            }
+        }
+        x = hash.to_vec();
+    }
+    set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{bitfield::Bitfield, slab::Pool},
+        torrent::messages::tests::{greet, say, seeding},
+    };
+
+    /// How many of these requests of a choked peer were taken, and it asks for each piece twice.
+    fn taken(torrent: &mut Torrent, pool: &mut Pool, key: PeerKey) -> usize {
+        for piece in (0..64).chain(0..64) {
+            let request = Message::Request { piece, begin: 0, length: 1 << 14 };
+            say(torrent, pool, key, &request);
+        }
+        torrent.peers.get(key).expect("still there").uploads.waiting()
+    }
+
+    #[test]
+    fn a_newcomer_gets_common_pieces_once_while_it_is_choked() {
+        let (mut torrent, first, mut pool) = seeding();
+        say(&mut torrent, &mut pool, first, &Message::HaveNone);
+        assert_eq!(taken(&mut torrent, &mut pool, first), 0, "nobody else has anything yet");
+
+        let mut most = Bitfield::full(64);
+        most.remove(PieceIndex(63));
+        for n in 2..6 {
+            let key = greet(&mut torrent, &mut pool, n);
+            say(&mut torrent, &mut pool, key, &Message::Bitfield(most.as_bytes()));
+            assert_eq!(taken(&mut torrent, &mut pool, key), 0, "no newcomer");
+        }
+        let key = greet(&mut torrent, &mut pool, 9);
+        say(&mut torrent, &mut pool, key, &Message::HaveNone);
+        let granted = torrent.peers.get(key).expect("still there").granted.len();
+        assert!((9..=10).contains(&granted), "{granted} pieces are granted");
+        assert_eq!(taken(&mut torrent, &mut pool, key), granted);
+    }
+
+    #[test]
+    fn the_set_is_the_one_of_the_specification() {
+        let set = |count| -> Vec<u32> {
+            let all = allowed_fast_set([80, 4, 4, 200], Sha1Hash([0xaa; 20]), 1313, count);
+            all.iter().map(|piece| piece.0).collect()
+        };
+        assert_eq!(set(7), [1059, 431, 808, 1217, 287, 376, 1188]);
+        assert_eq!(set(9), [1059, 431, 808, 1217, 287, 376, 1188, 353, 508]);
+    }
+
+    #[test]
+    fn a_torrent_of_few_pieces_has_a_small_set() {
+        let mut set = allowed_fast_set([1, 2, 3, 4], Sha1Hash([1; 20]), 3, 10);
+        set.sort_unstable();
+        assert_eq!(set, [PieceIndex(0), PieceIndex(1), PieceIndex(2)]);
+    }
+}
