@@ -4,13 +4,16 @@ interrupted, and how much memory it takes.
 
 import functools
 import json
+import os
 import shutil
 import signal
 import socket
 import time
 
+import payload
 import torrent as makers
 from clients import DOWNPOUR
+from clients.downpour import Downpour
 from sandbox import Failure
 from trackers import Embedded
 from transfer import Scenario
@@ -22,6 +25,9 @@ KILLS = 20
 # Most anonymous memory of each side of a download, and of 300 idle peers, in bytes.
 TRANSFER_MEMORY = 64 * MIB
 IDLE_PEERS, IDLE_MEMORY = 300, 2 * MIB
+# The most that may be open in the run with few descriptors, and how long a crowd sits there.
+DESCRIPTORS = 80
+CROWDED_SECONDS = 4
 # Time from a signal to the exit in seconds: a `stopped` announce may take 5.
 EXIT_SECONDS = 7
 
@@ -36,6 +42,7 @@ def scenarios():
         show = functools.partial(memory_of_a_transfer, piece_length)
         yield Scenario(f"memory.{piece_length // MIB}-mib-pieces", show, seconds=600)
     yield Scenario("memory.idle-peers", memory_of_idle_peers)
+    yield Scenario("few-descriptors", few_descriptors, needs=("prlimit",))
 
 
 def content(run, length, piece_length):
@@ -192,6 +199,40 @@ def memory_of_idle_peers(run):
             peer.close()
     if grown > IDLE_MEMORY:
         raise Failure(f"{IDLE_PEERS} idle peers took {grown / MIB:.2f} MiB")
+
+
+def processor_seconds(process):
+    """Seconds of processor time that a process has used."""
+    fields = open(f"/proc/{process.pid}/stat").read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def few_descriptors(run):
+    """Two thousand files and a crowd that only connects, with next to no descriptors: nothing fails
+    and nothing spins.
+    """
+    root = payload.many(run.folder("content"), run.random)
+    torrent = makers.DownpourCreate().make(run, root, 64 * 1024)
+    scarce = Downpour(within=["prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}"])
+    seed = scarce.seed(run, torrent, root.parent)
+    run.listening(seed.process, seed.port)
+    crowd = []
+    for n in range(3 * DESCRIPTORS):
+        address = f"127.0.{1 + n // 200}.{1 + n % 200}"
+        crowd.append(socket.create_connection(("127.0.0.1", seed.port), 5, (address, 0)))
+    began = time.monotonic()
+    before = processor_seconds(seed.process)
+    run.until(lambda: time.monotonic() > began + CROWDED_SECONDS, "the crowd to be borne")
+    spent = processor_seconds(seed.process) - before
+    run.note(f"{spent:.2f} s of processor in {CROWDED_SECONDS} s")
+    if spent > CROWDED_SECONDS / 10:
+        raise Failure(f"{spent:.2f} s of processor while {len(crowd)} connections said nothing")
+    output = run.folder("output")
+    peer = scarce.leech(run, torrent, output, [f"127.0.0.1:{seed.port}"])
+    run.until(peer.is_done, "the download to finish")
+    scarce.compare(torrent, root, output)
+    for connection in crowd:
+        connection.close()
 
 
 def greet(port, torrent, number):

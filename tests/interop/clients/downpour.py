@@ -12,6 +12,10 @@ ALONE = ["--no-dht", "--no-lsd", "--no-upnp"]
 class Downpour(Client):
     name = "downpour"
 
+    def __init__(self, within=()):
+        """`within` is a command that runs another, such as `nice`."""
+        self.within = within
+
     def seed(self, run, torrent, data, peers=(), options=()):
         return self._start(run, "seed", torrent, ["--data", data, *options], peers)
 
@@ -25,7 +29,8 @@ class Downpour(Client):
             options = [*options, "--state-dir", run.folder("state")]
         argv = [run.config.bin, command, torrent.path, "--port", port, *ALONE, *dial]
         ends = command == "download"
-        process = run.start(f"downpour-{command}", [*argv, *options], may_exit=ends)
+        line = [*self.within, *argv, *options]
+        process = run.start(f"downpour-{command}", line, may_exit=ends)
 
         def is_done():
             if process.code not in (None, 0):
