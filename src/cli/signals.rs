@@ -1,13 +1,19 @@
 //! SIGINT and SIGTERM: the first asks to end well, the second ends at once.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
+};
 
 use super::exit::{Exit, Failure};
 
 /// Longest time that ending well may take.
 const GRACE: Duration = Duration::from_secs(5);
+/// A signal so soon after the first is the same one: `timeout`, `sudo` and the like pass on what the
+/// terminal sends to all of them anyway.
+const SAME: Duration = Duration::from_millis(250);
 
 /// The two signals by which a person or a supervisor stops us.
 #[derive(Debug)]
@@ -42,10 +48,21 @@ impl Signals {
 
     /// Waits for `ending`, five seconds at most. Another signal leaves the program at once.
     pub(super) async fn end_well(&mut self, ending: impl Future<Output = ()>) {
-        tokio::select! {
-            () = ending => {}
-            () = tokio::time::sleep(GRACE) => {}
-            exit = self.next() => std::process::exit(exit.code().into()),
+        let mut ending = pin!(ending);
+        let mut grace = pin!(sleep(GRACE));
+        let mut same = pin!(sleep(SAME));
+        loop {
+            tokio::select! {
+                () = &mut ending => return,
+                () = &mut grace => return,
+                // Armed by being waited for.
+                () = &mut same, if !same.is_elapsed() => {}
+                exit = self.next() => {
+                    if same.is_elapsed() {
+                        std::process::exit(exit.code().into());
+                    }
+                }
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{collections::HashMap, time::Duration};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
+    carets::Carets,
     draw::{self, Room},
     sparkline::Sparkline,
     view::{Stage, View},
@@ -24,6 +25,7 @@ pub(super) struct Bars {
     rows: ProgressBar,
     style: Style,
     history: HashMap<String, (Stage, Sparkline)>,
+    _carets: Carets,
 }
 
 impl Bars {
@@ -31,7 +33,7 @@ impl Bars {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(HZ));
         let template = ProgressStyle::with_template("{msg}").expect("a valid template");
         let rows = screen.add(ProgressBar::no_length().with_style(template));
-        Bars { screen, rows, style, history: HashMap::new() }
+        Bars { screen, rows, style, history: HashMap::new(), _carets: Carets::hide() }
     }
 
     pub(super) fn show(&mut self, now: Duration, views: &[View]) {

@@ -3,6 +3,7 @@
 //! The only home of `indicatif`. What is shown is a [`View`]; who fills it is not known here.
 
 mod bars;
+mod carets;
 mod draw;
 mod lines;
 mod objects;
