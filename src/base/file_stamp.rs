@@ -11,3 +11,9 @@ pub struct FileStamp {
     /// Number of the file in its file system; 0 where there is none.
     pub inode: u64,
 }
+
+impl FileStamp {
+    /// What no file looks like: recorded in place of one whose content is to be looked at again.
+    pub const DOUBTFUL: FileStamp =
+        FileStamp { length: u64::MAX - 1, modified: i64::MIN, inode: 0 };
+}

@@ -6,7 +6,10 @@
 use std::fmt;
 
 use crate::{
-    base::{file_stamp::FileStamp, index::FileIndex},
+    base::{
+        file_stamp::FileStamp,
+        index::{FileIndex, PieceIndex},
+    },
     pieces::job::DiskFault,
 };
 
@@ -27,10 +30,6 @@ pub enum Extent {
 
 /// Where the files of one torrent are.
 pub trait Backend: Send + Sync + fmt::Debug {
-    /// Whether somebody else wrote to `file` since it was first looked at: what is read from it has
-    /// to be verified.
-    fn is_touched(&self, file: FileIndex) -> bool;
-
     /// Fills `into` from `offset` of `file`: `Missing` if the file is not there, `Changed` if it
     /// ends too early.
     fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault>;
@@ -49,9 +48,26 @@ pub trait Backend: Send + Sync + fmt::Debug {
     fn extent(&self, file: FileIndex, offset: u64) -> Result<Extent, DiskFault>;
 
     /// Makes everything written so far durable; gives the files that were written since the last
-    /// call, ascending.
-    fn sync(&self) -> Result<Vec<FileIndex>, DiskFault>;
+    /// call, ascending, as they look now: [`FileStamp::DOUBTFUL`] where that is not certain.
+    fn sync(&self) -> Result<Vec<(FileIndex, FileStamp)>, DiskFault>;
+
+    /// The bytes of `file` were found there: nobody knows whether they are durable.
+    fn found(&self, file: FileIndex);
 
     /// Closes files that are open. They open again by themselves.
     fn close(&self);
+
+    /// Whether somebody else wrote to `file`, or what it holds is not certain otherwise: what is read
+    /// from it has to be verified.
+    fn is_doubtful(&self, _file: FileIndex) -> bool {
+        false
+    }
+
+    /// A piece in doubtful files was read and is right; so it is taken to be until a file changes.
+    fn verified(&self, _piece: PieceIndex) {}
+
+    /// Whether that was said of `piece`.
+    fn is_verified(&self, _piece: PieceIndex) -> bool {
+        false
+    }
 }

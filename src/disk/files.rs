@@ -22,7 +22,10 @@ use super::{
     touches::Touches,
 };
 use crate::{
-    base::{file_stamp::FileStamp, index::FileIndex},
+    base::{
+        file_stamp::FileStamp,
+        index::{FileIndex, PieceIndex},
+    },
     metainfo::{self, Info},
     pieces::job::DiskFault,
 };
@@ -68,14 +71,16 @@ impl Files {
     fn reading(&self, index: FileIndex) -> io::Result<Arc<File>> {
         self.pool.lend((self.tenant, index), Access::Read, || {
             let (file, facts) = system::open(&self.root, self.file(index).path, Access::Read)?;
-            self.touches.look(index, system::stamp(&facts));
+            self.touches.look(index, || Some(system::stamp(&facts)));
             Ok(file)
         })
     }
 
     fn writing(&self, index: FileIndex, first: u64) -> io::Result<Arc<File>> {
         self.pool.lend((self.tenant, index), Access::Write, || {
-            allocate::open_for_writing(&self.root, &self.file(index), first)
+            let file = allocate::open_for_writing(&self.root, &self.file(index), first)?;
+            self.touches.look(index, || stamp_of(&file));
+            Ok(file)
         })
     }
 
@@ -89,6 +94,26 @@ impl Files {
         })
     }
 
+    /// Makes one file durable, its time of writing too; tells what it looks like then.
+    fn flush(&self, file: FileIndex) -> Result<FileStamp, DiskFault> {
+        let handle = match self.reading(file) {
+            Ok(handle) => handle,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Nothing of it is left to be flushed.
+                self.touches.doubt(file);
+                return Ok(FileStamp::DOUBTFUL);
+            }
+            Err(error) => return Err(self.fault(file, "open".into(), &error)),
+        };
+        if let Err(error) = handle.sync_all() {
+            // The system forgets what it could not write: trying again succeeds and proves nothing.
+            self.touches.doubt(file);
+            return Err(self.fault(file, "flush".into(), &error));
+        }
+        let stamp = stamp_of(&handle).filter(|_| !self.touches.is_doubtful(file));
+        Ok(stamp.unwrap_or(FileStamp::DOUBTFUL))
+    }
+
     fn mark(&self, index: FileIndex) {
         let word = &self.written()[index.at() / 64];
         word.fetch_or(1 << (index.0 % 64), Ordering::Release);
@@ -96,16 +121,10 @@ impl Files {
 }
 
 impl Backend for Files {
-    fn is_touched(&self, file: FileIndex) -> bool {
-        self.touches.is_touched(file)
-    }
-
     fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
         let handle = self.reading(file).map_err(|error| self.fault(file, "open".into(), &error))?;
-        if self.touches.is_time()
-            && let Ok(facts) = handle.metadata()
-        {
-            self.touches.look(file, system::stamp(&facts));
+        if self.touches.is_time() {
+            self.touches.look(file, || stamp_of(&handle));
         }
         system::read_exact_at(&handle, into, offset).map_err(|error| {
             let operation = format!("read {} bytes at offset {offset} of", into.len());
@@ -140,7 +159,7 @@ impl Backend for Files {
         match system::open(&self.root, self.file(file).path, Access::Read) {
             Ok((_, facts)) => {
                 let stamp = system::stamp(&facts);
-                self.touches.look(file, stamp);
+                self.touches.look(file, || Some(stamp));
                 Ok(Some(stamp))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -154,25 +173,48 @@ impl Backend for Files {
             .map_err(|error| self.fault(file, "look for data in".into(), &error))
     }
 
-    fn sync(&self) -> Result<Vec<FileIndex>, DiskFault> {
-        let mut done = Vec::new();
-        let Some(written) = self.written.get() else { return Ok(done) };
+    fn sync(&self) -> Result<Vec<(FileIndex, FileStamp)>, DiskFault> {
+        let mut flushed = Vec::new();
+        let Some(written) = self.written.get() else { return Ok(flushed) };
         let _alone = self.syncing.lock().expect("a sync does not panic");
+        let mut first_fault = None;
         for (at, word) in written.iter().enumerate() {
             let mut rest = word.swap(0, Ordering::Acquire);
             while rest != 0 {
-                let bit = rest.trailing_zeros();
-                let file = FileIndex(at as u32 * 64 + bit);
-                if let Err(error) = self.reading(file).and_then(|handle| handle.sync_data()) {
-                    word.fetch_or(rest, Ordering::Release);
-                    done.iter().for_each(|&file| self.mark(file));
-                    return Err(self.fault(file, "flush".into(), &error));
+                let file = FileIndex(at as u32 * 64 + rest.trailing_zeros());
+                match self.flush(file) {
+                    Ok(stamp) => flushed.push((file, stamp)),
+                    Err(fault) => {
+                        self.mark(file);
+                        first_fault.get_or_insert(fault);
+                    }
                 }
-                done.push(file);
                 rest &= rest - 1;
             }
         }
-        Ok(done)
+        match first_fault {
+            Some(fault) => {
+                flushed.iter().for_each(|&(file, _)| self.mark(file));
+                Err(fault)
+            }
+            None => Ok(flushed),
+        }
+    }
+
+    fn found(&self, file: FileIndex) {
+        self.mark(file);
+    }
+
+    fn is_doubtful(&self, file: FileIndex) -> bool {
+        self.touches.is_doubtful(file)
+    }
+
+    fn verified(&self, piece: PieceIndex) {
+        self.touches.verified(piece);
+    }
+
+    fn is_verified(&self, piece: PieceIndex) -> bool {
+        self.touches.is_verified(piece)
     }
 
     fn close(&self) {
@@ -186,11 +228,14 @@ impl Drop for Files {
     }
 }
 
+fn stamp_of(handle: &File) -> Option<FileStamp> {
+    handle.metadata().ok().map(|facts| system::stamp(&facts))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        base::index::PieceIndex,
         disk::{
             Storage,
             sample::{sample, verdict},

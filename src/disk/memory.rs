@@ -48,10 +48,6 @@ impl Memory {
 }
 
 impl Backend for Memory {
-    fn is_touched(&self, _file: FileIndex) -> bool {
-        false
-    }
-
     fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
         let bytes = self.files[file.at()].read().expect("no panic while locked");
         let bytes =
@@ -93,9 +89,11 @@ impl Backend for Memory {
         Ok(Extent::Data { end: u64::MAX })
     }
 
-    fn sync(&self) -> Result<Vec<FileIndex>, DiskFault> {
+    fn sync(&self) -> Result<Vec<(FileIndex, FileStamp)>, DiskFault> {
         Ok(Vec::new())
     }
+
+    fn found(&self, _file: FileIndex) {}
 
     fn close(&self) {}
 }

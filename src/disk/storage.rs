@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     base::{
+        bitfield::Bitfield,
         file_stamp::FileStamp,
         index::{Block, FileIndex, PieceIndex},
         units::BLOCK_LEN,
@@ -87,14 +88,24 @@ impl Storage {
     }
 
     /// Makes everything written so far durable; gives the files that were written since the last
-    /// call. Two calls at once follow one another.
-    pub fn sync(&self) -> Result<Vec<FileIndex>, DiskFault> {
+    /// call, as they look now. Two calls at once follow one another.
+    pub fn sync(&self) -> Result<Vec<(FileIndex, FileStamp)>, DiskFault> {
         self.backend.sync()
     }
 
-    /// What `file` looks like now; `None` if it is not there, cannot be looked at or is never stored.
-    pub fn stamp(&self, file: FileIndex) -> Option<FileStamp> {
-        if self.is_stored(file) { self.backend.stamp(file).ok().flatten() } else { None }
+    /// `pieces` were found to be right: the next [`Storage::sync`] makes them durable, because whoever
+    /// wrote them may not have.
+    pub fn found(&self, pieces: &Bitfield) {
+        let geometry = self.info.geometry();
+        let mut last = None;
+        for piece in pieces.iter() {
+            let (offset, length) = (geometry.piece_offset(piece), geometry.piece_len(piece));
+            for span in self.info.layout().spans(offset, length.into()) {
+                if last.replace(span.file) != Some(span.file) && self.is_stored(span.file) {
+                    self.backend.found(span.file);
+                }
+            }
+        }
     }
 
     /// What each file of the torrent looks like now; `None` if it is not there or is never stored.
@@ -113,25 +124,29 @@ impl Storage {
         self.backend.close();
     }
 
-    /// Reads `run` for a peer. If somebody else wrote to a file of its piece, the piece is verified
-    /// as it is read.
+    /// Reads `run` for a peer. If a file of its piece is doubtful, the piece is verified first.
     fn read_to_serve(&self, run: Block, into: &mut [u8]) -> Result<(), DiskFault> {
         self.read_run(run, into)?;
         let geometry = self.info.geometry();
         let (offset, length) = (geometry.piece_offset(run.piece), geometry.piece_len(run.piece));
         let mut spans = self.info.layout().spans(offset, length.into());
-        match spans.find(|span| self.backend.is_touched(span.file)) {
-            Some(span) if !verify::read_verified(self, run, into)? => {
-                let file = self.info.layout().file(span.file).expect("a span's file exists");
-                Err(DiskFault {
-                    kind: FaultKind::Changed,
-                    operation: format!("serve piece {} of", run.piece),
-                    file: file.path.to_string(),
-                    cause: "another program wrote to it".into(),
-                })
-            }
-            _ => Ok(()),
+        let Some(span) = spans.find(|span| self.backend.is_doubtful(span.file)) else {
+            return Ok(());
+        };
+        if self.backend.is_verified(run.piece) {
+            return Ok(());
         }
+        if verify::read_verified(self, run, into)? {
+            self.backend.verified(run.piece);
+            return Ok(());
+        }
+        let file = self.info.layout().file(span.file).expect("a span's file exists");
+        Err(DiskFault {
+            kind: FaultKind::Changed,
+            operation: format!("serve piece {} of", run.piece),
+            file: file.path.to_string(),
+            cause: "another program wrote to it".into(),
+        })
     }
 
     /// Fills `into` with the bytes of `run`, which are as many.
@@ -357,9 +372,12 @@ mod tests {
             )
         );
         assert_eq!((served(2, 16_384), served(4, 0)), (Ok(()), Ok(())));
-        // What we write ourselves is nobody else's.
+        // What we write ourselves is nobody else's, but who knows what else is in the file.
         s.store(&storage);
         assert_eq!(served(1, 0), Ok(()));
+        let [(_, a), (_, b)] = storage.sync().expect("flushed")[..] else { panic!("two files") };
+        assert_eq!(a, FileStamp::DOUBTFUL);
+        assert_ne!(b, FileStamp::DOUBTFUL);
     }
 
     #[test]
@@ -507,11 +525,19 @@ mod tests {
         let storage = on_disk(&s, dir.path());
         s.store(&storage);
         storage.close_files();
-        fs::rename(dir.path().join("t/b"), dir.path().join("t/c")).expect("renamed");
-        assert_eq!(storage.sync().expect_err("b is gone").kind, FaultKind::Missing);
-        assert_eq!(storage.sync().expect_err("b is gone").file, "t/b");
-        fs::rename(dir.path().join("t/c"), dir.path().join("t/b")).expect("renamed");
-        assert_eq!(storage.sync(), Ok(vec![FileIndex(0), FileIndex(1)]));
+        let b = dir.path().join("t/b");
+        fs::rename(&b, dir.path().join("t/c")).expect("renamed");
+        fs::create_dir(&b).expect("made");
+        for _ in 0..2 {
+            assert_eq!(storage.sync().expect_err("b is no file").file, "t/b");
+        }
+        fs::remove_dir(&b).expect("removed");
+        // What is gone need not be flushed, and is not believed.
+        let flushed = storage.sync().expect("flushed");
+        let [(FileIndex(0), a), (FileIndex(1), FileStamp::DOUBTFUL)] = flushed[..] else {
+            panic!("{flushed:?}")
+        };
+        assert_eq!(Ok(Some(a)), storage.backend().stamp(FileIndex(0)));
     }
 
     fn layouts() -> impl Strategy<Value = (u32, Vec<usize>)> {

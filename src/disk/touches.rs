@@ -1,38 +1,52 @@
-//! Whether somebody else wrote to the files we serve.
+//! Whether what is in the files we serve can still be believed.
 //!
 //! A file is looked at when it is opened and now and then while it is read. Its own writes are told
-//! here, so that they are not taken for somebody's. What is read from a file that was touched has
-//! to be verified before it is served; that is up to [`Storage`](super::Storage).
+//! here, so that they are not taken for somebody's; what others write at the same time is not seen.
+//! What is read from a doubtful file has to be verified before it is served; that is up to
+//! [`Storage`](super::Storage).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
-use crate::base::{file_stamp::FileStamp, index::FileIndex};
+use crate::base::{
+    file_stamp::FileStamp,
+    index::{FileIndex, PieceIndex},
+};
 
-/// A file is looked at again after so many reads from any: next to nothing each, and soon in all.
-const READS_PER_LOOK: u32 = 16;
+/// A file is looked at again after so many reads from any: next to nothing each, and soon in all. A
+/// prime, so that files that are read in step all have their turn.
+const READS_PER_LOOK: u32 = 17;
 
 /// What is known of the files of one torrent.
 #[derive(Debug, Default)]
 pub(super) struct Touches {
-    known: Mutex<HashMap<FileIndex, Known>>,
+    known: Mutex<Table>,
     reads: AtomicU32,
-    /// Some file was touched.
+    /// Some file is doubtful.
     any: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    files: HashMap<FileIndex, Known>,
+    /// Pieces verified since a file was last found changed.
+    verified: HashSet<PieceIndex>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     /// What it looked like last; `None` after a write of ours.
     stamp: Option<FileStamp>,
+    /// Which file it was last.
+    inode: Option<u64>,
     /// Writes of ours under way.
     writing: u32,
-    touched: bool,
+    doubtful: bool,
 }
 
 /// A write of ours, while it lives.
@@ -42,18 +56,30 @@ pub(super) struct Writing<'a> {
 }
 
 impl Touches {
-    /// `file` looks like this now.
-    pub(super) fn look(&self, file: FileIndex, stamp: FileStamp) {
-        let mut known = self.known();
-        let known = known.entry(file).or_default();
-        if known.writing > 0 {
-            return;
+    /// Compares `file` with what it was. `stamp` tells what it looks like now; it is called while no
+    /// write of ours can begin or end.
+    pub(super) fn look(&self, file: FileIndex, stamp: impl FnOnce() -> Option<FileStamp>) {
+        let mut table = self.table();
+        let known = table.files.entry(file).or_default();
+        let Some(now) = stamp() else { return };
+        let replaced = known.inode.is_some_and(|inode| inode != now.inode);
+        let changed = known.writing == 0 && known.stamp.is_some_and(|before| before != now);
+        known.inode = Some(now.inode);
+        known.stamp = (known.writing == 0).then_some(now);
+        if replaced || changed {
+            self.doubt_in(&mut table, file);
         }
-        if known.stamp.is_some_and(|before| before != stamp) {
-            known.touched = true;
-            self.any.store(true, Ordering::Release);
-        }
-        known.stamp = Some(stamp);
+    }
+
+    /// What is in `file` cannot be believed, for whatever reason.
+    pub(super) fn doubt(&self, file: FileIndex) {
+        self.doubt_in(&mut self.table(), file);
+    }
+
+    fn doubt_in(&self, table: &mut Table, file: FileIndex) {
+        table.files.entry(file).or_default().doubtful = true;
+        table.verified.clear();
+        self.any.store(true, Ordering::Release);
     }
 
     /// Whether it is time to look at a file that is being read.
@@ -61,29 +87,39 @@ impl Touches {
         self.reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(READS_PER_LOOK)
     }
 
-    /// Whether somebody else wrote to `file` since it was first looked at.
-    pub(super) fn is_touched(&self, file: FileIndex) -> bool {
+    /// Whether `file` was found changed by others, or doubtful otherwise.
+    pub(super) fn is_doubtful(&self, file: FileIndex) -> bool {
         self.any.load(Ordering::Acquire)
-            && self.known().get(&file).is_some_and(|known| known.touched)
+            && self.table().files.get(&file).is_some_and(|known| known.doubtful)
+    }
+
+    /// `piece` was read from doubtful files and is right.
+    pub(super) fn verified(&self, piece: PieceIndex) {
+        self.table().verified.insert(piece);
+    }
+
+    /// Whether `piece` was right and no file has changed since.
+    pub(super) fn is_verified(&self, piece: PieceIndex) -> bool {
+        self.table().verified.contains(&piece)
     }
 
     /// We write to `file` for as long as what is returned lives.
     pub(super) fn writing(&self, file: FileIndex) -> Writing<'_> {
-        let mut known = self.known();
-        let entry = known.entry(file).or_default();
-        entry.writing += 1;
-        entry.stamp = None;
+        let mut table = self.table();
+        let known = table.files.entry(file).or_default();
+        known.writing += 1;
+        known.stamp = None;
         Writing { touches: self, file }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<FileIndex, Known>> {
+    fn table(&self) -> MutexGuard<'_, Table> {
         self.known.lock().expect("nothing panics while what is known is locked")
     }
 }
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        if let Some(known) = self.touches.known().get_mut(&self.file) {
+        if let Some(known) = self.touches.table().files.get_mut(&self.file) {
             known.writing -= 1;
         }
     }
@@ -93,26 +129,42 @@ impl Drop for Writing<'_> {
 mod tests {
     use super::*;
 
+    fn stamp(modified: i64) -> FileStamp {
+        FileStamp { length: 9, modified, inode: 1 }
+    }
+
     #[test]
     fn only_what_others_write_counts() {
         let touches = Touches::default();
         let (a, b) = (FileIndex(0), FileIndex(1));
-        let stamp = |modified| FileStamp { length: 9, modified, inode: 1 };
-        touches.look(a, stamp(1));
-        touches.look(a, stamp(1));
+        let look = |file, modified| touches.look(file, || Some(stamp(modified)));
+        look(a, 1);
+        look(a, 1);
         {
             let _first = touches.writing(a);
             let _second = touches.writing(a);
-            touches.look(a, stamp(2));
+            look(a, 2);
         }
-        touches.look(a, stamp(3));
-        assert!(!touches.is_touched(a));
-        touches.look(b, stamp(3));
-        touches.look(b, stamp(4));
-        assert!(touches.is_touched(b) && !touches.is_touched(a));
-        // It stays so: what was verified before is not known.
-        drop(touches.writing(b));
-        touches.look(b, stamp(5));
-        assert!(touches.is_touched(b));
+        look(a, 3);
+        assert!(!touches.is_doubtful(a));
+        look(b, 3);
+        look(b, 4);
+        assert!(touches.is_doubtful(b) && !touches.is_doubtful(a));
+        // It stays so, but for pieces that were looked at since.
+        touches.verified(PieceIndex(7));
+        look(b, 4);
+        assert!(touches.is_doubtful(b) && touches.is_verified(PieceIndex(7)));
+        look(b, 5);
+        assert!(!touches.is_verified(PieceIndex(7)));
+    }
+
+    #[test]
+    fn another_file_in_its_place_is_found_out_also_while_we_write() {
+        let touches = Touches::default();
+        let file = FileIndex(0);
+        touches.look(file, || Some(stamp(1)));
+        let _writing = touches.writing(file);
+        touches.look(file, || Some(FileStamp { inode: 2, ..stamp(1) }));
+        assert!(touches.is_doubtful(file));
     }
 }

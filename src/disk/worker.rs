@@ -315,10 +315,6 @@ mod tests {
     }
 
     impl Backend for Gated {
-        fn is_touched(&self, _file: FileIndex) -> bool {
-            false
-        }
-
         fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
             self.memory.read(file, offset, into)
         }
@@ -343,9 +339,11 @@ mod tests {
             self.memory.extent(file, offset)
         }
 
-        fn sync(&self) -> Result<Vec<FileIndex>, DiskFault> {
+        fn sync(&self) -> Result<Vec<(FileIndex, FileStamp)>, DiskFault> {
             self.memory.sync()
         }
+
+        fn found(&self, _file: FileIndex) {}
 
         fn close(&self) {}
     }
@@ -449,7 +447,8 @@ mod tests {
         let content =
             ["t/a", "t/b"].map(|name| std::fs::read(dir.path().join(name)).expect("read"));
         assert_eq!(content.concat(), s.content);
-        assert_eq!(storage.sync(), Ok(vec![FileIndex(0), FileIndex(1)]));
+        let flushed = storage.sync().expect("flushed");
+        assert_eq!(flushed.iter().map(|(file, _)| file.0).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(storage.sync(), Ok(Vec::new()));
     }
 }

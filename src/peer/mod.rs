@@ -82,8 +82,6 @@ pub struct Peer {
     pub peer_interested: bool,
     /// Pieces it lets us have even while it chokes us (BEP 6).
     pub allowed_fast: Vec<PieceIndex>,
-    /// Pieces we let it have even while we choke it, and the bytes of each that are left (BEP 6).
-    pub granted: Vec<(PieceIndex, u32)>,
     /// Its number for `upload_only` messages (BEP 21), if it takes them.
     pub upload_only_id: Option<u8>,
     /// When we last unchoked it.
@@ -155,7 +153,6 @@ impl Peer {
             peer_choking: true,
             peer_interested: false,
             allowed_fast: Vec::new(),
-            granted: Vec::new(),
             upload_only_id: None,
             unchoked_at: None,
             pieces: PeerPieces::none(pieces),

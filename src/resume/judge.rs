@@ -2,7 +2,8 @@
 //!
 //! A file that has its old stamp was not touched. One that has another is still trusted if the run
 //! that recorded it was cut off and its last write can have been ours; else somebody else wrote to
-//! it, and all of it is in doubt.
+//! it, and all of it is in doubt. What somebody else writes in the two minutes after a kill, in place
+//! and without changing the length, is not told from our own last writes.
 
 use std::time::Duration;
 
@@ -89,17 +90,21 @@ impl ResumeState {
         let pieces = geometry.pieces();
         let mut trusted = Bitfield::empty(pieces);
         let mut doubtful = Bitfield::empty(pieces);
-        let worst = |piece: PieceIndex| {
+        let files = |piece: PieceIndex| {
             let spans =
                 info.layout().spans(geometry.piece_offset(piece), geometry.piece_len(piece).into());
             let stored = spans
                 .filter(|span| info.layout().file(span.file).is_some_and(|file| file.is_stored()));
-            stored.map(|span| fates[span.file.at()]).max_by_key(|fate| *fate as u8)
+            stored.map(|span| span.file.at())
         };
+        let worst = |piece| files(piece).map(|file| fates[file]).max_by_key(|fate| *fate as u8);
         for piece in geometry.indices() {
             match worst(piece) {
                 Some(Fate::Changed) => doubtful.insert(piece),
-                _ if self.have.has(piece) => trusted.insert(piece),
+                _ if self.have.has(piece) => match files(piece).all(|file| now[file].is_some()) {
+                    true => trusted.insert(piece),
+                    false => doubtful.insert(piece),
+                },
                 None | Some(Fate::Untouched) if self.settled => false,
                 _ => doubtful.insert(piece),
             };
@@ -217,6 +222,18 @@ pub(super) mod tests {
         let replaced = FileStamp { length: 65_536, modified: 101 * SECOND, inode: 6 };
         assert_eq!(judged(false, Some(replaced)), (vec![0], vec![1, 2, 3], 0, vec![0]));
         assert_eq!(judged(true, None), (vec![0], vec![2, 3], 0, vec![0]));
+    }
+
+    #[test]
+    fn a_recorded_piece_without_its_file_is_in_doubt() {
+        let (info, mut state) = recorded(true);
+        for stamp_of_b in [None, Some(FileStamp::DOUBTFUL)] {
+            state.files[1] = stamp_of_b;
+            let judged = state.judge(&info, &[stamp(100), None]);
+            assert!(judged.doubtful.has(PieceIndex(2)), "{stamp_of_b:?}");
+        }
+        let judged = state.judge(&info, &[stamp(100), stamp(100)]);
+        assert!(judged.doubtful.has(PieceIndex(2)), "a doubtful file is never believed");
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub enum Check {
     Doubtful,
     /// All of it.
     Everything,
-    /// Nothing of files that have their full length: the owner vouches for them.
+    /// Nothing of files that have their full length: the owner vouches for them, to later runs too.
     Nothing,
 }
 
@@ -191,6 +191,7 @@ impl Core {
             let peers = state.map_or_else(Vec::new, |state| state.peers.clone());
             if !doubtful.is_empty() {
                 let mut now = hash(&storage, &shared, &doubtful).ok_or(Obstacle::Cancelled)?;
+                storage.found(&now.have);
                 for piece in have.iter() {
                     now.have.insert(piece);
                 }

@@ -95,6 +95,8 @@ struct Tenant {
     keep_seeding: bool,
     /// Jobs that the disk has not answered.
     jobs: usize,
+    /// Those among them that write.
+    writes: usize,
     /// Jobs to be handed over at the end of the turn.
     batch: Vec<DiskJob>,
     /// Why the machine stopped.
@@ -288,6 +290,7 @@ impl Shard {
             shared: shared.clone(),
             keep_seeding,
             jobs: 0,
+            writes: 0,
             batch: Vec::new(),
             fault: None,
             watched: false,
@@ -297,7 +300,7 @@ impl Shard {
         let is_new = tenant.recording.as_ref().is_some_and(|recording| !recording.settled);
         self.tenants.insert(id, tenant);
         if is_new {
-            self.changed(now, id, 0);
+            self.changed_much(now, id);
         }
         let request = shared.take_request();
         if request == Some(Request::Pause) || (complete && !keep_seeding) {
@@ -364,6 +367,9 @@ impl Shard {
                 self.watched.push(id);
             }
             let request = tenant.shared.take_request();
+            if tenant.retiring.is_some() {
+                continue;
+            }
             match request {
                 Some(Request::Pause) => self.pause(now, id),
                 Some(Request::Resume) => self.resume(now, id),
@@ -401,6 +407,7 @@ impl Shard {
     fn disk_done(&mut self, now: Instant, id: TorrentId, event: DiskEvent) {
         if let Some(tenant) = self.tenants.get_mut(&id) {
             tenant.jobs -= 1;
+            tenant.writes -= usize::from(!matches!(event, DiskEvent::Read { .. }));
         }
         if matches!(event, DiskEvent::Spilled { .. }) {
             self.changed(now, id, SLAB_LEN.into());
@@ -425,8 +432,9 @@ impl Shard {
             if tenant.batch.is_empty() {
                 self.batched.push(id);
             }
-            tenant.batch.push(job);
             tenant.jobs += 1;
+            tenant.writes += usize::from(!matches!(job, DiskJob::Read { .. }));
+            tenant.batch.push(job);
         }
         // Keeps the room of its lists; what came meanwhile stays.
         let late = std::mem::replace(self.turns.wishes(), wishes);
@@ -464,6 +472,7 @@ impl Shard {
                         shared.set_stage(Stage::Busy);
                         self.changed(now, id, 0);
                     }
+                    Event::PieceFailed(_) => self.changed(now, id, 0),
                     &Event::PieceVerified(piece) => {
                         let geometry = shared.info.geometry();
                         self.changed(now, id, geometry.piece_len(piece).into());

@@ -146,7 +146,7 @@ impl Torrent {
                 let len = self.pieces.geometry().pieces();
                 let bits = Bitfield::from_wire(bytes, len).ok_or(Disconnect::OutOfRange)?;
                 if self.before_bitfield(key, "bitfield").is_ok() {
-                    self.peer_has_bits(key, bits)
+                    self.peer_has_bits(now, key, bits)
                 } else {
                     self.peer_has_more_bits(now, key, &bits)
                 }
@@ -155,12 +155,12 @@ impl Torrent {
                 self.fast_only(key, "have all")?;
                 self.before_bitfield(key, "have all")?;
                 let full = Bitfield::full(self.pieces.geometry().pieces());
-                self.peer_has_bits(key, full)
+                self.peer_has_bits(now, key, full)
             }
             Message::HaveNone => {
                 self.fast_only(key, "have none")?;
                 self.before_bitfield(key, "have none")?;
-                self.grant(key);
+                self.grant(now, key);
                 Ok(())
             }
             Message::Request { piece, begin, length } => self.asked(key, (piece, begin, length)),
@@ -207,7 +207,12 @@ impl Torrent {
         }
     }
 
-    fn peer_has_bits(&mut self, key: PeerKey, bits: Bitfield) -> Result<(), Disconnect> {
+    fn peer_has_bits(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        bits: Bitfield,
+    ) -> Result<(), Disconnect> {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         let wanted = bits.iter().filter(|&p| !self.pieces.have().has(p)).count() as u32;
         if bits.is_full() && !bits.is_empty() {
@@ -219,7 +224,7 @@ impl Torrent {
         }
         peer.wanted = wanted;
         self.update_interest(key);
-        self.grant(key);
+        self.grant(now, key);
         self.part_if_both_seeds(key)
     }
 

@@ -47,6 +47,7 @@ use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
 use connections::Peers;
+use newcomers::Grants;
 
 /// Who opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +134,7 @@ pub struct Torrent {
     candidates: Candidates,
     choker: Choker,
     blame: Blame,
+    grants: Grants,
     outputs: VecDeque<Output>,
     /// Peers to be taken out at the next chance to give slabs back; `Disconnect` is said already.
     doomed: Vec<PeerKey>,
@@ -189,6 +191,7 @@ impl Torrent {
             pieces,
             peers: Peers::default(),
             blame: Blame::default(),
+            grants: Grants::default(),
             outputs: VecDeque::new(),
             doomed: Vec::new(),
             given: BTreeMap::new(),

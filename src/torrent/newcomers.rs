@@ -4,54 +4,83 @@
 //! Only pieces that several others have: in a young swarm everybody is a newcomer, and the first
 //! copies are too dear to be sent to one address block after the other. IPv4 only, as BEP 6 has it.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use crate::{
     base::{
         hash::{Sha1Hash, sha1},
         id::PeerKey,
         index::{Block, PieceIndex},
+        time::Instant,
     },
     wire::{self, Message},
 };
 
 use super::Torrent;
 
-/// Pieces granted to one peer at most; with as many a peer is no newcomer any more.
+/// Pieces granted to a block of addresses; with as many a peer is no newcomer any more.
 const GRANTED: usize = 10;
 /// Connected peers that must have a piece.
 const COMMON: u32 = 4;
+/// Blocks of addresses that have grants.
+const MAX_BLOCKS: usize = 1_000;
+/// After so long everybody is granted again.
+const ANEW: Duration = Duration::from_secs(3600);
+
+/// What was granted, and how many bytes of each piece are left: coming again gains nothing.
+#[derive(Debug, Default)]
+pub(super) struct Grants {
+    /// By the first three bytes of the address.
+    blocks: BTreeMap<[u8; 3], Vec<(PieceIndex, u32)>>,
+    since: Instant,
+}
 
 impl Torrent {
     /// The peer has said what it has: grants it some pieces if that is next to nothing.
-    pub(super) fn grant(&mut self, key: PeerKey) {
+    pub(super) fn grant(&mut self, now: Instant, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let newcomer = peer.pieces.count() < GRANTED as u32 && !peer.upload_only;
+        let IpAddr::V4(ip) = peer.addr.ip() else { return };
         if !peer.fast || !newcomer {
             return;
         }
-        let IpAddr::V4(ip) = peer.addr.ip() else { return };
-        let geometry = self.pieces.geometry();
-        let mut granted = allowed_fast_set(ip.octets(), self.info_hash, geometry.pieces(), GRANTED);
-        granted.retain(|&piece| {
-            self.pieces.have().has(piece)
-                && !peer.pieces.has(piece)
-                && self.pieces.availability(piece) >= COMMON
-        });
-        if granted.is_empty() {
+        let [a, b, c, _] = ip.octets();
+        let block = [a, b, c];
+        if now.since(self.grants.since) > ANEW {
+            self.grants = Grants { since: now, ..Grants::default() };
+        }
+        let grants = &mut self.grants.blocks;
+        if grants.len() >= MAX_BLOCKS && !grants.contains_key(&block) {
             return;
         }
-        for piece in &granted {
-            wire::encode::encode(&Message::AllowedFast(piece.0), &mut peer.out);
+        let geometry = self.pieces.geometry();
+        let granted = grants.entry(block).or_default();
+        for piece in allowed_fast_set(block, self.info_hash, geometry.pieces(), GRANTED) {
+            let is_new = granted.iter().all(|&(known, _)| known != piece);
+            if is_new && self.pieces.availability(piece) >= COMMON {
+                granted.push((piece, geometry.piece_len(piece)));
+            }
         }
-        peer.granted = granted.iter().map(|&p| (p, geometry.piece_len(p))).collect();
-        self.want_write(key);
+        let mut said = false;
+        for &(piece, left) in granted.iter() {
+            if left > 0 && self.pieces.have().has(piece) && !peer.pieces.has(piece) {
+                wire::encode::encode(&Message::AllowedFast(piece.0), &mut peer.out);
+                said = true;
+            }
+        }
+        if said {
+            self.want_write(key);
+        }
     }
 
     /// Whether a choked peer may have `run` all the same. Each granted byte is given once.
     pub(super) fn is_granted(&mut self, key: PeerKey, run: Block) -> bool {
-        let Some(peer) = self.peers.get_mut(key) else { return false };
-        match peer.granted.iter_mut().find(|(piece, _)| *piece == run.piece) {
+        let Some(IpAddr::V4(ip)) = self.peers.get(key).map(|peer| peer.addr.ip()) else {
+            return false;
+        };
+        let [a, b, c, _] = ip.octets();
+        let Some(granted) = self.grants.blocks.get_mut(&[a, b, c]) else { return false };
+        match granted.iter_mut().find(|(piece, _)| *piece == run.piece) {
             Some((_, left)) if *left >= run.length => {
                 *left -= run.length;
                 true
@@ -64,13 +93,13 @@ impl Torrent {
 /// The pieces that everybody grants to a peer at `ip` (BEP 6, *canonical fast set*): the same for all
 /// addresses of a block of 256, so that moving about gains nothing.
 fn allowed_fast_set(
-    ip: [u8; 4],
+    block: [u8; 3],
     info_hash: Sha1Hash,
     pieces: u32,
     count: usize,
 ) -> Vec<PieceIndex> {
     let mut set = Vec::with_capacity(count);
-    let mut x = [&ip[..3], &[0], &info_hash.0].concat();
+    let mut x = [&block[..], &[0], &info_hash.0].concat();
     while set.len() < count.min(pieces as usize) {
         let hash = sha1(&x).0;
         let (numbers, _) = hash.as_chunks::<4>();
@@ -115,17 +144,20 @@ mod tests {
             say(&mut torrent, &mut pool, key, &Message::Bitfield(most.as_bytes()));
             assert_eq!(taken(&mut torrent, &mut pool, key), 0, "no newcomer");
         }
-        let key = greet(&mut torrent, &mut pool, 9);
-        say(&mut torrent, &mut pool, key, &Message::HaveNone);
-        let granted = torrent.peers.get(key).expect("still there").granted.len();
-        assert!((9..=10).contains(&granted), "{granted} pieces are granted");
-        assert_eq!(taken(&mut torrent, &mut pool, key), granted);
+        // A block of addresses is granted each byte once, however often somebody comes.
+        let mut all = 0;
+        for n in [9, 10] {
+            let key = greet(&mut torrent, &mut pool, n);
+            say(&mut torrent, &mut pool, key, &Message::HaveNone);
+            all += taken(&mut torrent, &mut pool, key);
+        }
+        assert!((9..=10).contains(&all), "{all} pieces were given");
     }
 
     #[test]
     fn the_set_is_the_one_of_the_specification() {
         let set = |count| -> Vec<u32> {
-            let all = allowed_fast_set([80, 4, 4, 200], Sha1Hash([0xaa; 20]), 1313, count);
+            let all = allowed_fast_set([80, 4, 4], Sha1Hash([0xaa; 20]), 1313, count);
             all.iter().map(|piece| piece.0).collect()
         };
         assert_eq!(set(7), [1059, 431, 808, 1217, 287, 376, 1188]);
@@ -134,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_torrent_of_few_pieces_has_a_small_set() {
-        let mut set = allowed_fast_set([1, 2, 3, 4], Sha1Hash([1; 20]), 3, 10);
+        let mut set = allowed_fast_set([1, 2, 3], Sha1Hash([1; 20]), 3, 10);
         set.sort_unstable();
         assert_eq!(set, [PieceIndex(0), PieceIndex(1), PieceIndex(2)]);
     }

@@ -1,7 +1,7 @@
 //! Resume state: saved while a torrent runs, found again when it is added.
 //!
 //! ```text
-//! Keeper       the thread that writes, one torrent at a time: fdatasync, then the record
+//! Keeper       the thread that writes, one torrent at a time: first fsync, then the record
 //!   record     one torrent's state as a file
 //! due          when a torrent's state is worth writing
 //! ```
@@ -86,7 +86,7 @@ impl Drop for Keeper {
 
 fn perform(save: Save) -> SaveResult {
     let Save { record, storage, have, partial, peers, settled, .. } = save;
-    let written = storage.sync().map_err(|fault| fault.to_string())?;
+    let flushed = storage.sync().map_err(|fault| fault.to_string())?;
     let entry = Entry { have, partial, peers, settled, saved: Clock::time_of_day() };
-    record.write(&storage, &written, entry).map(|()| settled)
+    record.write(flushed, entry).map(|()| settled)
 }

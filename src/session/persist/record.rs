@@ -20,13 +20,15 @@ use crate::{
         index::{FileIndex, PartialPiece},
         limits::MAX_RESUME_BYTES,
     },
-    disk::Storage,
     metainfo::Info,
     resume::ResumeState,
 };
 
 /// Bytes of the folder's hash in a file name: enough to tell a few folders apart.
 const FOLDER_DIGITS: usize = 8;
+
+/// Unusable states kept of one torrent.
+const MOST_ASIDE: u32 = 10;
 
 /// Where states lie below the state folder.
 pub(in crate::session) fn folder(state_dir: &Path) -> PathBuf {
@@ -85,20 +87,19 @@ impl Record {
         Found { record: Arc::new(record), state, trouble }
     }
 
-    /// Writes the state after `written` files were flushed; they get new stamps.
+    /// Writes the state after files were `flushed`; they have new stamps.
     ///
     /// # Errors
     /// One sentence. What was there before is still there.
     pub(super) fn write(
         &self,
-        storage: &Storage,
-        written: &[FileIndex],
+        flushed: Vec<(FileIndex, FileStamp)>,
         entry: Entry,
     ) -> Result<(), String> {
         let Entry { have, partial, peers, settled, saved } = entry;
         let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
-        for &file in written {
-            stamps[file.at()] = storage.stamp(file);
+        for (file, stamp) in flushed {
+            stamps[file.at()] = Some(stamp);
         }
         let info_hash = self.info.info_hash().wire();
         let files = stamps.clone();
@@ -129,7 +130,11 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 fn set_aside(path: &Path, why: &str) -> String {
-    let aside = path.with_extension("resume.damaged");
+    let numbers = (1..MOST_ASIDE).map(|n| path.with_extension(format!("resume.damaged-{n}")));
+    let mut names = std::iter::once(path.with_extension("resume.damaged")).chain(numbers);
+    let Some(aside) = names.find(|name| !name.exists()) else {
+        return format!("resume state `{}` is not usable: {why}", path.display());
+    };
     match fs::rename(path, &aside) {
         Ok(()) => {
             format!("resume state is not usable, {why}: it was set aside as `{}`", aside.display())
@@ -158,7 +163,7 @@ mod tests {
     use crate::{
         base::index::PieceIndex,
         disk::{
-            FilePool,
+            FilePool, Storage,
             sample::{Sample, sample},
         },
     };
@@ -185,8 +190,8 @@ mod tests {
         let found = find(dir.path(), &s, &storage);
         assert!(found.state.is_none() && found.trouble.is_none());
         s.store(&storage);
-        let written = storage.sync().expect("flushed");
-        found.record.write(&storage, &written, entry(&s)).expect("written");
+        let flushed = storage.sync().expect("flushed");
+        found.record.write(flushed, entry(&s)).expect("written");
 
         let again = find(dir.path(), &s, &storage);
         let state = again.state.expect("state");
@@ -218,7 +223,7 @@ mod tests {
         let s = sample(16_384, &[("a", 20_000)]);
         let storage = Storage::in_memory(Arc::clone(&s.info));
         let found = find(dir.path(), &s, &storage);
-        let error = found.record.write(&storage, &[], entry(&s)).expect_err("no folder");
+        let error = found.record.write(Vec::new(), entry(&s)).expect_err("no folder");
         assert!(error.starts_with("could not write `"), "{error}");
     }
 }

@@ -52,6 +52,11 @@ impl Recording {
 }
 
 impl Shard {
+    /// What is on disk about a torrent says next to nothing: it is saved at once.
+    pub(super) fn changed_much(&mut self, now: Instant, id: TorrentId) {
+        self.changed(now, id, u64::MAX);
+    }
+
     /// Something about a torrent changed that the next run should know: `bytes` are verified.
     pub(super) fn changed(&mut self, now: Instant, id: TorrentId, bytes: u64) {
         let Some(saves) = &mut self.saves else { return };
@@ -111,7 +116,7 @@ impl Shard {
             have: torrent.have().clone(),
             partial: torrent.partial(),
             peers: if peers.is_empty() { recording.peers.clone() } else { peers },
-            settled: rests && tenant.jobs == 0,
+            settled: rests && tenant.writes == 0,
         });
     }
 
