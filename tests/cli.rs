@@ -611,6 +611,7 @@ fn what_an_earlier_run_verified_is_hashed_only_when_asked() {
     assert_eq!(seed(&["--check"]).code, 5);
     assert_eq!(seed(&[]).code, 5, "the check was remembered");
     seed(&["--skip-check"]).ok();
+    assert_eq!(seed(&[]).code, 5, "nobody has verified it");
     assert_eq!(seed(&["--check", "--skip-check"]).code, 2);
 }
 

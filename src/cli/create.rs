@@ -18,7 +18,10 @@ use super::{
     work,
 };
 use crate::{
-    base::units::{BLOCK_LEN, ByteCount},
+    base::{
+        limits::MAX_PIECE_LENGTH,
+        units::{BLOCK_LEN, ByteCount},
+    },
     metainfo::{Magnet, Metainfo},
     session::{
         create::{CreateError, Options, Plan},
@@ -104,11 +107,11 @@ fn options(args: &args::Create) -> Result<Options, Failure> {
     let piece_length = match args.piece_length {
         None => None,
         Some(ByteCount(n)) => match u32::try_from(n) {
-            Ok(n) if n.is_power_of_two() && n >= BLOCK_LEN => Some(n),
+            Ok(n) if n.is_power_of_two() && (BLOCK_LEN..=MAX_PIECE_LENGTH).contains(&n) => Some(n),
             _ => {
                 let problem = format!("a piece length of {n} bytes is not possible");
                 return Err(Failure::new(Exit::Usage, problem)
-                    .remedy("Use a power of two of at least 16K, such as 256K or 1M."));
+                    .remedy("Use a power of two from 16K to 512M, such as 256K or 1M."));
             }
         },
     };

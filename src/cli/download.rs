@@ -8,7 +8,7 @@ use super::{
     terminal::Terminal,
     transfer::{Goal, Transfer},
 };
-use crate::session::{AddTorrent, peer_names};
+use crate::session::AddTorrent;
 
 pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
@@ -26,7 +26,7 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
             read = input::torrent(text, ca_file) => read,
             exit = signals.next() => return Ok(exit),
         };
-        torrents.push(read);
+        torrents.push(read.map_err(|failure| failure.input(text)));
     }
     // Nothing to do: a session would only announce that it ends.
     if torrents.len() == 1
@@ -34,9 +34,7 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
     {
         return Err(failure);
     }
-    let peers = peer_names::resolve(&args.network.peer)
-        .await
-        .map_err(|e| Failure::new(Exit::Network, e.to_string()).cause(&e.source))?;
+    let peers = network::peers(&args.network, terminal).await?;
     let session = network::start(&args.network, terminal).await?;
     let mut transfer = Transfer::new(session, goal, terminal);
     for torrent in torrents {

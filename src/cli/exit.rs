@@ -57,8 +57,19 @@ pub(super) struct Failure {
     pub(super) causes: Vec<String>,
     /// What the user can do about it.
     pub(super) remedy: Option<String>,
+    /// What it is about, where that may be one of several.
+    pub(super) subject: Option<Box<Subject>>,
     /// A closed pipe: the reader has what it wanted. Nothing is printed.
     pub(super) closed_pipe: bool,
+}
+
+/// What a failure is about.
+#[derive(Debug)]
+pub(super) enum Subject {
+    /// A torrent, by its info hash.
+    Torrent(String),
+    /// Something on the command line, as it was named.
+    Input(String),
 }
 
 impl Failure {
@@ -69,15 +80,15 @@ impl Failure {
             message: message.into(),
             causes: Vec::new(),
             remedy: None,
+            subject: None,
             closed_pipe: false,
         }
     }
 
     /// The end that a signal asked for.
     pub(super) fn stopped(exit: Exit) -> Self {
-        let signal = if exit == Exit::Terminated { "SIGTERM" } else { "SIGINT" };
-        Failure::new(exit, format!("stopped by {signal}"))
-            .remedy("The same command goes on from here.")
+        let how = if exit == Exit::Terminated { "terminated" } else { "interrupted" };
+        Failure::new(exit, how).remedy("The same command goes on from here.")
     }
 
     /// Adds `error` and everything beneath it as causes. A link of the chain that only repeats
@@ -93,6 +104,16 @@ impl Failure {
             link = e.source();
         }
         self
+    }
+
+    /// Says which torrent it is about, by its info hash.
+    pub(super) fn about(self, id: impl Into<String>) -> Self {
+        Failure { subject: Some(Box::new(Subject::Torrent(id.into()))), ..self }
+    }
+
+    /// Says which input it is about, as it was named.
+    pub(super) fn input(self, text: &str) -> Self {
+        Failure { subject: Some(Box::new(Subject::Input(text.to_owned()))), ..self }
     }
 
     /// Adds what the user can do.

@@ -67,7 +67,13 @@ pub(super) async fn torrent(text: &str, ca_file: Option<&Path>) -> Result<Metain
     let title = named.title();
     let failure = |exit| Failure::new(exit, format!("could not read {title}"));
     let bytes = match named {
-        Named::File(path) => read_file(&path).map_err(|e| failure(Exit::Input).cause(&e))?,
+        Named::File(path) => read_file(&path).map_err(|e| {
+            let failure = failure(Exit::Input).cause(&e);
+            match text.contains("://") {
+                true => failure.remedy("Addresses of torrents begin with http:// or https://."),
+                false => failure,
+            }
+        })?,
         Named::Stdin => bounded(io::stdin().lock()).map_err(|e| failure(Exit::Input).cause(&e))?,
         Named::Url(url) => torrent_file::fetch(&url, ca_file.map(Into::into))
             .await
@@ -75,7 +81,7 @@ pub(super) async fn torrent(text: &str, ca_file: Option<&Path>) -> Result<Metain
         Named::Magnet(link) => return Err(no_metadata(magnet(&link).err())),
         Named::InfoHash(_) => return Err(no_metadata(None)),
     };
-    Metainfo::from_bytes(&bytes).map_err(|e| invalid(&title, &e))
+    Metainfo::from_bytes(&bytes).map_err(|e| invalid(&title, &bytes, &e))
 }
 
 /// What a magnet link says.
@@ -94,8 +100,25 @@ fn no_metadata(damaged: Option<Failure>) -> Failure {
     })
 }
 
-fn invalid(title: &str, error: &MetainfoError) -> Failure {
-    Failure::new(Exit::Input, format!("{title} is not a torrent that can be used")).cause(error)
+fn invalid(title: &str, bytes: &[u8], error: &MetainfoError) -> Failure {
+    let failure = Failure::new(Exit::Input, format!("{title} is not a torrent that can be used"));
+    // What people often have instead.
+    match bytes.trim_ascii_start().first() {
+        None => failure.cause(&io::Error::other("it is empty")),
+        Some(b'<') => failure.cause(&io::Error::other("it is a web page")),
+        Some(_) => failure.cause(error),
+    }
+}
+
+/// Refuses a folder that was named and is not there.
+pub(super) fn folder(path: &Path) -> Result<(), Failure> {
+    let failure =
+        || Failure::new(Exit::Input, format!("could not read the folder `{}`", path.display()));
+    match path.metadata() {
+        Ok(facts) if facts.is_dir() => Ok(()),
+        Ok(_) => Err(failure().cause(&io::Error::from(io::ErrorKind::NotADirectory))),
+        Err(error) => Err(failure().cause(&error)),
+    }
 }
 
 pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {

@@ -1,13 +1,13 @@
 //! What the options of the network mean to a session: its configuration, and how it starts.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
     args,
     exit::{Exit, Failure},
     terminal::Terminal,
 };
-use crate::session::{Check, Config, ListenConfig, Session, SessionError};
+use crate::session::{Check, Config, ListenConfig, Session, SessionError, peer_names};
 
 /// The usual ports, tried in order when none was asked for; then any free one.
 const USUAL_PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
@@ -26,6 +26,34 @@ pub(super) async fn start(args: &args::Network, terminal: Terminal) -> Result<Se
         }
     }
     start(0).await.map_err(|e| failure(&e))
+}
+
+/// The addresses of the peers that were named. One that leads nowhere is only told of, unless there is
+/// nothing else to be tried.
+pub(super) async fn peers(
+    args: &args::Network,
+    terminal: Terminal,
+) -> Result<Vec<SocketAddr>, Failure> {
+    let mut addrs = Vec::new();
+    let mut failures = Vec::new();
+    for name in &args.peer {
+        match peer_names::resolve(name).await {
+            Ok(found) => addrs.extend(found),
+            Err(e) => {
+                failures.push(Failure::new(Exit::Network, e.to_string()).cause(&e.source));
+            }
+        }
+    }
+    if addrs.is_empty()
+        && args.no_trackers
+        && let Some(failure) = failures.pop()
+    {
+        return Err(failure);
+    }
+    for failure in failures {
+        terminal.warn(&[&[failure.message], &failure.causes[..]].concat().join(": "))?;
+    }
+    Ok(addrs)
 }
 
 /// What of the data that is there is to be hashed.

@@ -13,13 +13,14 @@ use super::{
 };
 use crate::{
     metainfo::{Magnet, Metainfo},
-    session::{AddTorrent, Check, peer_names},
+    session::{AddTorrent, Check},
 };
 
 pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, Failure> {
     let mut sources = Vec::new();
     for text in &args.sources {
-        sources.push(source(text, args, terminal).await);
+        let source = source(text, args, terminal).await;
+        sources.push(source.map_err(|failure| failure.input(text)));
     }
     if sources.len() == 1
         && let Some(Err(failure)) = sources.pop_if(|only| only.is_err())
@@ -28,9 +29,7 @@ pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, F
     }
     // From here on there is something to end well.
     let signals = Signals::listen()?;
-    let peers = peer_names::resolve(&args.network.peer)
-        .await
-        .map_err(|e| Failure::new(Exit::Network, e.to_string()).cause(&e.source))?;
+    let peers = network::peers(&args.network, terminal).await?;
     let session = network::start(&args.network, terminal).await?;
     let goal =
         Goal { seed: true, limit: args.limit, timeout: args.network.timeout, fetches: false };
@@ -63,6 +62,7 @@ async fn source(text: &str, args: &args::Seed, terminal: Terminal) -> Result<Sou
         Named::File(path) if !is_torrent(&path) && path.exists() => path,
         _ => {
             let metainfo = input::torrent(text, args.network.ca_file.as_deref()).await?;
+            input::folder(&args.data)?;
             return Ok(Source { metainfo, root: args.data.clone(), is_fresh: false });
         }
     };

@@ -7,10 +7,15 @@ use tokio::{
     time::sleep,
 };
 
-use super::exit::{Exit, Failure};
+use super::{
+    exit::{Exit, Failure},
+    terminal::Terminal,
+};
 
 /// Longest time that ending well may take.
 const GRACE: Duration = Duration::from_secs(5);
+/// Ending well takes so long without a word.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// A signal so soon after the first is the same one: `timeout`, `sudo` and the like pass on what the
 /// terminal sends to all of them anyway.
 const SAME: Duration = Duration::from_millis(250);
@@ -46,17 +51,22 @@ impl Signals {
         }
     }
 
-    /// Waits for `ending`, five seconds at most. Another signal leaves the program at once.
-    pub(super) async fn end_well(&mut self, ending: impl Future<Output = ()>) {
+    /// Waits for `ending`, five seconds at most, and says so if it takes a while. Another signal leaves
+    /// the program at once.
+    pub(super) async fn end_well(&mut self, ending: impl Future<Output = ()>, terminal: Terminal) {
         let mut ending = pin!(ending);
         let mut grace = pin!(sleep(GRACE));
         let mut same = pin!(sleep(SAME));
+        let mut patience = pin!(sleep(PATIENCE));
         loop {
             tokio::select! {
                 () = &mut ending => return,
                 () = &mut grace => return,
                 // Armed by being waited for.
                 () = &mut same, if !same.is_elapsed() => {}
+                () = &mut patience, if !patience.is_elapsed() => {
+                    terminal.say("Saying goodbye and writing what is left; Ctrl-C leaves at once.");
+                }
                 exit = self.next() => {
                     if same.is_elapsed() {
                         std::process::exit(exit.code().into());

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     args::{Color, General, ProgressMode},
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, Subject},
 };
 
 /// How this run talks.
@@ -171,15 +171,26 @@ struct Error<'a> {
     causes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<&'a str>,
 }
 
 impl<'a> Error<'a> {
     fn of(failure: &'a Failure) -> Self {
+        let (id, input) = match failure.subject.as_deref() {
+            Some(Subject::Torrent(id)) => (Some(id.as_str()), None),
+            Some(Subject::Input(text)) => (None, Some(text.as_str())),
+            None => (None, None),
+        };
         Error {
             exit: failure.exit.code(),
             message: &failure.message,
             causes: &failure.causes,
             remedy: failure.remedy.as_deref(),
+            id,
+            input,
         }
     }
 }

@@ -8,7 +8,10 @@ use super::{
     signals::Signals,
     terminal::Terminal,
 };
-use crate::session::tracker_host::{TrackerConfig, TrackerHost};
+use crate::session::{
+    peer_names::{self, ResolveError},
+    tracker_host::{TrackerConfig, TrackerHost},
+};
 
 #[derive(Serialize)]
 struct Listening<'a> {
@@ -25,7 +28,9 @@ struct Done {
 
 pub(super) async fn run(args: &args::Tracker, terminal: Terminal) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
-    let config = TrackerConfig { interval: args.interval, ..TrackerConfig::new(args.listen) };
+    let unknown = |e: &ResolveError| Failure::new(Exit::Network, e.to_string()).cause(&e.source);
+    let addrs = peer_names::resolve(&args.listen).await.map_err(|e| unknown(&e))?;
+    let config = TrackerConfig { interval: args.interval, ..TrackerConfig::new(addrs[0]) };
     let host = TrackerHost::start(config).map_err(|e| {
         let cause: &dyn std::error::Error = &e;
         let mut f = Failure::new(Exit::Network, e.to_string());
@@ -51,7 +56,7 @@ pub(super) async fn run(args: &args::Tracker, terminal: Terminal) -> Result<Exit
         exit = Exit::Done;
     }
     let stats = host.stats();
-    signals.end_well(host.shutdown()).await;
+    signals.end_well(host.shutdown(), terminal).await;
     if terminal.json {
         let (announces, scrapes, refused) = (stats.announces, stats.scrapes, stats.refused);
         terminal.event("done", &Done { announces, scrapes, refused, exit: exit.code() })?;

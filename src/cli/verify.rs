@@ -52,6 +52,7 @@ fn bad(exits: &[Exit]) -> usize {
 
 async fn one(text: &str, args: &args::Verify, terminal: Terminal) -> Result<(), Failure> {
     let torrent = input::torrent(text, None).await?;
+    input::folder(&args.data)?;
     let info = &torrent.info;
     let view = View {
         id: info.info_hash().wire().to_string(),

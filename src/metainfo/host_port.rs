@@ -9,7 +9,7 @@ use std::{fmt, net::Ipv6Addr, str::FromStr};
 pub struct HostPort {
     /// A host name or an address; an IPv6 address stands without brackets.
     pub host: String,
-    /// The port, not 0.
+    /// The port; 0 only where any that is free will do.
     pub port: u16,
 }
 

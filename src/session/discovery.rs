@@ -227,8 +227,10 @@ impl Discovery {
         match result {
             Ok(reply) => {
                 self.handle(id, tiers::Input::Replied { ticket, reply: &reply });
-                let (peers, seeds, leeches) = (reply.peers.len(), reply.seeds, reply.leeches);
-                shared.tell(|| TorrentEvent::TrackerReply { url: url(), peers, seeds, leeches });
+                let AnnounceReply { peers, seeds, leeches, warning, .. } = reply;
+                let peers = peers.len();
+                let url = url();
+                shared.tell(|| TorrentEvent::TrackerReply { url, peers, seeds, leeches, warning });
             }
             Err(err) => {
                 let (message, retry) = (err.to_string(), err.retry());

@@ -46,6 +46,8 @@ pub enum TorrentEvent {
         seeds: Option<u32>,
         /// Leeches it counts.
         leeches: Option<u32>,
+        /// What it has to say to the user (BEP 3).
+        warning: Option<String>,
     },
     /// A tracker failed or refused.
     TrackerError {

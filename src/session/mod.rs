@@ -17,7 +17,7 @@
 //! check, create      tools: data against a torrent, a torrent from data
 //! tracker_host       the embedded tracker
 //! torrent_file       a torrent fetched by its address
-//! peer_names         peers named by people
+//! peer_names         addresses of what people name
 //! ```
 //!
 //! A session lives in the runtime it is started in: accepting, checking and announcing are tasks

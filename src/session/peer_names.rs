@@ -1,4 +1,4 @@
-//! Peers named by people: `HOST:PORT` becomes the addresses to dial.
+//! Peers and other places named by people: `HOST:PORT` becomes addresses.
 //!
 //! A facade over the one resolver.
 
@@ -9,33 +9,30 @@ use crate::{
     net::resolver::{Resolver, SystemResolver},
 };
 
-/// Why a peer's name leads nowhere.
+/// Why a name leads nowhere.
 #[derive(Debug, thiserror::Error)]
-#[error("could not find the address of the peer {peer}")]
+#[error("could not find the address of {name}")]
 pub struct ResolveError {
     /// As it was written.
-    pub peer: HostPort,
+    pub name: HostPort,
     /// What the system said.
     pub source: io::Error,
 }
 
-/// The addresses of `peers`, in order. An address in place of a name is not looked up.
+/// The addresses of `name`, at least one. An address in place of a name is not looked up.
 ///
 /// # Errors
-/// The first name that could not be looked up, or has no address.
-pub async fn resolve(peers: &[HostPort]) -> Result<Vec<SocketAddr>, ResolveError> {
-    let mut addrs = Vec::new();
-    for peer in peers {
-        let ips = match peer.host.parse() {
-            Ok(ip) => vec![ip],
-            Err(_) => SystemResolver
-                .lookup(&peer.host)
-                .await
-                .map_err(|source| ResolveError { peer: peer.clone(), source })?,
-        };
-        addrs.extend(ips.into_iter().map(|ip| SocketAddr::new(ip, peer.port)));
+/// It could not be looked up, or has no address.
+pub async fn resolve(name: &HostPort) -> Result<Vec<SocketAddr>, ResolveError> {
+    let failed = |source| ResolveError { name: name.clone(), source };
+    let ips = match name.host.parse() {
+        Ok(ip) => vec![ip],
+        Err(_) => SystemResolver.lookup(&name.host).await.map_err(failed)?,
+    };
+    if ips.is_empty() {
+        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
     }
-    Ok(addrs)
+    Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, name.port)).collect())
 }
 
 #[cfg(test)]
@@ -44,8 +41,9 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_are_taken_as_they_are() {
-        let peers = ["192.0.2.1:7", "[2001:db8::1]:8"].map(|p| p.parse().expect("valid"));
-        let addrs = resolve(&peers).await.expect("no look-up");
-        assert_eq!(addrs, peers.map(|p| p.to_string().parse().expect("an address")));
+        for text in ["192.0.2.1:7", "[2001:db8::1]:8"] {
+            let addrs = resolve(&text.parse().expect("valid")).await.expect("no look-up");
+            assert_eq!(addrs, [text.parse().expect("an address")]);
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::value::rate;
 use crate::base::units::{ByteCount, ByteRate};
 
 /// Watch a swarm of real peers fill up on this machine, in a minute and without internet
@@ -18,7 +19,7 @@ pub(in crate::cli) struct Demo {
     pub(in crate::cli) size: ByteCount,
 
     /// What every peer, the first seeder too, may send a second
-    #[arg(long, value_name = "RATE", default_value = "8M", alias = "upload-limit")]
+    #[arg(long, value_name = "RATE", default_value = "8M", alias = "upload-limit", value_parser = rate)]
     pub(in crate::cli) max_up: ByteRate,
 
     /// Stop the seeder or the tracker once one full copy is out

@@ -9,7 +9,7 @@ use crate::{
     metainfo::HostPort,
 };
 
-use super::value::{Tier, duration};
+use super::value::{Tier, duration, rate};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
@@ -39,11 +39,11 @@ pub(in crate::cli) struct Network {
     pub(in crate::cli) max_peers: u32,
 
     /// Receive at most so many bytes a second, such as 2M or 500K
-    #[arg(long, value_name = "RATE", alias = "download-limit")]
+    #[arg(long, value_name = "RATE", alias = "download-limit", value_parser = rate)]
     pub(in crate::cli) max_down: Option<ByteRate>,
 
     /// Send at most so many bytes a second, such as 2M or 500K
-    #[arg(long, value_name = "RATE", alias = "upload-limit")]
+    #[arg(long, value_name = "RATE", alias = "upload-limit", value_parser = rate)]
     pub(in crate::cli) max_up: Option<ByteRate>,
 
     /// Memory for buffers and queues
@@ -75,7 +75,7 @@ pub(in crate::cli) struct Checking {
     #[arg(long)]
     pub(in crate::cli) check: bool,
 
-    /// Take files of the right length for good without hashing them
+    /// Take files of the right length for good without hashing them, this time
     #[arg(long)]
     pub(in crate::cli) skip_check: bool,
 }

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, Command, builder::BoolishValueParser};
 use toml::{Table, Value};
 
 use super::{Failure, ParseEnd};
@@ -40,6 +40,11 @@ fn environment(arg: Arg, command: &str) -> Arg {
         format!("DOWNPOUR_{command}_")
     } else {
         "DOWNPOUR_".to_owned()
+    };
+    let arg = match arg.get_action() {
+        // In the environment, 1 and yes are as good as true.
+        ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+        _ => arg,
     };
     arg.env((prefix + &long).replace('-', "_").to_uppercase()).hide_env(true)
 }

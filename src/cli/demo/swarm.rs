@@ -115,7 +115,7 @@ pub(super) async fn run(
     let end = end.and_then(|()| swarm.show_end());
     swarm.progress.finish();
     let outcome = swarm.outcome();
-    signals.end_well(swarm.stop()).await;
+    signals.end_well(swarm.stop(), terminal).await;
     end.map(|()| outcome)
 }
 

@@ -95,7 +95,9 @@ fn total(views: &[View]) -> View {
     let having = |stage: Stage| views.iter().filter(|v| v.stage == stage).count();
     let complete = views.iter().filter(|v| v.stage.is_complete()).count();
     let (done, total, down) = (sum(|v| v.done), sum(|v| v.total), sum(|v| v.down.0));
-    let stage = if complete == views.len() {
+    let stage = if having(Stage::Done) == views.len() {
+        Stage::Done
+    } else if complete == views.len() {
         Stage::Seeding
     } else if having(Stage::Checking) + having(Stage::Hashing) + complete == views.len() {
         Stage::Checking
@@ -121,7 +123,7 @@ fn total(views: &[View]) -> View {
         known: count(|v| v.known),
         seeds: count(|v| v.seeds),
         eta: (total - done.min(total)).checked_div(down).map(Duration::from_secs),
-        took: None,
+        took: views.iter().filter_map(|v| v.took).max(),
         waiting: all_wait.then(|| downloading.first().and_then(|v| v.waiting.clone())).flatten(),
     }
 }

@@ -41,6 +41,14 @@ impl Stage {
     }
 }
 
+impl View {
+    /// Nothing moves any more.
+    pub(in crate::cli) fn end(&mut self, stage: Stage) {
+        self.stage = stage;
+        (self.down, self.up, self.eta) = (ByteRate(0), ByteRate(0), None);
+    }
+}
+
 /// One row of figures. Bytes unless said otherwise.
 #[derive(Debug, Clone, Default)]
 pub(in crate::cli) struct View {

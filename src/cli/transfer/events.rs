@@ -83,9 +83,18 @@ impl Transfer {
                 t.told.push(trouble.clone());
                 return self.warn(i, trouble);
             }
-            TorrentEvent::TrackerReply { .. } => t.observed.complaint(None),
+            TorrentEvent::TrackerReply { url, warning, .. } => {
+                t.observed.complaint(None);
+                if let Some(warning) = warning {
+                    let text = complaint(&url, &warning);
+                    if !t.told.contains(&text) {
+                        t.told.push(text.clone());
+                        return self.warn(i, text);
+                    }
+                }
+            }
             TorrentEvent::TrackerError { url, message } => {
-                let complaint = format!("tracker {}: {message}", without_secrets(&url));
+                let complaint = complaint(&url, &message);
                 t.observed.complaint(Some(complaint.clone()));
                 if !t.told.contains(&complaint) {
                     t.told.push(complaint.clone());
@@ -129,6 +138,15 @@ impl Transfer {
     }
 }
 
+/// What a tracker said, or what was said of it; its name once.
+fn complaint(url: &str, message: &str) -> String {
+    let host = without_secrets(url);
+    match message.strip_prefix(&host) {
+        Some(rest) => format!("tracker {host}{rest}"),
+        None => format!("tracker {host}: {message}"),
+    }
+}
+
 /// A tracker without the path, which may hold a key.
 fn without_secrets(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -149,5 +167,8 @@ mod tests {
         ] {
             assert_eq!(without_secrets(url), host);
         }
+        let url = "http://a.example:80/key";
+        assert_eq!(complaint(url, "a.example:80 refused"), "tracker a.example:80 refused");
+        assert_eq!(complaint(url, "busy"), "tracker a.example:80: busy");
     }
 }

@@ -1,6 +1,6 @@
 //! Why a torrent did not get where it should, in sentences with a remedy.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use crate::{
     cli::{
@@ -11,35 +11,38 @@ use crate::{
     session::{AddError, TorrentError},
 };
 
-/// Why a session did not take a torrent.
-pub(super) fn refused(error: &AddError) -> Failure {
-    let (exit, remedy) = match error {
-        AddError::Duplicate(_) => (Exit::Input, Some("Name it once.")),
-        AddError::InTheWay(_) => (Exit::Exists, Some(FORCE)),
-        AddError::Disk(_) => (Exit::Disk, None),
-        AddError::Closed => (Exit::Unexpected, None),
+/// Why a session did not take the torrent whose file or folder is `path`.
+pub(super) fn refused(path: &Path, error: &AddError, fetches: bool) -> Failure {
+    let exit = match error {
+        AddError::Duplicate(_) => Exit::Input,
+        AddError::InTheWay(_) => return in_the_way(path, fetches).cause(error),
+        AddError::Disk(_) => Exit::Disk,
+        AddError::Closed => Exit::Unexpected,
     };
-    let failure = Failure::new(exit, error.to_string());
-    match remedy {
-        Some(remedy) => failure.remedy(remedy),
-        None => failure,
-    }
+    Failure::new(exit, format!("could not use {}", quoted(path))).cause(error)
 }
 
-const FORCE: &str = "Choose another folder with --output, or use what is there with --force.";
-
 /// Why a torrent did not complete.
-pub(super) fn failed(name: &str, error: &TorrentError) -> Failure {
-    let name = printable(name);
-    match error {
-        TorrentError::Differs(_) => Failure::new(Exit::Exists, format!("`{name}` was not touched"))
-            .cause(error)
-            .remedy(FORCE),
-        TorrentError::Disk(_) => Failure::new(Exit::Disk, format!("`{name}` stopped")).cause(error),
-        TorrentError::Removed => {
-            Failure::new(Exit::Unexpected, format!("`{name}` stopped")).cause(error)
-        }
-    }
+pub(super) fn failed(path: &Path, error: &TorrentError, fetches: bool) -> Failure {
+    let exit = match error {
+        TorrentError::Differs(_) => return in_the_way(path, fetches).cause(error),
+        TorrentError::Disk(_) => Exit::Disk,
+        TorrentError::Removed => Exit::Unexpected,
+    };
+    Failure::new(exit, format!("{} stopped", quoted(path))).cause(error)
+}
+
+/// What is there is not the torrent's.
+fn in_the_way(path: &Path, fetches: bool) -> Failure {
+    let remedy = match fetches {
+        true => "Choose another folder with --output, or use what is there with --force.",
+        false => "--data names the folder that holds the torrent's file or folder.",
+    };
+    Failure::new(Exit::Exists, format!("{} was not touched", quoted(path))).remedy(remedy)
+}
+
+fn quoted(path: &Path) -> String {
+    format!("`{}`", printable(&path.display().to_string()))
 }
 
 /// Data that was to be served is not there.

@@ -23,7 +23,7 @@ use super::{
     signals::Signals,
     terminal::{Terminal, printable},
 };
-use crate::session::{AddTorrent, Session, TorrentEvent, TorrentHandle};
+use crate::session::{AddError, AddTorrent, Session, TorrentEvent, TorrentHandle};
 use failures::{failed, gave_up, incomplete, refused};
 
 /// Time between two looks at the session.
@@ -118,20 +118,26 @@ impl Transfer {
 
     /// Takes a torrent in, or the reason why there is none.
     pub(super) async fn add(&mut self, add: Result<AddTorrent, Failure>) -> Result<(), Failure> {
-        let added = match add {
+        let failure = match add {
             Ok(add) => {
-                let path = add.root.join(add.metainfo.info.name());
-                self.session.add(add).await.map(|handle| (handle, path)).map_err(|e| refused(&e))
+                let info = add.metainfo.info.clone();
+                let path = add.root.join(info.name());
+                match self.session.add(add).await {
+                    Ok(handle) => return self.enter(handle, path),
+                    Err(AddError::Duplicate(_)) => {
+                        let name = printable(info.name());
+                        return self.terminal.warn(&format!("`{name}` is named more than once"));
+                    }
+                    Err(error) => {
+                        let id = info.info_hash().wire().to_string();
+                        refused(&path, &error, self.goal.fetches).about(id)
+                    }
+                }
             }
-            Err(failure) => Err(failure),
+            Err(failure) => failure,
         };
-        match added {
-            Ok((handle, path)) => self.enter(handle, path),
-            Err(failure) => {
-                self.refused.push(failure);
-                Ok(())
-            }
-        }
+        self.refused.push(failure);
+        Ok(())
     }
 
     fn enter(&mut self, handle: TorrentHandle, path: PathBuf) -> Result<(), Failure> {
@@ -191,7 +197,7 @@ impl Transfer {
                 Ok(()) => {}
                 Err(failure) => {
                     self.progress.finish();
-                    signals.end_well(self.session.shutdown()).await;
+                    signals.end_well(self.session.shutdown(), self.terminal).await;
                     return Err(failure);
                 }
             }
@@ -236,7 +242,7 @@ impl Transfer {
             if (stopped || t.last.stage.is_complete())
                 && let Err(error) = t.handle.wait_complete().await
             {
-                let failure = failed(t.observed.name(), &error);
+                let failure = failed(&t.path, &error, self.goal.fetches).about(t.observed.id());
                 self.torrents[i].end = Some(Err(self.tell(failure)));
                 continue;
             }
@@ -265,7 +271,7 @@ impl Transfer {
             let sent_enough = limit.seed_ratio.is_some_and(|r| ratio >= r);
             let long_enough = limit.seed_time.is_some_and(|d| now.saturating_sub(complete) >= d);
             if !goal.seed || sent_enough || long_enough {
-                t.last.stage = Stage::Done;
+                t.last.end(Stage::Done);
                 t.end = Some(Ok(()));
                 if goal.seed {
                     t.handle.pause();
@@ -283,7 +289,8 @@ impl Transfer {
             given_up.map(|d| gave_up(&t.last, d, t.observed.reason(&t.handle.snapshot())))
         };
         if let Some(failure) = failure {
-            t.last.stage = Stage::Stopped;
+            let failure = failure.about(t.observed.id());
+            t.last.end(Stage::Stopped);
             t.last.waiting = Some(failure.message.clone());
             t.handle.pause();
             self.torrents[i].end = Some(Err(self.tell(failure)));
@@ -337,7 +344,7 @@ impl Transfer {
                 }
                 Some(Ok(())) => exits.push(Exit::Done),
                 None if seeding => {
-                    t.last.stage = Stage::Done;
+                    t.last.end(Stage::Done);
                     exits.push(Exit::Done);
                 }
                 None => exits.push(stopped.unwrap_or(Exit::Unexpected)),
@@ -346,7 +353,7 @@ impl Transfer {
         let views: Vec<View> = self.torrents.iter().map(|t| t.last.clone()).collect();
         let shown = self.progress.show(self.start.elapsed(), &views);
         self.progress.finish();
-        signals.end_well(self.session.shutdown()).await;
+        signals.end_well(self.session.shutdown(), self.terminal).await;
         shown?;
         match stopped {
             Some(exit) if exits.contains(&exit) => {
