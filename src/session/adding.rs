@@ -98,7 +98,8 @@ pub enum Check {
     Doubtful,
     /// All of it.
     Everything,
-    /// Nothing of files that have their full length: the owner vouches for them, to later runs too.
+    /// Nothing of files that have their full length: the owner vouches for them. Nothing is recorded
+    /// of such a torrent, so that the next run does not take for verified what nobody verified.
     Nothing,
 }
 
@@ -205,7 +206,8 @@ impl Core {
             partial.retain(|partial| !have.has(partial.piece));
             storage.create_empty_files()?;
             let (recorded, trouble) = match found {
-                Some(found) => (Some((found.record, is_settled)), found.trouble),
+                Some(_) if policy == Check::Nothing => (None, None),
+                Some(found) => (found.record.map(|it| (it, is_settled)), found.trouble),
                 None => (None, None),
             };
             Ok(Present { have, partial, peers, recorded, trouble })

@@ -70,8 +70,9 @@ impl Place {
     }
 
     fn state_file(&self) -> PathBuf {
-        let mut entries = fs::read_dir(self.state.path().join("resume")).expect("a folder");
-        entries.next().expect("a state").expect("an entry").path()
+        let entries = fs::read_dir(self.state.path().join("resume")).expect("a folder");
+        let mut paths = entries.map(|entry| entry.expect("an entry").path());
+        paths.find(|path| path.extension().is_some_and(|e| e == "resume")).expect("a state")
     }
 }
 

@@ -2,10 +2,11 @@
 //! put in place.
 //!
 //! The name is made of the info hash and of the folder the torrent is in, so that two copies of one
-//! torrent on a machine do not share a state.
+//! torrent on a machine do not share a state. Two runs at once do not write the same state: the second
+//! goes without.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Read as _, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -40,13 +41,16 @@ pub(in crate::session) fn folder(state_dir: &Path) -> PathBuf {
 pub(in crate::session) struct Record {
     path: PathBuf,
     info: Arc<Info>,
+    /// Locked as long as it is open.
+    _lock: File,
     stamps: Mutex<Vec<Option<FileStamp>>>,
 }
 
 /// What the place held.
 #[derive(Debug)]
 pub(in crate::session) struct Found {
-    pub(in crate::session) record: Arc<Record>,
+    /// `None` if another run keeps it.
+    pub(in crate::session) record: Option<Arc<Record>>,
     pub(in crate::session) state: Option<ResumeState>,
     /// Why there is no state although there is a file: one sentence.
     pub(in crate::session) trouble: Option<String>,
@@ -83,8 +87,14 @@ impl Record {
                 (None, Some(trouble))
             }
         };
-        let record = Record { path, info: Arc::clone(info), stamps: Mutex::new(stamps) };
-        Found { record: Arc::new(record), state, trouble }
+        let record = |lock| {
+            let (info, stamps) = (Arc::clone(info), Mutex::new(stamps));
+            Arc::new(Record { path: path.clone(), info, _lock: lock, stamps })
+        };
+        match lock(&path) {
+            Ok(lock) => Found { record: Some(record(lock)), state, trouble },
+            Err(why) => Found { record: None, state, trouble: trouble.or(Some(why)) },
+        }
     }
 
     /// Writes the state after files were `flushed`; they have new stamps.
@@ -114,6 +124,23 @@ fn name(root: &Path, info: &Info) -> String {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
     let folder = sha1(root.as_os_str().as_encoded_bytes()).to_string();
     format!("{}-{}.resume", info.info_hash().wire(), &folder[..FOLDER_DIGITS])
+}
+
+/// The lock on a state, or one sentence.
+fn lock(path: &Path) -> Result<File, String> {
+    let path = path.with_extension("lock");
+    let file = File::create(&path)
+        .map_err(|error| format!("could not create `{}`: {error}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err("another run of the program has this torrent in the same folder: nothing is \
+                 recorded by this one"
+                .to_owned())
+        }
+        // Not every file system has locks.
+        Err(TryLockError::Error(_)) => Ok(file),
+    }
 }
 
 /// The bytes of the file; `None` if there is none.
@@ -191,7 +218,12 @@ mod tests {
         assert!(found.state.is_none() && found.trouble.is_none());
         s.store(&storage);
         let flushed = storage.sync().expect("flushed");
-        found.record.write(flushed, entry(&s)).expect("written");
+        let record = found.record.expect("nobody else has it");
+        record.write(flushed, entry(&s)).expect("written");
+        let second = find(dir.path(), &s, &storage);
+        assert!(second.record.is_none() && second.state.is_some());
+        assert!(second.trouble.is_some_and(|why| why.contains("another run")));
+        drop(record);
 
         let again = find(dir.path(), &s, &storage);
         let state = again.state.expect("state");
@@ -202,10 +234,10 @@ mod tests {
         let elsewhere = Record::find(dir.path(), Path::new("/x"), &s.info, Vec::new());
         assert!(elsewhere.state.is_none());
 
-        let path = &again.record.path;
-        let mut bytes = fs::read(path).expect("read");
+        let path = again.record.expect("nobody else has it").path.clone();
+        let mut bytes = fs::read(&path).expect("read");
         bytes[60] ^= 1;
-        fs::write(path, &bytes).expect("written");
+        fs::write(&path, &bytes).expect("written");
         let bad = find(dir.path(), &s, &storage);
         assert!(bad.state.is_none());
         let trouble = bad.trouble.expect("trouble");
@@ -214,16 +246,18 @@ mod tests {
             "{trouble}"
         );
         assert_eq!(fs::read(path.with_extension("resume.damaged")).expect("kept"), bytes);
+        drop(bad.record);
         assert!(find(dir.path(), &s, &storage).trouble.is_none());
     }
 
     #[test]
-    fn a_state_that_cannot_be_written_leaves_the_old_one() {
+    fn a_state_that_cannot_be_kept_is_told() {
         let dir = tempfile::tempdir().expect("dir");
         let s = sample(16_384, &[("a", 20_000)]);
         let storage = Storage::in_memory(Arc::clone(&s.info));
         let found = find(dir.path(), &s, &storage);
-        let error = found.record.write(Vec::new(), entry(&s)).expect_err("no folder");
-        assert!(error.starts_with("could not write `"), "{error}");
+        assert!(found.record.is_none());
+        let error = found.trouble.expect("no folder");
+        assert!(error.starts_with("could not create `"), "{error}");
     }
 }
