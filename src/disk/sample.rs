@@ -11,8 +11,7 @@ use crate::{
         slab::{SLAB_LEN, Slab},
         units::BLOCK_LEN,
     },
-    bencode,
-    metainfo::Info,
+    metainfo::{self, Info},
     pieces::job::{DiskEvent, DiskJob, Held, Verdict},
 };
 
@@ -33,23 +32,9 @@ pub(crate) fn sample(piece_length: u32, files: &[(&str, usize)]) -> Sample {
     }
     let hashes: Vec<u8> =
         content.chunks(piece_length as usize).flat_map(|piece| sha1(piece).0).collect();
-    let info = bencode::write::dict(|info| {
-        info.list("files", |list| {
-            for &(path, length) in files {
-                list.dict(|file| {
-                    if path.starts_with(".pad/") {
-                        file.bytes("attr", "p");
-                    }
-                    file.int("length", length as u64);
-                    file.list("path", |names| path.split('/').for_each(|name| names.bytes(name)));
-                });
-            }
-        });
-        info.bytes("name", "t");
-        info.int("piece length", piece_length);
-        info.bytes("pieces", hashes);
-    });
-    Sample { info: Arc::new(Info::from_bytes(&info).expect("a valid torrent")), content }
+    let lengths: Vec<_> = files.iter().map(|&(path, length)| (path, length as u64)).collect();
+    let info = metainfo::sample::info(piece_length, &lengths, &hashes);
+    Sample { info: Arc::new(info), content }
 }
 
 impl Sample {

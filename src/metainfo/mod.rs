@@ -13,6 +13,8 @@ pub mod info;
 pub mod layout;
 pub mod magnet;
 pub mod path;
+#[cfg(test)]
+pub(crate) mod sample;
 
 use std::sync::Arc;
 

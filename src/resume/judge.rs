@@ -140,28 +140,13 @@ impl ResumeState {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::bencode;
+    use crate::metainfo;
 
     /// A torrent with pieces of 32 KiB; files whose path begins with `.pad/` are padding.
     pub(in crate::resume) fn torrent(files: &[(&str, u64)]) -> Info {
         let total: u64 = files.iter().map(|file| file.1).sum();
-        let info = bencode::write::dict(|info| {
-            info.list("files", |list| {
-                for &(path, length) in files {
-                    list.dict(|file| {
-                        if path.starts_with(".pad/") {
-                            file.bytes("attr", "p");
-                        }
-                        file.int("length", length);
-                        file.list("path", |names| path.split('/').for_each(|n| names.bytes(n)));
-                    });
-                }
-            });
-            info.bytes("name", "t");
-            info.int("piece length", 32_768);
-            info.bytes("pieces", vec![7; total.div_ceil(32_768) as usize * 20]);
-        });
-        Info::from_bytes(&info).expect("a valid torrent")
+        let hashes = vec![7; total.div_ceil(32_768) as usize * 20];
+        metainfo::sample::info(32_768, files, &hashes)
     }
 
     const SECOND: i64 = 1_000_000_000;

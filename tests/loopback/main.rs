@@ -7,7 +7,7 @@ mod restart;
 
 use std::{
     fs,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use content::{Content, addr_of, leecher, seeder, session, session_at};
@@ -21,11 +21,10 @@ use downpour::{
 };
 use tempfile::TempDir;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn one_file_arrives() {
-    let content = Content::one_file("file.bin", 5_000_000, 256 << 10);
+/// One session has it, another fetches it from there.
+async fn arrives(content: Content, ip: impl Into<IpAddr>) {
     let (seed, _, _seed_dir) = seeder(&content).await;
-    let (leech, handle, dir) = leecher(&content, vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
+    let (leech, handle, dir) = leecher(&content, vec![addr_of(&seed, ip)]).await;
     handle.wait_complete().await.expect("complete");
     content.assert_at(dir.path());
     leech.shutdown().await;
@@ -33,14 +32,13 @@ async fn one_file_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn one_file_arrives() {
+    arrives(Content::one_file("file.bin", 5_000_000, 256 << 10), Ipv4Addr::LOCALHOST).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_file_arrives_over_ipv6() {
-    let content = Content::one_file("file.bin", 1_000_001, 32 << 10);
-    let (seed, _, _seed_dir) = seeder(&content).await;
-    let (leech, handle, dir) = leecher(&content, vec![addr_of(&seed, Ipv6Addr::LOCALHOST)]).await;
-    handle.wait_complete().await.expect("complete");
-    content.assert_at(dir.path());
-    leech.shutdown().await;
-    seed.shutdown().await;
+    arrives(Content::one_file("file.bin", 1_000_001, 32 << 10), Ipv6Addr::LOCALHOST).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -48,13 +46,7 @@ async fn a_folder_of_many_small_files_arrives() {
     let names: Vec<(String, usize)> =
         (0..400).map(|i| (format!("d{}/f{i}", i % 7), (i * 37) % 3_000)).collect();
     let lengths: Vec<(&str, usize)> = names.iter().map(|(n, l)| (n.as_str(), *l)).collect();
-    let content = Content::folder("many", &lengths, 16 << 10);
-    let (seed, _, _seed_dir) = seeder(&content).await;
-    let (leech, handle, dir) = leecher(&content, vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
-    handle.wait_complete().await.expect("complete");
-    content.assert_at(dir.path());
-    leech.shutdown().await;
-    seed.shutdown().await;
+    arrives(Content::folder("many", &lengths, 16 << 10), Ipv4Addr::LOCALHOST).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
