@@ -13,7 +13,9 @@ pub struct FileStamp {
 }
 
 impl FileStamp {
-    /// What no file looks like: recorded in place of one whose content is to be looked at again.
-    pub const DOUBTFUL: FileStamp =
-        FileStamp { length: u64::MAX - 1, modified: i64::MIN, inode: 0 };
+    /// What no file looks like: recorded in place of the file `inode` whose content is to be looked at
+    /// again.
+    pub const fn doubtful(inode: u64) -> FileStamp {
+        FileStamp { length: u64::MAX - 1, modified: i64::MIN, inode }
+    }
 }

@@ -28,30 +28,17 @@ pub(super) async fn start(args: &args::Network, terminal: Terminal) -> Result<Se
     start(0).await.map_err(|e| failure(&e))
 }
 
-/// The addresses of the peers that were named. One that leads nowhere is only told of, unless there is
-/// nothing else to be tried.
+/// The addresses of the peers that were named. One that leads nowhere is only told of.
 pub(super) async fn peers(
     args: &args::Network,
     terminal: Terminal,
 ) -> Result<Vec<SocketAddr>, Failure> {
     let mut addrs = Vec::new();
-    let mut failures = Vec::new();
     for name in &args.peer {
         match peer_names::resolve(name).await {
             Ok(found) => addrs.extend(found),
-            Err(e) => {
-                failures.push(Failure::new(Exit::Network, e.to_string()).cause(&e.source));
-            }
+            Err(error) => terminal.warn(&format!("{error}: {}", error.source))?,
         }
-    }
-    if addrs.is_empty()
-        && args.no_trackers
-        && let Some(failure) = failures.pop()
-    {
-        return Err(failure);
-    }
-    for failure in failures {
-        terminal.warn(&[&[failure.message], &failure.causes[..]].concat().join(": "))?;
     }
     Ok(addrs)
 }

@@ -40,6 +40,8 @@ pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, F
             check: if is_fresh { Check::Nothing } else { network::check(args.checking) },
             trackers: args.network.tracker.iter().flat_map(|tier| tier.0.clone()).collect(),
             peers: peers.clone(),
+            // Somebody may edit what is served: his changes stay.
+            fetch: false,
             ..AddTorrent::new(metainfo, root)
         });
         transfer.add(add).await?;

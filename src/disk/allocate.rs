@@ -1,28 +1,27 @@
-//! The first write to a file: its folders, itself, and room for all of its bytes.
+//! The first write to a file: room for all of its bytes.
 //!
 //! Room is reserved up front because that is nearly free and writing into it is a quarter cheaper,
 //! and because a full disk is then met at the start. A file that is there stays as it is: it may
 //! grow to its full length, never shrink.
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, io};
 
-use super::system::{self, Access};
+use super::system;
 use crate::metainfo;
 
-/// Opens `file` below `root` for writing. `first` is the length of a write that begins at byte 0,
-/// else 0: a file which that write fills needs no reservation.
-pub(super) fn open_for_writing(
-    root: &Path,
+/// Gives `handle`, which has `length` bytes, room for all of `file`. `first` is the length of a write
+/// that begins at byte 0, else 0: a file which that write fills needs no reservation.
+pub(super) fn reserve(
+    handle: &File,
+    length: u64,
     file: &metainfo::File<'_>,
     first: u64,
-) -> io::Result<File> {
-    let (handle, facts) = system::open(root, file.path, Access::Write)?;
-    let length = facts.len();
+) -> io::Result<()> {
     if length < file.length && first < file.length {
-        system::extend(&handle, file.length).map_err(|error| {
+        system::extend(handle, file.length).map_err(|error| {
             let text = format!("no room for its {} bytes: {error}", file.length);
             io::Error::new(error.kind(), text)
         })?;
     }
-    Ok(handle)
+    Ok(())
 }

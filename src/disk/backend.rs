@@ -48,7 +48,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
     fn extent(&self, file: FileIndex, offset: u64) -> Result<Extent, DiskFault>;
 
     /// Makes everything written so far durable; gives the files that were written since the last
-    /// call, ascending, as they look now: [`FileStamp::DOUBTFUL`] where that is not certain.
+    /// call, ascending, as they look now: [`FileStamp::doubtful`] where that is not certain.
     fn sync(&self) -> Result<Vec<(FileIndex, FileStamp)>, DiskFault>;
 
     /// The bytes of `file` were found there: nobody knows whether they are durable.
@@ -63,8 +63,14 @@ pub trait Backend: Send + Sync + fmt::Debug {
         false
     }
 
-    /// A piece in doubtful files was read and is right; so it is taken to be until a file changes.
-    fn verified(&self, _piece: PieceIndex) {}
+    /// Changes whenever a file is found changed.
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    /// A piece in doubtful files was read, from that generation on, and is right; so it is taken to be
+    /// until a file changes.
+    fn verified(&self, _piece: PieceIndex, _generation: u64) {}
 
     /// Whether that was said of `piece`.
     fn is_verified(&self, _piece: PieceIndex) -> bool {

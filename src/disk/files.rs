@@ -70,18 +70,37 @@ impl Files {
 
     fn reading(&self, index: FileIndex) -> io::Result<Arc<File>> {
         self.pool.lend((self.tenant, index), Access::Read, || {
-            let (file, facts) = system::open(&self.root, self.file(index).path, Access::Read)?;
-            self.touches.look(index, || Some(system::stamp(&facts)));
+            let (file, _) = system::open(&self.root, self.file(index).path, Access::Read)?;
+            self.look(index, &file);
             Ok(file)
         })
     }
 
     fn writing(&self, index: FileIndex, first: u64) -> io::Result<Arc<File>> {
         self.pool.lend((self.tenant, index), Access::Write, || {
-            let file = allocate::open_for_writing(&self.root, &self.file(index), first)?;
-            self.touches.look(index, || stamp_of(&file));
-            Ok(file)
+            let file = self.file(index);
+            let (handle, facts) = system::open(&self.root, file.path, Access::Write)?;
+            let own = self.own_write(index, &handle);
+            allocate::reserve(&handle, facts.len(), &file, first)?;
+            drop(own);
+            Ok(handle)
         })
+    }
+
+    /// Compares a file with what it was.
+    fn look(&self, index: FileIndex, handle: &File) {
+        if self.touches.look(index, || stamp_of(handle)) {
+            // The next save has to tell.
+            self.mark(index);
+        }
+    }
+
+    /// We write to a file for as long as what is returned lives.
+    fn own_write<'a>(&'a self, index: FileIndex, handle: &'a File) -> OwnWrite<'a> {
+        if self.touches.begin(index, || stamp_of(handle)) {
+            self.mark(index);
+        }
+        OwnWrite { files: self, index, handle }
     }
 
     fn fault(&self, index: FileIndex, operation: String, error: &io::Error) -> DiskFault {
@@ -101,17 +120,25 @@ impl Files {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Nothing of it is left to be flushed.
                 self.touches.doubt(file);
-                return Ok(FileStamp::DOUBTFUL);
+                return Ok(FileStamp::doubtful(0));
             }
             Err(error) => return Err(self.fault(file, "open".into(), &error)),
         };
-        if let Err(error) = handle.sync_all() {
-            // The system forgets what it could not write: trying again succeeds and proves nothing.
-            self.touches.doubt(file);
-            return Err(self.fault(file, "flush".into(), &error));
+        self.look(file, &handle);
+        // What comes while it is being flushed is for the next time.
+        let stamp = stamp_of(&handle).unwrap_or(FileStamp::doubtful(0));
+        match handle.sync_all() {
+            Ok(()) => {}
+            Err(error) if system::has_nothing_to_flush(&error) => {}
+            Err(error) => {
+                // The system forgets what it could not write: trying again succeeds and proves
+                // nothing.
+                self.touches.doubt(file);
+                return Err(self.fault(file, "flush".into(), &error));
+            }
         }
-        let stamp = stamp_of(&handle).filter(|_| !self.touches.is_doubtful(file));
-        Ok(stamp.unwrap_or(FileStamp::DOUBTFUL))
+        let certain = !self.touches.is_doubtful(file);
+        Ok(if certain { stamp } else { FileStamp::doubtful(stamp.inode) })
     }
 
     fn mark(&self, index: FileIndex) {
@@ -124,7 +151,7 @@ impl Backend for Files {
     fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
         let handle = self.reading(file).map_err(|error| self.fault(file, "open".into(), &error))?;
         if self.touches.is_time() {
-            self.touches.look(file, || stamp_of(&handle));
+            self.look(file, &handle);
         }
         system::read_exact_at(&handle, into, offset).map_err(|error| {
             let operation = format!("read {} bytes at offset {offset} of", into.len());
@@ -133,12 +160,13 @@ impl Backend for Files {
     }
 
     fn write(&self, file: FileIndex, offset: u64, bytes: &[u8]) -> Result<(), DiskFault> {
-        let _writing = self.touches.writing(file);
         let first = if offset == 0 { bytes.len() as u64 } else { 0 };
         let handle = self
             .writing(file, first)
             .map_err(|error| self.fault(file, "open for writing".into(), &error))?;
+        let own = self.own_write(file, &handle);
         let result = system::write_all_at(&handle, bytes, offset);
+        drop(own);
         // After the write: a mark set before could be taken by a sync that misses these bytes.
         self.mark(file);
         result.map_err(|error| {
@@ -148,19 +176,18 @@ impl Backend for Files {
     }
 
     fn create(&self, file: FileIndex) -> Result<(), DiskFault> {
-        let _writing = self.touches.writing(file);
-        system::open(&self.root, self.file(file).path, Access::Write)
+        let (handle, _) = system::open(&self.root, self.file(file).path, Access::Write)
             .map_err(|error| self.fault(file, "create".into(), &error))?;
+        self.look(file, &handle);
         self.mark(file);
         Ok(())
     }
 
     fn stamp(&self, file: FileIndex) -> Result<Option<FileStamp>, DiskFault> {
         match system::open(&self.root, self.file(file).path, Access::Read) {
-            Ok((_, facts)) => {
-                let stamp = system::stamp(&facts);
-                self.touches.look(file, || Some(stamp));
-                Ok(Some(stamp))
+            Ok((handle, facts)) => {
+                self.look(file, &handle);
+                Ok(Some(system::stamp(&facts)))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.fault(file, "open".into(), &error)),
@@ -209,8 +236,12 @@ impl Backend for Files {
         self.touches.is_doubtful(file)
     }
 
-    fn verified(&self, piece: PieceIndex) {
-        self.touches.verified(piece);
+    fn generation(&self) -> u64 {
+        self.touches.generation()
+    }
+
+    fn verified(&self, piece: PieceIndex, generation: u64) {
+        self.touches.verified(piece, generation);
     }
 
     fn is_verified(&self, piece: PieceIndex) -> bool {
@@ -219,6 +250,19 @@ impl Backend for Files {
 
     fn close(&self) {
         self.pool.evict(self.tenant);
+    }
+}
+
+/// A write of ours, while it lives.
+struct OwnWrite<'a> {
+    files: &'a Files,
+    index: FileIndex,
+    handle: &'a File,
+}
+
+impl Drop for OwnWrite<'_> {
+    fn drop(&mut self) {
+        self.files.touches.end(self.index, || stamp_of(self.handle));
     }
 }
 

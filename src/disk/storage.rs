@@ -136,8 +136,9 @@ impl Storage {
         if self.backend.is_verified(run.piece) {
             return Ok(());
         }
+        let generation = self.backend.generation();
         if verify::read_verified(self, run, into)? {
-            self.backend.verified(run.piece);
+            self.backend.verified(run.piece, generation);
             return Ok(());
         }
         let file = self.info.layout().file(span.file).expect("a span's file exists");
@@ -376,8 +377,8 @@ mod tests {
         s.store(&storage);
         assert_eq!(served(1, 0), Ok(()));
         let [(_, a), (_, b)] = storage.sync().expect("flushed")[..] else { panic!("two files") };
-        assert_eq!(a, FileStamp::DOUBTFUL);
-        assert_ne!(b, FileStamp::DOUBTFUL);
+        assert_eq!(a, FileStamp::doubtful(a.inode));
+        assert_ne!(b, FileStamp::doubtful(b.inode));
     }
 
     #[test]
@@ -534,9 +535,8 @@ mod tests {
         fs::remove_dir(&b).expect("removed");
         // What is gone need not be flushed, and is not believed.
         let flushed = storage.sync().expect("flushed");
-        let [(FileIndex(0), a), (FileIndex(1), FileStamp::DOUBTFUL)] = flushed[..] else {
-            panic!("{flushed:?}")
-        };
+        let [(FileIndex(0), a), (FileIndex(1), b)] = flushed[..] else { panic!("{flushed:?}") };
+        assert_eq!(b, FileStamp::doubtful(0));
         assert_eq!(Ok(Some(a)), storage.backend().stamp(FileIndex(0)));
     }
 

@@ -109,6 +109,13 @@ pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
     platform::is_out_of_descriptors(error)
 }
 
+/// Whether `error` of a flush says that there is nothing to flush: a read-only file system, or one
+/// that does not know the operation.
+pub(super) fn has_nothing_to_flush(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, ReadOnlyFilesystem, Unsupported};
+    matches!(error.kind(), InvalidInput | ReadOnlyFilesystem | Unsupported)
+}
+
 #[cfg(unix)]
 mod platform {
     use std::{

@@ -36,11 +36,13 @@ struct Table {
     files: HashMap<FileIndex, Known>,
     /// Pieces verified since a file was last found changed.
     verified: HashSet<PieceIndex>,
+    /// How often a file was found changed.
+    generation: u64,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// What it looked like last; `None` after a write of ours.
+    /// What it looked like last; `None` if it was never looked at, or we write to it.
     stamp: Option<FileStamp>,
     /// Which file it was last.
     inode: Option<u64>,
@@ -49,25 +51,31 @@ struct Known {
     doubtful: bool,
 }
 
-/// A write of ours, while it lives.
-pub(super) struct Writing<'a> {
-    touches: &'a Touches,
-    file: FileIndex,
-}
-
 impl Touches {
-    /// Compares `file` with what it was. `stamp` tells what it looks like now; it is called while no
-    /// write of ours can begin or end.
-    pub(super) fn look(&self, file: FileIndex, stamp: impl FnOnce() -> Option<FileStamp>) {
+    /// Compares `file` with what it was; true if that makes it doubtful. `stamp` tells what it looks
+    /// like now; it is called while no write of ours can begin or end.
+    pub(super) fn look(&self, file: FileIndex, stamp: impl FnOnce() -> Option<FileStamp>) -> bool {
+        self.compare(&mut self.table(), file, stamp)
+    }
+
+    /// A write of ours begins: compares first, as `look` does.
+    pub(super) fn begin(&self, file: FileIndex, stamp: impl FnOnce() -> Option<FileStamp>) -> bool {
         let mut table = self.table();
+        let first = table.files.get(&file).is_none_or(|known| known.writing == 0);
+        let changed = first && self.compare(&mut table, file, stamp);
         let known = table.files.entry(file).or_default();
-        let Some(now) = stamp() else { return };
-        let replaced = known.inode.is_some_and(|inode| inode != now.inode);
-        let changed = known.writing == 0 && known.stamp.is_some_and(|before| before != now);
-        known.inode = Some(now.inode);
-        known.stamp = (known.writing == 0).then_some(now);
-        if replaced || changed {
-            self.doubt_in(&mut table, file);
+        known.writing += 1;
+        known.stamp = None;
+        changed
+    }
+
+    /// It has ended; the file looks like `stamp` now.
+    pub(super) fn end(&self, file: FileIndex, stamp: impl FnOnce() -> Option<FileStamp>) {
+        if let Some(known) = self.table().files.get_mut(&file) {
+            known.writing -= 1;
+            if known.writing == 0 {
+                known.stamp = stamp();
+            }
         }
     }
 
@@ -76,9 +84,28 @@ impl Touches {
         self.doubt_in(&mut self.table(), file);
     }
 
+    fn compare(
+        &self,
+        table: &mut Table,
+        file: FileIndex,
+        stamp: impl FnOnce() -> Option<FileStamp>,
+    ) -> bool {
+        let known = table.files.entry(file).or_default();
+        let Some(now) = stamp() else { return false };
+        let replaced = known.inode.is_some_and(|inode| inode != now.inode);
+        let changed = known.writing == 0 && known.stamp.is_some_and(|before| before != now);
+        known.inode = Some(now.inode);
+        known.stamp = (known.writing == 0).then_some(now);
+        if replaced || changed {
+            self.doubt_in(table, file);
+        }
+        replaced || changed
+    }
+
     fn doubt_in(&self, table: &mut Table, file: FileIndex) {
         table.files.entry(file).or_default().doubtful = true;
         table.verified.clear();
+        table.generation += 1;
         self.any.store(true, Ordering::Release);
     }
 
@@ -93,9 +120,17 @@ impl Touches {
             && self.table().files.get(&file).is_some_and(|known| known.doubtful)
     }
 
-    /// `piece` was read from doubtful files and is right.
-    pub(super) fn verified(&self, piece: PieceIndex) {
-        self.table().verified.insert(piece);
+    /// Changes whenever a file is found changed.
+    pub(super) fn generation(&self) -> u64 {
+        self.table().generation
+    }
+
+    /// `piece` was read from doubtful files and is right; the reading began in `generation`.
+    pub(super) fn verified(&self, piece: PieceIndex, generation: u64) {
+        let mut table = self.table();
+        if table.generation == generation {
+            table.verified.insert(piece);
+        }
     }
 
     /// Whether `piece` was right and no file has changed since.
@@ -103,25 +138,8 @@ impl Touches {
         self.table().verified.contains(&piece)
     }
 
-    /// We write to `file` for as long as what is returned lives.
-    pub(super) fn writing(&self, file: FileIndex) -> Writing<'_> {
-        let mut table = self.table();
-        let known = table.files.entry(file).or_default();
-        known.writing += 1;
-        known.stamp = None;
-        Writing { touches: self, file }
-    }
-
     fn table(&self) -> MutexGuard<'_, Table> {
         self.known.lock().expect("nothing panics while what is known is locked")
-    }
-}
-
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        if let Some(known) = self.touches.table().files.get_mut(&self.file) {
-            known.writing -= 1;
-        }
     }
 }
 
@@ -138,24 +156,32 @@ mod tests {
         let touches = Touches::default();
         let (a, b) = (FileIndex(0), FileIndex(1));
         let look = |file, modified| touches.look(file, || Some(stamp(modified)));
-        look(a, 1);
-        look(a, 1);
-        {
-            let _first = touches.writing(a);
-            let _second = touches.writing(a);
-            look(a, 2);
-        }
-        look(a, 3);
-        assert!(!touches.is_doubtful(a));
+        assert!(!look(a, 1) && !look(a, 1));
+        touches.begin(a, || Some(stamp(1)));
+        touches.begin(a, || panic!("the first write has looked"));
+        assert!(!look(a, 2));
+        touches.end(a, || panic!("there is another one"));
+        touches.end(a, || Some(stamp(3)));
+        assert!(!look(a, 3) && !touches.is_doubtful(a));
         look(b, 3);
-        look(b, 4);
+        assert!(look(b, 4));
         assert!(touches.is_doubtful(b) && !touches.is_doubtful(a));
         // It stays so, but for pieces that were looked at since.
-        touches.verified(PieceIndex(7));
-        look(b, 4);
-        assert!(touches.is_doubtful(b) && touches.is_verified(PieceIndex(7)));
+        let generation = touches.generation();
+        touches.verified(PieceIndex(7), generation);
+        assert!(!look(b, 4) && touches.is_doubtful(b) && touches.is_verified(PieceIndex(7)));
         look(b, 5);
-        assert!(!touches.is_verified(PieceIndex(7)));
+        touches.verified(PieceIndex(8), generation);
+        assert!(!touches.is_verified(PieceIndex(7)) && !touches.is_verified(PieceIndex(8)));
+    }
+
+    #[test]
+    fn what_others_write_between_two_writes_of_ours_is_found_out() {
+        let touches = Touches::default();
+        let file = FileIndex(0);
+        touches.begin(file, || Some(stamp(1)));
+        touches.end(file, || Some(stamp(2)));
+        assert!(touches.begin(file, || Some(stamp(3))) && touches.is_doubtful(file));
     }
 
     #[test]
@@ -163,7 +189,7 @@ mod tests {
         let touches = Touches::default();
         let file = FileIndex(0);
         touches.look(file, || Some(stamp(1)));
-        let _writing = touches.writing(file);
+        touches.begin(file, || Some(stamp(1)));
         touches.look(file, || Some(FileStamp { inode: 2, ..stamp(1) }));
         assert!(touches.is_doubtful(file));
     }

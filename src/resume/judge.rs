@@ -2,8 +2,8 @@
 //!
 //! A file that has its old stamp was not touched. One that has another is still trusted if the run
 //! that recorded it was cut off and its last write can have been ours; else somebody else wrote to
-//! it, and all of it is in doubt. What somebody else writes in the two minutes after a kill, in place
-//! and without changing the length, is not told from our own last writes.
+//! it, and all of it is in doubt. What somebody else writes into an unfinished file until two minutes
+//! after a kill, in place and without changing the length, is not told from our own last writes.
 
 use std::time::Duration;
 
@@ -84,8 +84,10 @@ impl ResumeState {
     /// Compares with the files as they are `now`, in the order of the torrent.
     pub fn judge(&self, info: &Info, now: &[Option<FileStamp>]) -> Judgement {
         debug_assert_eq!(now.len(), self.files.len());
+        let unfinished = self.unfinished(info);
+        let files = self.files.iter().zip(now).zip(&unfinished);
         let fates: Vec<Fate> =
-            self.files.iter().zip(now).map(|(&then, &now)| self.fate(then, now)).collect();
+            files.map(|((&then, &now), &open)| self.fate(then, now, open)).collect();
         let geometry = info.geometry();
         let pieces = geometry.pieces();
         let mut trusted = Bitfield::empty(pieces);
@@ -124,7 +126,20 @@ impl ResumeState {
         }
     }
 
-    fn fate(&self, then: Option<FileStamp>, now: Option<FileStamp>) -> Fate {
+    /// Files of which some piece was missing, so that we may have gone on writing to them.
+    fn unfinished(&self, info: &Info) -> Vec<bool> {
+        let geometry = info.geometry();
+        let mut unfinished = vec![false; self.files.len()];
+        for piece in geometry.indices().filter(|&piece| !self.have.has(piece)) {
+            let (offset, length) = (geometry.piece_offset(piece), geometry.piece_len(piece));
+            for span in info.layout().spans(offset, length.into()) {
+                unfinished[span.file.at()] = true;
+            }
+        }
+        unfinished
+    }
+
+    fn fate(&self, then: Option<FileStamp>, now: Option<FileStamp>, unfinished: bool) -> Fate {
         if then == now {
             return Fate::Untouched;
         }
@@ -133,7 +148,8 @@ impl ResumeState {
         let first = then.map_or(i64::MIN, |then| then.modified);
         let in_time = (first..=last).contains(&now.modified);
         let same = then.is_none_or(|then| then.inode == now.inode && then.length <= now.length);
-        if !self.settled && in_time && same { Fate::Continued } else { Fate::Changed }
+        let ours = unfinished && !self.settled && in_time && same;
+        if ours { Fate::Continued } else { Fate::Changed }
     }
 }
 
@@ -210,9 +226,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_finished_file_is_not_ours_to_write_to() {
+        let (info, mut state) = recorded(false);
+        state.have.insert(PieceIndex(3));
+        let judged = state.judge(&info, &[stamp(101), stamp(101)]);
+        let doubtful: Vec<u32> = judged.doubtful.iter().map(|piece| piece.0).collect();
+        assert_eq!(doubtful, [1, 2, 3]);
+    }
+
+    #[test]
     fn a_recorded_piece_without_its_file_is_in_doubt() {
         let (info, mut state) = recorded(true);
-        for stamp_of_b in [None, Some(FileStamp::DOUBTFUL)] {
+        for stamp_of_b in [None, Some(FileStamp::doubtful(5))] {
             state.files[1] = stamp_of_b;
             let judged = state.judge(&info, &[stamp(100), None]);
             assert!(judged.doubtful.has(PieceIndex(2)), "{stamp_of_b:?}");

@@ -64,6 +64,8 @@ pub struct AddTorrent {
     pub sequential: bool,
     /// What is hashed of data that is there.
     pub check: Check,
+    /// Whether what is missing is fetched. Otherwise the files are never written to.
+    pub fetch: bool,
     /// Whether files that look like somebody else's may be overwritten.
     pub force: bool,
     /// Most connections, instead of the session's number.
@@ -84,6 +86,7 @@ impl AddTorrent {
             keep_seeding: true,
             sequential: false,
             check: Check::Doubtful,
+            fetch: true,
             force: false,
             max_peers: None,
             keep_useless: false,
@@ -140,9 +143,9 @@ impl Core {
             let (storage, force) = (storage.clone(), add.force);
             move || look(&storage, force)
         });
-        let stamps = looked.await.inspect_err(|_| self.registry.remove(info_hash))?;
+        looked.await.inspect_err(|_| self.registry.remove(info_hash))?;
         let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
-        let arrival = tokio::spawn(self.clone().bring_up(add, storage, shared.clone(), stamps));
+        let arrival = tokio::spawn(self.clone().bring_up(add, storage, shared.clone()));
         shared.set_arrival(arrival);
         Ok(handle)
     }
@@ -152,9 +155,8 @@ impl Core {
         add: AddTorrent,
         storage: Arc<Storage>,
         shared: Arc<Shared>,
-        stamps: Vec<Option<FileStamp>>,
     ) {
-        match self.check(&add, &storage, &shared, stamps).await {
+        match self.check(&add, &storage, &shared).await {
             Ok(present) => {
                 let (have, pieces) = (present.have.count(), present.have.len());
                 shared.tell(|| TorrentEvent::Checked { have, pieces });
@@ -174,13 +176,14 @@ impl Core {
         add: &AddTorrent,
         storage: &Arc<Storage>,
         shared: &Arc<Shared>,
-        stamps: Vec<Option<FileStamp>>,
     ) -> Result<Present, Obstacle> {
         let _turn = self.checks.acquire().await;
         let (storage, shared) = (storage.clone(), shared.clone());
         let (policy, force, root) = (add.check, add.force, add.root.clone());
         let state_dir = self.config.state_dir.clone();
         blocking(move || {
+            // Only now: other checks may have taken hours.
+            let stamps = storage.stamps()?;
             let found =
                 state_dir.map(|dir| Record::find(&dir, &root, &shared.info, stamps.clone()));
             let state = found.as_ref().and_then(|found| found.state.as_ref());
@@ -207,7 +210,7 @@ impl Core {
             storage.create_empty_files()?;
             let (recorded, trouble) = match found {
                 Some(_) if policy == Check::Nothing => (None, None),
-                Some(found) => (found.record.map(|it| (it, is_settled)), found.trouble),
+                Some(found) => (Some((found.record, is_settled)), found.trouble),
                 None => (None, None),
             };
             Ok(Present { have, partial, peers, recorded, trouble })
@@ -236,6 +239,7 @@ impl Core {
             settings: Settings {
                 max_peers: add.max_peers.unwrap_or(self.config.max_peers),
                 sequential: add.sequential,
+                fetch: add.fetch,
                 keep_useless: add.keep_useless,
                 ..Settings::default()
             },
@@ -263,9 +267,9 @@ impl Core {
     }
 }
 
-/// What the files look like before anything is done. Refuses those that are longer than the torrent
-/// says, unless they may be used by `force`.
-fn look(storage: &Storage, force: bool) -> Result<Vec<Option<FileStamp>>, AddError> {
+/// Refuses files that are longer than the torrent says, before anything else is done, unless they may
+/// be used by `force`.
+fn look(storage: &Storage, force: bool) -> Result<(), AddError> {
     let stamps = storage.stamps()?;
     let files = storage.info().layout().files();
     let longer = (0..).map(FileIndex).zip(files).zip(&stamps).find_map(|((index, file), stamp)| {
@@ -275,7 +279,7 @@ fn look(storage: &Storage, force: bool) -> Result<Vec<Option<FileStamp>>, AddErr
     });
     match longer {
         Some(conflict) if !force => Err(AddError::InTheWay(conflict.to_string())),
-        _ => Ok(stamps),
+        _ => Ok(()),
     }
 }
 

@@ -70,6 +70,11 @@ impl TorrentHandle {
         self.shared.wait_checked().await
     }
 
+    /// How it has ended, if it has: what [`TorrentHandle::wait_complete`] would give at once.
+    pub fn outcome(&self) -> Option<Result<(), TorrentError>> {
+        self.shared.outcome()
+    }
+
     /// Its connections; none while it is being checked.
     pub async fn peers(&self) -> Vec<PeerSnapshot> {
         let torrent = self.shared.id;

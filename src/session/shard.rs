@@ -470,6 +470,7 @@ impl Shard {
                     }
                     Event::PieceLost(_) => {
                         shared.set_stage(Stage::Busy);
+                        self.publish(now, id);
                         self.changed(now, id, 0);
                     }
                     Event::PieceFailed(_) => self.changed(now, id, 0),

@@ -174,6 +174,15 @@ impl Shared {
         self.wait_until(|stage| matches!(stage, Stage::Complete | Stage::Failed(_))).await
     }
 
+    /// How it has ended, if it has.
+    pub(super) fn outcome(&self) -> Option<Result<(), TorrentError>> {
+        match &*self.stage.borrow() {
+            Stage::Checking | Stage::Busy => None,
+            Stage::Complete => Some(Ok(())),
+            Stage::Failed(error) => Some(Err(error.clone())),
+        }
+    }
+
     /// Waits until what is on disk was looked at.
     pub(super) async fn wait_checked(&self) -> Result<(), TorrentError> {
         self.wait_until(|stage| *stage != Stage::Checking).await

@@ -49,10 +49,10 @@ impl Torrent {
         }
         let dial = self.candidates.next_due(self.is_complete());
         let due = match self.phase {
-            Phase::Downloading => {
+            Phase::Downloading if self.settings.fetch => {
                 Some(dial.map_or(self.next_need_peers, |d| d.min(self.next_need_peers)))
             }
-            Phase::Seeding => dial,
+            Phase::Downloading | Phase::Seeding => dial,
             Phase::Paused | Phase::Failed => None,
         };
         due.map(|at| at.max(now + TICK))
@@ -63,7 +63,7 @@ impl Torrent {
         if matches!(self.phase, Phase::Paused | Phase::Failed) {
             return;
         }
-        let seeding = self.is_complete();
+        let seeding = self.is_complete() || !self.settings.fetch;
         while self.candidates.dialling() < self.settings.max_dialling
             && self.peers.len() + self.candidates.dialling() < self.settings.max_peers
         {
@@ -161,6 +161,10 @@ impl Torrent {
     fn waiting(&self, now: Instant) -> Option<Waiting> {
         if self.phase == Phase::Failed {
             return Some(Waiting::Disk);
+        }
+        if self.phase == Phase::Downloading && !self.settings.fetch {
+            let missing = self.pieces.geometry().pieces() - self.pieces.have().count();
+            return Some(Waiting::NotFetching(missing));
         }
         if self.phase != Phase::Downloading || now.since(self.last_block) < STALLED_AFTER {
             return None;

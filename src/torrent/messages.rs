@@ -276,7 +276,7 @@ impl Torrent {
 
     /// Tells the peer whether we are interested, when that has changed.
     pub(super) fn update_interest(&mut self, key: PeerKey) {
-        let paused = self.phase != super::Phase::Downloading;
+        let paused = self.phase != super::Phase::Downloading || !self.settings.fetch;
         let Some(peer) = self.peers.get_mut(key) else { return };
         let interested = peer.wanted > 0 && !paused;
         if interested == peer.am_interested || !peer.is_open() {
@@ -411,7 +411,8 @@ pub(super) mod tests {
 
     use super::*;
     use crate::{
-        base::{geometry::Geometry, hash::Sha1Hash, id::PeerId, rng::Rng},
+        base::{geometry::Geometry, hash::Sha1Hash, id::PeerId, index::PieceIndex, rng::Rng},
+        pieces::job::FaultKind,
         torrent::{Direction, Input, Output, Settings, Setup},
         wire::Reserved,
     };
@@ -465,6 +466,22 @@ pub(super) mod tests {
             Output::Disconnect { reason, .. } => Some(reason),
             _ => None,
         })
+    }
+
+    #[test]
+    fn what_is_not_to_be_fetched_is_not_asked_for() {
+        for fetch in [true, false] {
+            let (mut torrent, key, mut pool) = seeding();
+            torrent.settings.fetch = fetch;
+            let mut most = Bitfield::full(64);
+            most.remove(PieceIndex(9));
+            say(&mut torrent, &mut pool, key, &Message::Bitfield(most.as_bytes()));
+            // Somebody edited the file that we serve.
+            torrent.lose_piece(PieceIndex(0), FaultKind::Changed);
+            say(&mut torrent, &mut pool, key, &Message::Unchoke);
+            let peer = torrent.peers.get(key).expect("still there");
+            assert_eq!((peer.am_interested, peer.requests.len()), (fetch, u32::from(fetch)));
+        }
     }
 
     /// Rejects for requests while choked used to pile up for a peer that reads nothing.

@@ -69,6 +69,8 @@ pub struct Settings {
     pub unchoke_slots: Option<u32>,
     /// Take pieces in order instead of rarest first.
     pub sequential: bool,
+    /// Fetch what is missing. Otherwise nothing is ever asked for or written.
+    pub fetch: bool,
     /// Keep connections to peers who can't want anything from us or give us anything.
     pub keep_useless: bool,
 }
@@ -80,6 +82,7 @@ impl Default for Settings {
             max_dialling: 20,
             unchoke_slots: None,
             sequential: false,
+            fetch: true,
             keep_useless: false,
         }
     }

@@ -77,6 +77,8 @@ pub enum Waiting {
     NobodyReachable(u32),
     /// So many connected, none unchokes us.
     AllChoke(u32),
+    /// So many pieces are missing, and nothing is to be fetched.
+    NotFetching(u32),
     /// So many pieces that no connected peer has.
     NobodyHas(u32),
     /// Blocks are asked for and do not come, from so many peers.
@@ -97,6 +99,8 @@ impl fmt::Display for Waiting {
             Waiting::NobodyReachable(n) => write!(f, "{} known, none reachable", peers(n)),
             Waiting::AllChoke(1) => f.write_str("1 peer connected, it chokes us"),
             Waiting::AllChoke(n) => write!(f, "{} connected, all choke us", peers(n)),
+            Waiting::NotFetching(1) => f.write_str("1 piece is missing and is not fetched"),
+            Waiting::NotFetching(n) => write!(f, "{n} pieces are missing and are not fetched"),
             Waiting::NobodyHas(1) => f.write_str("nobody here has the 1 missing piece"),
             Waiting::NobodyHas(n) => write!(f, "nobody here has the {n} missing pieces"),
             Waiting::Silent(n) => write!(f, "{} asked, nothing comes", peers(n)),

@@ -238,10 +238,7 @@ impl Transfer {
             if t.last.stage != Stage::Checking {
                 t.began.get_or_insert(now);
             }
-            let stopped = t.last.stage == Stage::Stopped;
-            if (stopped || t.last.stage.is_complete())
-                && let Err(error) = t.handle.wait_complete().await
-            {
+            if let Some(Err(error)) = t.handle.outcome() {
                 let failure = failed(&t.path, &error, self.goal.fetches).about(t.observed.id());
                 self.torrents[i].end = Some(Err(self.tell(failure)));
                 continue;

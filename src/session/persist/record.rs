@@ -2,15 +2,16 @@
 //! put in place.
 //!
 //! The name is made of the info hash and of the folder the torrent is in, so that two copies of one
-//! torrent on a machine do not share a state. Two runs at once do not write the same state: the second
-//! goes without.
+//! torrent on a machine do not share a state. Of two runs that keep the same state at once, the one
+//! that finds the other's gives up.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::{self, Read as _, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use crate::{
@@ -36,21 +37,29 @@ pub(in crate::session) fn folder(state_dir: &Path) -> PathBuf {
     state_dir.join("resume")
 }
 
-/// The place of one torrent's state, and what its files last looked like.
+/// The place of one torrent's state.
 #[derive(Debug)]
 pub(in crate::session) struct Record {
     path: PathBuf,
     info: Arc<Info>,
-    /// Locked as long as it is open.
-    _lock: File,
-    stamps: Mutex<Vec<Option<FileStamp>>>,
+    known: Mutex<Known>,
 }
+
+#[derive(Debug)]
+struct Known {
+    /// What the torrent's files last looked like.
+    stamps: Vec<Option<FileStamp>>,
+    /// The state as we found it or wrote it last; `None` if there was none.
+    version: Option<Version>,
+}
+
+/// Tells a state from the one that replaces it: time of writing and length.
+type Version = (SystemTime, u64);
 
 /// What the place held.
 #[derive(Debug)]
 pub(in crate::session) struct Found {
-    /// `None` if another run keeps it.
-    pub(in crate::session) record: Option<Arc<Record>>,
+    pub(in crate::session) record: Arc<Record>,
     pub(in crate::session) state: Option<ResumeState>,
     /// Why there is no state although there is a file: one sentence.
     pub(in crate::session) trouble: Option<String>,
@@ -87,14 +96,9 @@ impl Record {
                 (None, Some(trouble))
             }
         };
-        let record = |lock| {
-            let (info, stamps) = (Arc::clone(info), Mutex::new(stamps));
-            Arc::new(Record { path: path.clone(), info, _lock: lock, stamps })
-        };
-        match lock(&path) {
-            Ok(lock) => Found { record: Some(record(lock)), state, trouble },
-            Err(why) => Found { record: None, state, trouble: trouble.or(Some(why)) },
-        }
+        let known = Known { stamps, version: version(&path) };
+        let record = Record { path, info: Arc::clone(info), known: Mutex::new(known) };
+        Found { record: Arc::new(record), state, trouble }
     }
 
     /// Writes the state after files were `flushed`; they have new stamps.
@@ -107,15 +111,31 @@ impl Record {
         entry: Entry,
     ) -> Result<(), String> {
         let Entry { have, partial, peers, settled, saved } = entry;
-        let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for (file, stamp) in flushed {
-            stamps[file.at()] = Some(stamp);
+            known.stamps[file.at()] = Some(stamp);
+        }
+        if version(&self.path) != known.version && !self.is_settled() {
+            return Err(
+                "another run of the program has this torrent in the same folder: this one \
+                        records nothing"
+                    .to_owned(),
+            );
         }
         let info_hash = self.info.info_hash().wire();
-        let files = stamps.clone();
+        let files = known.stamps.clone();
         let state = ResumeState { info_hash, have, partial, files, saved, settled, peers };
         put_in_place(&self.path, &state.encode())
-            .map_err(|error| format!("could not write `{}`: {error}", self.path.display()))
+            .map_err(|error| format!("could not write `{}`: {error}", self.path.display()))?;
+        known.version = version(&self.path);
+        Ok(())
+    }
+
+    /// Whether whoever wrote what is there now was done with it.
+    fn is_settled(&self) -> bool {
+        let state = read(&self.path).ok().flatten();
+        let state = state.and_then(|bytes| ResumeState::decode(&bytes, &self.info).ok());
+        state.is_some_and(|state| state.settled)
     }
 }
 
@@ -126,21 +146,9 @@ fn name(root: &Path, info: &Info) -> String {
     format!("{}-{}.resume", info.info_hash().wire(), &folder[..FOLDER_DIGITS])
 }
 
-/// The lock on a state, or one sentence.
-fn lock(path: &Path) -> Result<File, String> {
-    let path = path.with_extension("lock");
-    let file = File::create(&path)
-        .map_err(|error| format!("could not create `{}`: {error}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err("another run of the program has this torrent in the same folder: nothing is \
-                 recorded by this one"
-                .to_owned())
-        }
-        // Not every file system has locks.
-        Err(TryLockError::Error(_)) => Ok(file),
-    }
+fn version(path: &Path) -> Option<Version> {
+    let facts = fs::metadata(path).ok()?;
+    Some((facts.modified().ok()?, facts.len()))
 }
 
 /// The bytes of the file; `None` if there is none.
@@ -172,7 +180,8 @@ fn set_aside(path: &Path, why: &str) -> String {
 
 /// The whole file or the one before it, whatever happens in between.
 fn put_in_place(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("resume.new");
+    // Two runs may write at once.
+    let beside = path.with_extension(format!("resume.new-{}", std::process::id()));
     let mut file = File::create(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
@@ -218,12 +227,13 @@ mod tests {
         assert!(found.state.is_none() && found.trouble.is_none());
         s.store(&storage);
         let flushed = storage.sync().expect("flushed");
-        let record = found.record.expect("nobody else has it");
-        record.write(flushed, entry(&s)).expect("written");
-        let second = find(dir.path(), &s, &storage);
-        assert!(second.record.is_none() && second.state.is_some());
-        assert!(second.trouble.is_some_and(|why| why.contains("another run")));
-        drop(record);
+        let second = find(dir.path(), &s, &storage).record;
+        let busy = Entry { settled: false, ..entry(&s) };
+        found.record.write(flushed, busy).expect("written");
+        let error = second.write(Vec::new(), entry(&s)).expect_err("another run has written");
+        assert!(error.starts_with("another run"), "{error}");
+        found.record.write(Vec::new(), entry(&s)).expect("it goes on");
+        second.write(Vec::new(), entry(&s)).expect("the other one is done");
 
         let again = find(dir.path(), &s, &storage);
         let state = again.state.expect("state");
@@ -234,7 +244,7 @@ mod tests {
         let elsewhere = Record::find(dir.path(), Path::new("/x"), &s.info, Vec::new());
         assert!(elsewhere.state.is_none());
 
-        let path = again.record.expect("nobody else has it").path.clone();
+        let path = again.record.path.clone();
         let mut bytes = fs::read(&path).expect("read");
         bytes[60] ^= 1;
         fs::write(&path, &bytes).expect("written");
@@ -246,7 +256,6 @@ mod tests {
             "{trouble}"
         );
         assert_eq!(fs::read(path.with_extension("resume.damaged")).expect("kept"), bytes);
-        drop(bad.record);
         assert!(find(dir.path(), &s, &storage).trouble.is_none());
     }
 
@@ -256,8 +265,7 @@ mod tests {
         let s = sample(16_384, &[("a", 20_000)]);
         let storage = Storage::in_memory(Arc::clone(&s.info));
         let found = find(dir.path(), &s, &storage);
-        assert!(found.record.is_none());
-        let error = found.trouble.expect("no folder");
-        assert!(error.starts_with("could not create `"), "{error}");
+        let error = found.record.write(Vec::new(), entry(&s)).expect_err("no folder");
+        assert!(error.starts_with("could not write `"), "{error}");
     }
 }
