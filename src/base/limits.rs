@@ -92,6 +92,13 @@ pub const MAX_TRACKER_NUMWANT: u32 = 200;
 /// Info hashes in one scrape: what fits the longest request line we take.
 pub const MAX_SCRAPE_HASHES: usize = 64;
 
+/// Info hashes in one UDP scrape: what fits a datagram (BEP 15).
+pub const MAX_UDP_SCRAPE_HASHES: usize = 74;
+/// Longest datagram we read from a tracker: 2,000 peers in IPv4 are 12 KB, and no longer one arrives.
+pub const MAX_TRACKER_DATAGRAM: usize = 16 << 10;
+/// Connection ids of UDP trackers that we remember: a few for each of a thousand torrents.
+pub const MAX_UDP_CONNECTIONS: usize = 4_000;
+
 /// Connections whose handshake is not here yet: a few seconds of a busy swarm's dials.
 pub const MAX_HALF_OPEN: usize = 300;
 /// Those of one address (IPv6: one /64): some clients behind one translator, one flooder.

@@ -46,8 +46,9 @@ pub(super) async fn run(args: &args::Tracker, terminal: Terminal) -> Result<Exit
         terminal.data(&url)?;
     }
     terminal.say(&format!(
-        "Put this address into a torrent with `create --tracker {url}`. Statistics are at {}. \
-         Ctrl-C stops.",
+        "Put this address into a torrent with `create --tracker {url}`, or {} to be asked over UDP. \
+         Statistics are at {}. Ctrl-C stops.",
+        url.replace("http://", "udp://"),
         url.replace("/announce", "/stats")
     ));
     let mut exit = signals.next().await;

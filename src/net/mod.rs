@@ -12,3 +12,5 @@ pub mod tcp;
 pub mod tracker_client;
 pub mod tracker_server;
 pub mod transport;
+pub mod udp_server;
+pub mod udp_tracker;

@@ -1,19 +1,24 @@
 //! Carries out announces: a tracker URL and a request in, a reply or a typed failure out.
 //!
 //! When to announce where is decided by [`crate::tracker::tiers`]; bytes are in
-//! [`crate::tracker::http`]. Here are only schemes, address families and what a failure means.
+//! [`crate::tracker::http`] and [`crate::tracker::udp`]. Here are only schemes, address families and
+//! what a failure means.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, future::Future, net::SocketAddr, time::Duration};
 
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use super::http::{Http, HttpError, HttpReply, Route, is_local};
+use super::{
+    http::{Http, HttpError, HttpReply, Route, is_local},
+    udp_tracker::{UdpTrackerError, UdpTrackers},
+};
 use crate::{
     base::limits::{MAX_PEERS_PER_REPLY, MAX_TRACKER_REPLY},
     tracker::{
         announce::{AnnounceReply, AnnounceRequest, Families, Refusal, Retry},
         http::{ReplyError, UrlError, announce_url, parse_reply},
+        udp_client::{ExchangeError, Question, Reply},
     },
 };
 
@@ -110,31 +115,93 @@ impl AnnounceError {
     }
 }
 
-/// Announces `request` to the tracker at `tracker`.
-///
-/// With [`Families::Both`] there are two announces, and their peers are put together; one that
-/// succeeds is enough.
-pub async fn announce(
-    http: &Http,
-    tracker: &str,
-    request: &AnnounceRequest,
-) -> Result<AnnounceReply, AnnounceError> {
-    let url = announce_url(tracker, request).map_err(|err| match err {
-        UrlError::Invalid => AnnounceError::BadUrl,
-        UrlError::Scheme { scheme } => AnnounceError::Unsupported { scheme },
-    })?;
-    if is_local(&url) && !names_an_announce(&url) {
-        return Err(AnnounceError::Forbidden { host: host(&url) });
+/// What reaches trackers of every kind. Copies are the same.
+#[derive(Debug, Clone)]
+pub struct TrackerClient {
+    /// Those over HTTP.
+    pub http: Http,
+    /// Those over UDP.
+    pub udp: UdpTrackers,
+}
+
+impl TrackerClient {
+    /// Announces `request` to the tracker at `tracker`.
+    ///
+    /// With [`Families::Both`] there are two announces, and their peers are put together; one that
+    /// succeeds is enough.
+    pub async fn announce(
+        &self,
+        tracker: &str,
+        request: &AnnounceRequest,
+    ) -> Result<AnnounceReply, AnnounceError> {
+        if let Ok(url) = Url::parse(tracker)
+            && url.scheme() == "udp"
+        {
+            let families = families(request.families, url.host());
+            return over_each(families, |route| self.over_udp(&url, route, request)).await;
+        }
+        let url = announce_url(tracker, request).map_err(|err| match err {
+            UrlError::Invalid => AnnounceError::BadUrl,
+            UrlError::Scheme { scheme } => AnnounceError::Unsupported { scheme },
+        })?;
+        if is_local(&url) && !names_an_announce(&url) {
+            return Err(AnnounceError::Forbidden { host: host(&url) });
+        }
+        let families = families(request.families, url.host());
+        over_each(families, |route| over_http(&self.http, &url, route)).await
     }
-    match (request.families, url.host()) {
-        (Families::Any, _) => over(http, &url, Route::Any).await,
-        (Families::V4, _) | (Families::Both, Some(Host::Ipv4(_))) => {
-            over(http, &url, Route::V4).await
+
+    async fn over_udp(
+        &self,
+        url: &Url,
+        route: Route,
+        request: &AnnounceRequest,
+    ) -> Result<AnnounceReply, AnnounceError> {
+        let name = host(url);
+        let (Some(host), Some(port)) = (url.host(), url.port()) else {
+            return Err(AnnounceError::BadUrl);
+        };
+        let unreachable = |cause: String| AnnounceError::Unreachable { host: name.clone(), cause };
+        let ips = match host {
+            Host::Ipv4(ip) => Ok(vec![ip.into()]),
+            Host::Ipv6(ip) => Ok(vec![ip.into()]),
+            Host::Domain(domain) => self.udp.lookup(domain).await,
+        };
+        let mut ips = ips.map_err(|e| unreachable(e.to_string()))?;
+        match route {
+            Route::Any => {}
+            Route::V4 => ips.retain(std::net::IpAddr::is_ipv4),
+            Route::V6 => ips.retain(std::net::IpAddr::is_ipv6),
         }
-        (Families::V6, _) | (Families::Both, Some(Host::Ipv6(_))) => {
-            over(http, &url, Route::V6).await
+        let Some(&ip) = ips.first() else {
+            return Err(unreachable("it has no address of that family".to_owned()));
+        };
+        let url_data = url[url::Position::BeforePath..url::Position::AfterQuery].as_bytes();
+        let question = Question::Announce(request.clone(), url_data.to_vec());
+        match self.udp.ask(SocketAddr::new(ip, port), question).await {
+            Ok(Reply::Announce(reply)) => Ok(reply),
+            Ok(Reply::Scrape(_)) => unreachable!("an announce is answered by an announce"),
+            Err(UdpTrackerError::Unreachable(error)) => Err(unreachable(error.to_string())),
+            Err(UdpTrackerError::Exchange(error)) => Err(match error {
+                ExchangeError::Silent => AnnounceError::TimedOut { host: name },
+                ExchangeError::Refused(reason) => {
+                    let refusal = Refusal { reason, retry: None };
+                    AnnounceError::Refused { host: name, refusal }
+                }
+                ExchangeError::Malformed(error) => {
+                    AnnounceError::Malformed { host: name, cause: error.to_string() }
+                }
+            }),
         }
-        (Families::Both, _) => over_both(http, &url).await,
+    }
+}
+
+/// What `families` comes to for a tracker whose host is given: an address has only one.
+fn families<S>(families: Families, host: Option<Host<S>>) -> Families {
+    match (families, host) {
+        (Families::Both, Some(Host::Ipv4(_))) => Families::V4,
+        (Families::Both, Some(Host::Ipv6(_))) => Families::V6,
+        (families, _) => families,
     }
 }
 
@@ -143,9 +210,22 @@ fn names_an_announce(url: &Url) -> bool {
     url.path_segments().is_some_and(|mut parts| parts.any(|part| part.starts_with("announce")))
 }
 
-async fn over_both(http: &Http, url: &Url) -> Result<AnnounceReply, AnnounceError> {
-    let mut v4 = std::pin::pin!(over(http, url, Route::V4));
-    let mut v6 = std::pin::pin!(over(http, url, Route::V6));
+/// Announces by `over` as `families` say.
+async fn over_each<F>(
+    families: Families,
+    over: impl Fn(Route) -> F,
+) -> Result<AnnounceReply, AnnounceError>
+where
+    F: Future<Output = Result<AnnounceReply, AnnounceError>>,
+{
+    match families {
+        Families::Any => return over(Route::Any).await,
+        Families::V4 => return over(Route::V4).await,
+        Families::V6 => return over(Route::V6).await,
+        Families::Both => {}
+    }
+    let mut v4 = std::pin::pin!(over(Route::V4));
+    let mut v6 = std::pin::pin!(over(Route::V6));
     let (first, other) = tokio::select! {
         first = v4.as_mut() => (first, v6),
         first = v6.as_mut() => (first, v4),
@@ -163,7 +243,7 @@ async fn over_both(http: &Http, url: &Url) -> Result<AnnounceReply, AnnounceErro
     }
 }
 
-async fn over(http: &Http, url: &Url, route: Route) -> Result<AnnounceReply, AnnounceError> {
+async fn over_http(http: &Http, url: &Url, route: Route) -> Result<AnnounceReply, AnnounceError> {
     let host = host(url);
     let HttpReply { status, body } = match http.get(url, route, MAX_TRACKER_REPLY).await {
         Ok(reply) => reply,
@@ -211,7 +291,7 @@ fn host(url: &Url) -> String {
 mod tests {
     use super::*;
     use crate::{
-        base::{hash::Sha1Hash, id::PeerId},
+        base::{hash::Sha1Hash, id::PeerId, rng::Rng},
         net::{
             http::HttpConfig,
             resolver::{FixedResolver, Resolver, SystemResolver},
@@ -244,18 +324,19 @@ mod tests {
         }
     }
 
-    fn client(timeout_ms: u64, resolver: Arc<dyn Resolver>) -> Http {
+    fn client(timeout_ms: u64, resolver: Arc<dyn Resolver>) -> TrackerClient {
         let wait = Duration::from_millis(timeout_ms);
         let config = HttpConfig {
             connect_timeout: wait,
             read_timeout: wait,
             total_timeout: wait * 2,
-            ..HttpConfig::new(resolver)
+            ..HttpConfig::new(resolver.clone())
         };
-        Http::new(&config).expect("a client")
+        let http = Http::new(&config).expect("a client");
+        TrackerClient { http, udp: UdpTrackers::new(resolver, None, Rng::new(1)) }
     }
 
-    fn patient() -> Http {
+    fn patient() -> TrackerClient {
         client(20_000, Arc::new(SystemResolver))
     }
 
@@ -292,7 +373,7 @@ mod tests {
 
     async fn against(bytes: Vec<u8>) -> Result<AnnounceReply, AnnounceError> {
         let (addr, _task) = server(Ipv4Addr::LOCALHOST.into(), bytes).await;
-        announce(&patient(), &format!("http://{addr}/announce"), &request(Families::Any)).await
+        patient().announce(&format!("http://{addr}/announce"), &request(Families::Any)).await
     }
 
     #[tokio::test]
@@ -301,10 +382,10 @@ mod tests {
         for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
             let (addr, _task) = server(ip, ok(body)).await;
             let url = format!("http://{addr}/announce");
-            let reply = announce(&patient(), &url, &request(Families::Both)).await.expect("valid");
+            let reply = patient().announce(&url, &request(Families::Both)).await.expect("valid");
             assert_eq!(reply.peers, ["1.2.3.4:80".parse().expect("valid")]);
             let wrong = if ip.is_ipv4() { Families::V6 } else { Families::V4 };
-            let err = announce(&patient(), &url, &request(wrong)).await.expect_err("wrong family");
+            let err = patient().announce(&url, &request(wrong)).await.expect_err("wrong family");
             assert!(matches!(err, AnnounceError::Unreachable { .. }), "{err}");
         }
     }
@@ -331,7 +412,7 @@ mod tests {
         let names: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         let http = client(20_000, Arc::new(FixedResolver::new([("t.example", &names)])));
         let url = format!("http://t.example:{port}/announce?pass=1");
-        let reply = announce(&http, &url, &request(Families::Both)).await.expect("valid");
+        let reply = http.announce(&url, &request(Families::Both)).await.expect("valid");
         assert_eq!((reply.peers.len(), reply.interval.as_secs()), (2, 90));
         for task in tasks {
             let head = task.await.expect("served");
@@ -417,7 +498,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let url = format!("http://{}/announce", listener.local_addr().expect("bound"));
         let http = client(100, Arc::new(SystemResolver));
-        let err = announce(&http, &url, &request(Families::Any)).await.expect_err("silent");
+        let err = http.announce(&url, &request(Families::Any)).await.expect_err("silent");
         assert!(matches!(err, AnnounceError::TimedOut { .. }), "{err}");
         let slow = tokio::spawn(async move {
             let (first, _) = listener.accept().await.expect("the one before");
@@ -428,7 +509,7 @@ mod tests {
             let _ = stream.read_u8().await;
             drop(first);
         });
-        let err = announce(&http, &url, &request(Families::Any)).await.expect_err("slow");
+        let err = http.announce(&url, &request(Families::Any)).await.expect_err("slow");
         assert!(matches!(err, AnnounceError::TimedOut { .. }), "{err}");
         slow.await.expect("served");
     }
@@ -439,7 +520,7 @@ mod tests {
         let addr = listener.local_addr().expect("bound");
         drop(listener);
         let url = format!("http://{addr}/announce?passkey=secret");
-        let err = announce(&patient(), &url, &request(Families::Both)).await.expect_err("closed");
+        let err = patient().announce(&url, &request(Families::Both)).await.expect_err("closed");
         let text = err.to_string();
         assert_eq!(text, format!("could not reach {addr}: connection refused"));
     }
@@ -456,17 +537,18 @@ mod tests {
         let names = FixedResolver::new([("t.example", &[Ipv4Addr::LOCALHOST.into()])]);
         let url = format!("http://t.example:{}/announce", hop.port());
         let http = client(20_000, Arc::new(names));
-        let err = announce(&http, &url, &request(Families::Any)).await.expect_err("private");
+        let err = http.announce(&url, &request(Families::Any)).await.expect_err("private");
         assert!(err.to_string().contains("private network"), "{err}");
     }
 
     #[tokio::test]
     async fn what_is_no_tracker_is_not_called() {
         let go = async |url: &str| {
-            announce(&patient(), url, &request(Families::Any)).await.expect_err("refused")
+            patient().announce(url, &request(Families::Any)).await.expect_err("refused")
         };
-        let udp = AnnounceError::Unsupported { scheme: "udp".to_owned() };
-        assert_eq!(go("udp://t.example:1/announce").await, udp);
+        let ws = AnnounceError::Unsupported { scheme: "ws".to_owned() };
+        assert_eq!(go("ws://t.example:1/announce").await, ws);
+        assert_eq!(go("udp://t.example/announce").await, AnnounceError::BadUrl, "without a port");
         assert_eq!(go("what").await, AnnounceError::BadUrl);
         let err = go("http://127.0.0.1:1/admin/reboot").await;
         assert!(matches!(err, AnnounceError::Forbidden { .. }), "{err}");

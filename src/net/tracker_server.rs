@@ -1,7 +1,9 @@
-//! The embedded tracker on a socket: `/announce`, `/scrape` and `/stats` over HTTP.
+//! The embedded tracker on sockets: `/announce`, `/scrape` and `/stats` over HTTP, and the UDP
+//! protocol on the same port.
 //!
 //! Routes, counters and the clock. Peers and limits are in [`crate::tracker::swarms`], bytes in
-//! [`crate::tracker::http_host`], connections in [`super::http_server`].
+//! [`crate::tracker::http_host`] and [`crate::tracker::udp`], sockets in [`super::http_server`] and
+//! [`super::udp_server`].
 //!
 //! A peer is listed with the address its connection comes from. The `ip` parameter would let
 //! anyone send a swarm's traffic to anyone else, so it is ignored; a tracker that shares its host
@@ -18,24 +20,31 @@ use std::{
     time::{Duration, Instant as Clock},
 };
 
-use super::http_server::{
-    ACCEPT, Bytes, HttpRequest, HttpResponse, HttpServer, HttpServerConfig, Method, StatusCode,
-    reply,
+use super::{
+    http_server::{
+        ACCEPT, Bytes, HttpRequest, HttpResponse, HttpServer, HttpServerConfig, Method, StatusCode,
+        reply,
+    },
+    udp_server::UdpServer,
 };
 use crate::{
-    base::{rng::Rng, time::Instant},
+    base::{hash::sha1, rng::Rng, time::Instant},
     tracker::{
-        announce::Event,
+        announce::{AnnounceReply, AnnounceRequest, Event},
         http_host::{
             AnnounceQuery, announce_reply, failure_reply, parse_announce, parse_scrape,
             scrape_reply,
         },
-        swarms::{Registration, SwarmLimits, Swarms},
+        swarms::{Answer, Registration, SwarmLimits, Swarms},
+        udp::{Request, Response, ScrapeCounts},
+        udp_host::ConnectionIds,
     },
 };
 
 /// Clients ask again early when they need peers, but not more often than that.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
+/// With port 0: how often we look for a number that is free for both protocols.
+const PORT_ATTEMPTS: usize = 16;
 /// A peer may be so late, besides missing one announce, before it is forgotten.
 const LATE: Duration = Duration::from_secs(60);
 /// One small request per connection; nobody gets to hold one open.
@@ -91,6 +100,8 @@ pub struct TrackerStats {
 #[derive(Debug)]
 pub struct TrackerServer {
     http: HttpServer,
+    /// Answers until it is dropped.
+    _udp: UdpServer,
     desk: Arc<Desk>,
 }
 
@@ -105,16 +116,30 @@ impl TrackerServer {
             interval_s,
             min_interval_s: interval.min(MIN_INTERVAL).as_secs() as u32,
             ip_from_loopback: config.ip_from_loopback,
+            connections: connection_ids(config.seed),
             started: now(),
             announces: AtomicU64::new(0),
             scrapes: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         });
-        let answering = desk.clone();
-        let http = HttpServer::start(config.listen, LIMITS, move |request| {
-            std::future::ready(answering.answer(&request))
-        })?;
-        Ok(TrackerServer { http, desk })
+        let mut attempts = if config.listen.port() == 0 { PORT_ATTEMPTS } else { 1 };
+        loop {
+            let answering = desk.clone();
+            let http = HttpServer::start(config.listen, LIMITS, move |request| {
+                std::future::ready(answering.answer(&request))
+            })?;
+            let answering = desk.clone();
+            let udp = UdpServer::start(http.local_addr(), move |datagram, from| {
+                answering.answer_datagram(datagram, from)
+            });
+            attempts -= 1;
+            match udp {
+                Ok(udp) => return Ok(TrackerServer { http, _udp: udp, desk }),
+                // The number that is free for one protocol is taken for the other.
+                Err(error) if attempts > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Where it listens.
@@ -140,6 +165,7 @@ struct Desk {
     interval_s: u32,
     min_interval_s: u32,
     ip_from_loopback: bool,
+    connections: ConnectionIds,
     started: Clock,
     announces: AtomicU64,
     scrapes: AtomicU64,
@@ -173,20 +199,69 @@ impl Desk {
             parse_announce(&request.query).map_err(|err| err.to_string())?;
         let remote = request.remote.ip();
         let trusted = ip.filter(|ip| self.ip_from_loopback && remote.is_loopback() && is_host(*ip));
+        let answer = self.register(&announce, trusted.unwrap_or(remote))?;
+        let full = !answer.listed && announce.event != Event::Stopped;
+        let warning = full.then_some("this tracker is full: other peers will not hear of you");
+        let (interval, least) = (self.interval_s, self.min_interval_s);
+        Ok(announce_reply(&answer, form, interval, least, remote, warning))
+    }
+
+    fn register(&self, announce: &AnnounceRequest, ip: IpAddr) -> Result<Answer, String> {
         let registration = Registration {
             info_hash: announce.info_hash,
-            addr: SocketAddr::new(trusted.unwrap_or(remote), announce.port),
+            addr: SocketAddr::new(ip, announce.port),
             peer_id: announce.peer_id,
             seed: announce.left == 0,
             event: announce.event,
             numwant: announce.numwant,
         };
-        let answer = self.swarms().announce(self.now(), &registration);
-        let answer = answer.map_err(|err| err.to_string())?;
-        let full = !answer.listed && announce.event != Event::Stopped;
-        let warning = full.then_some("this tracker is full: other peers will not hear of you");
-        let (interval, least) = (self.interval_s, self.min_interval_s);
-        Ok(announce_reply(&answer, form, interval, least, remote, warning))
+        self.swarms().announce(self.now(), &registration).map_err(|err| err.to_string())
+    }
+
+    /// What is not of the protocol gets no answer: the sender may be made up.
+    fn answer_datagram(&self, datagram: &[u8], from: SocketAddr) -> Option<Vec<u8>> {
+        let (transaction, request) = Request::decode(datagram).ok()?;
+        let (now, ip) = (self.now(), from.ip());
+        let (counter, response) = match request {
+            Request::Connect => {
+                let connection = self.connections.issue(now, ip);
+                return Some(Response::Connect { connection }.encode(transaction, ip.is_ipv6()));
+            }
+            Request::Announce { connection, .. } | Request::Scrape { connection, .. }
+                if !self.connections.is_valid(now, ip, connection) =>
+            {
+                let reason = "the connection id is not valid: connect again".to_owned();
+                (&self.refused, Response::Error { reason })
+            }
+            Request::Announce { request, .. } => match self.register(&request, ip) {
+                Ok(answer) => (&self.announces, Response::Announce(self.udp_reply(&answer))),
+                Err(reason) => (&self.refused, Response::Error { reason }),
+            },
+            Request::Scrape { info_hashes, .. } => {
+                let mut swarms = self.swarms();
+                let counts = info_hashes.into_iter().map(|hash| {
+                    let counts = swarms.scrape(now, hash).unwrap_or_default();
+                    ScrapeCounts {
+                        seeds: counts.complete,
+                        completed: counts.downloaded,
+                        leeches: counts.incomplete,
+                    }
+                });
+                (&self.scrapes, Response::Scrape(counts.collect()))
+            }
+        };
+        counter.fetch_add(1, Relaxed);
+        Some(response.encode(transaction, ip.is_ipv6()))
+    }
+
+    fn udp_reply(&self, answer: &Answer) -> AnnounceReply {
+        AnnounceReply {
+            interval: Duration::from_secs(self.interval_s.into()),
+            peers: answer.peers.iter().map(|peer| peer.addr).collect(),
+            seeds: Some(answer.counts.complete),
+            leeches: Some(answer.counts.incomplete),
+            ..AnnounceReply::default()
+        }
     }
 
     fn scrape(&self, query: &str) -> Result<Vec<u8>, String> {
@@ -235,6 +310,13 @@ impl Desk {
     }
 }
 
+/// The secret of connection ids follows from the seed, but what else the seed brings forth does not
+/// tell it.
+fn connection_ids(seed: u64) -> ConnectionIds {
+    let digest = sha1(&[&seed.to_be_bytes()[..], b"connection ids"].concat()).0;
+    ConnectionIds::new(*digest.first_chunk().expect("a digest has 20 bytes"))
+}
+
 #[allow(clippy::disallowed_methods)] // The driver's one reading of the clock.
 fn now() -> Clock {
     Clock::now()
@@ -257,7 +339,8 @@ mod tests {
         net::{
             http::{Http, HttpConfig, HttpReply, Route},
             resolver::SystemResolver,
-            tracker_client::{AnnounceError, announce},
+            tracker_client::{AnnounceError, TrackerClient},
+            udp_tracker::UdpTrackers,
         },
         tracker::announce::{AnnounceRequest, Families},
     };
@@ -291,13 +374,15 @@ mod tests {
         }
     }
 
-    fn http() -> Http {
-        Http::new(&HttpConfig::new(Arc::new(SystemResolver))).expect("a client")
+    fn client() -> TrackerClient {
+        let resolver = Arc::new(SystemResolver);
+        let http = Http::new(&HttpConfig::new(resolver.clone())).expect("a client");
+        TrackerClient { http, udp: UdpTrackers::new(resolver, None, Rng::new(1)) }
     }
 
     async fn get(addr: SocketAddr, path: &str) -> HttpReply {
         let url = Url::parse(&format!("http://{addr}{path}")).expect("valid");
-        http().get(&url, Route::Any, 1 << 20).await.expect("a reply")
+        client().http.get(&url, Route::Any, 1 << 20).await.expect("a reply")
     }
 
     async fn text(addr: SocketAddr, path: &str) -> String {
@@ -308,8 +393,8 @@ mod tests {
     async fn our_own_client_finds_its_peers_until_they_leave() {
         let tracker = start(Ipv4Addr::LOCALHOST.into(), SwarmLimits::default(), false);
         let url = format!("http://{}/announce", tracker.local_addr());
-        let http = http();
-        let go = async |request| announce(&http, &url, &request).await.expect("answered");
+        let client = client();
+        let go = async |request| client.announce(&url, &request).await.expect("answered");
         assert_eq!(go(peer(1, 0, Event::Started)).await.peers, []);
         let reply = go(peer(2, 5, Event::Started)).await;
         assert_eq!(reply.peers, ["127.0.0.1:1".parse().expect("valid")]);
@@ -331,21 +416,74 @@ mod tests {
         .await;
         assert!(scrape.ends_with("d8:completei1e10:downloadedi1e10:incompletei1eeee"), "{scrape}");
         tracker.shutdown().await;
-        let err = announce(&http, &url, &peer(4, 0, Event::Started)).await.expect_err("gone");
+        let err = client.announce(&url, &peer(4, 0, Event::Started)).await.expect_err("gone");
         assert!(matches!(err, AnnounceError::Unreachable { .. }), "{err}");
+    }
+
+    #[tokio::test]
+    async fn the_same_swarm_over_udp() {
+        for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            let tracker = start(ip, SwarmLimits::default(), false);
+            let (http, udp) = ["http", "udp"]
+                .map(|scheme| format!("{scheme}://{}/announce", tracker.local_addr()))
+                .into();
+            let client = client();
+            let go = async |url, request| client.announce(url, &request).await.expect("answered");
+            assert_eq!(go(&http, peer(1, 0, Event::Started)).await.peers, []);
+            let reply = go(&udp, peer(2, 5, Event::Started)).await;
+            assert_eq!(reply.peers, [SocketAddr::new(ip, 1)]);
+            assert_eq!((reply.seeds, reply.leeches), (Some(1), Some(1)));
+            assert_eq!(reply.interval.as_secs(), 1800);
+            // The second announce uses the connection id of the first.
+            go(&udp, peer(2, 0, Event::Completed)).await;
+            assert_eq!(go(&http, peer(3, 9, Event::Started)).await.seeds, Some(2));
+            go(&udp, peer(2, 0, Event::Stopped)).await;
+            let stats = tracker.stats();
+            assert_eq!((stats.announces, stats.seeds, stats.leeches), (5, 1, 1));
+            tracker.shutdown().await;
+            let gone = client.announce(&udp, &peer(2, 0, Event::Stopped)).await;
+            assert!(matches!(gone, Err(AnnounceError::Unreachable { .. })), "{gone:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn over_udp_only_who_can_be_reached_may_announce() {
+        let tracker = start(Ipv4Addr::LOCALHOST.into(), SwarmLimits::default(), false);
+        let ask = async |datagram: &[u8]| {
+            let socket =
+                tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
+            socket.connect(tracker.local_addr()).await.expect("connected");
+            socket.send(datagram).await.expect("sent");
+            let mut buf = [0; 2_000];
+            let length = socket.recv(&mut buf).await.expect("answered");
+            Response::decode(&buf[..length], false).expect("a response")
+        };
+        let request = peer(1, 0, Event::Started);
+        let forged = Request::Announce { connection: 7, request, url_data: Vec::new() };
+        let (5, Response::Error { reason }) = ask(&forged.encode(5)).await else { panic!() };
+        assert!(reason.contains("connect"), "{reason}");
+        let (6, Response::Connect { connection }) = ask(&Request::Connect.encode(6)).await else {
+            panic!()
+        };
+        let hashes = vec![Sha1Hash([7; 20]), Sha1Hash([8; 20])];
+        let scrape = Request::Scrape { connection, info_hashes: hashes };
+        let (7, Response::Scrape(counts)) = ask(&scrape.encode(7)).await else { panic!() };
+        assert_eq!(counts, [ScrapeCounts::default(); 2]);
+        assert_eq!(tracker.stats().peers, 0);
+        tracker.shutdown().await;
     }
 
     #[tokio::test]
     async fn a_dual_stack_tracker_lists_both_families() {
         let tracker = start(Ipv6Addr::UNSPECIFIED.into(), SwarmLimits::default(), false);
         let port = tracker.local_addr().port();
-        let http = http();
+        let client = client();
         for (host, own) in [("127.0.0.1", 1), ("[::1]", 2)] {
             let url = format!("http://{host}:{port}/announce");
-            announce(&http, &url, &peer(own, 5, Event::Started)).await.expect("answered");
+            client.announce(&url, &peer(own, 5, Event::Started)).await.expect("answered");
         }
         let url = format!("http://127.0.0.1:{port}/announce");
-        let mut got = announce(&http, &url, &peer(3, 5, Event::Started)).await.expect("answered");
+        let mut got = client.announce(&url, &peer(3, 5, Event::Started)).await.expect("answered");
         got.peers.sort_unstable();
         let want = ["127.0.0.1:1", "[::1]:2"].map(|a| a.parse::<SocketAddr>().expect("valid"));
         assert_eq!(got.peers, want);

@@ -28,10 +28,7 @@ use super::{
 };
 use crate::{
     base::{id::PeerId, rng::Rng, time::Instant},
-    net::{
-        http::Http,
-        tracker_client::{AnnounceError, announce},
-    },
+    net::tracker_client::{AnnounceError, TrackerClient},
     torrent::Source,
     tracker::{
         announce::{AnnounceReply, AnnounceRequest, Event, Families},
@@ -121,7 +118,7 @@ struct Announcer {
 
 /// The task's state.
 pub(super) struct Discovery {
-    http: Http,
+    trackers: TrackerClient,
     identity: Identity,
     clock: Clock,
     rng: Rng,
@@ -133,9 +130,15 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    pub(super) fn new(http: Http, identity: Identity, clock: Clock, rng: Rng, line: Line) -> Self {
+    pub(super) fn new(
+        trackers: TrackerClient,
+        identity: Identity,
+        clock: Clock,
+        rng: Rng,
+        line: Line,
+    ) -> Self {
         Discovery {
-            http,
+            trackers,
             identity,
             clock,
             rng,
@@ -247,11 +250,12 @@ impl Discovery {
         announcer.tiers.handle(now, input);
         while let Some(output) = announcer.tiers.poll() {
             let errand = announcer.errand(self.identity, output);
-            let (http, line, room) = (self.http.clone(), self.line.clone(), self.announces.clone());
+            let trackers = self.trackers.clone();
+            let (line, room) = (self.line.clone(), self.announces.clone());
             tokio::spawn(async move {
                 // The semaphore is never closed.
                 let _room = room.acquire_owned().await;
-                errand.run(&http, &line).await;
+                errand.run(&trackers, &line).await;
             });
         }
         announcer.show(now);
@@ -337,9 +341,9 @@ struct Errand {
 }
 
 impl Errand {
-    async fn run(self, http: &Http, line: &Line) {
+    async fn run(self, trackers: &TrackerClient, line: &Line) {
         let request = self.request().await;
-        let result = announce(http, &self.output.url, &request).await;
+        let result = trackers.announce(&self.output.url, &request).await;
         let torrent = self.shared.id;
         if let Ok(reply) = &result
             && self.output.event != Event::Stopped

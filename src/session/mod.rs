@@ -82,6 +82,8 @@ use crate::{
         http::{Http, HttpConfig},
         resolver::SystemResolver,
         tcp::{self, Listeners},
+        tracker_client::TrackerClient,
+        udp_tracker::UdpTrackers,
     },
     tracker::announce::Families,
 };
@@ -158,7 +160,10 @@ impl Session {
         let registry = Arc::new(Registry::default());
 
         let identity = Identity { peer_id, port: listeners.port, families: families(&config) };
-        let discovery = Discovery::new(http, identity, clock, rng.fork(), line.clone());
+        let resolver = Arc::new(SystemResolver);
+        let udp = UdpTrackers::new(resolver, config.listen.addr, rng.fork());
+        let trackers = TrackerClient { http, udp };
+        let discovery = Discovery::new(trackers, identity, clock, rng.fork(), line.clone());
         let mut tasks = vec![tokio::spawn(discovery.run(inputs)).abort_handle()];
         let half_open = Arc::new(HalfOpen::new(descriptors.half_open));
         let door = Arc::new(Door { registry: registry.clone(), shard: shard.clone(), slots });

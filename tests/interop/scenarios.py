@@ -11,6 +11,7 @@ from transfer import FOLDER, MANY, OURS, PADDED, SINGLE, can_meet, transfer
 
 EVERYONE = [DOWNPOUR, *FOREIGN]
 OPENTRACKER, EMBEDDED = Opentracker("http"), Embedded("http")
+OVER_UDP = (Opentracker("udp"), Embedded("udp"))
 
 
 def core():
@@ -19,6 +20,9 @@ def core():
         for layout in (SINGLE, FOLDER, PADDED):
             yield transfer(client, DOWNPOUR, tracker, layout)
             yield transfer(DOWNPOUR, client, tracker, layout)
+    for client, tracker in itertools.product(FOREIGN, OVER_UDP):
+        yield transfer(client, DOWNPOUR, tracker, SINGLE)
+        yield transfer(DOWNPOUR, client, tracker, SINGLE)
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
 
@@ -30,6 +34,8 @@ def matrix():
             for tracker in (OPENTRACKER, EMBEDDED):
                 for layout in (SINGLE, FOLDER, PADDED, OURS, MANY):
                     yield transfer(seeder, leecher, tracker, layout)
+            for tracker in OVER_UDP:
+                yield transfer(seeder, leecher, tracker, SINGLE)
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
 

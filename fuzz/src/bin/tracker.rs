@@ -1,13 +1,32 @@
-//! Replies of HTTP trackers: what is taken from one stays within its bounds.
+//! What trackers say, and over UDP what is said to ours: what is taken stays within its bounds.
 
 #![no_main]
 
-use downpour::{base::limits, tracker::http::parse_reply};
+use downpour::{
+    base::limits,
+    tracker::{
+        announce::AnnounceReply,
+        http::parse_reply,
+        udp::{Request, Response},
+    },
+};
 use libfuzzer_sys::fuzz_target;
+
+fn check(reply: &AnnounceReply) {
+    assert!(reply.peers.len() <= limits::MAX_PEERS_PER_REPLY);
+    assert!(reply.peers.iter().all(|peer| peer.port() != 0));
+}
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(reply) = parse_reply(data) {
-        assert!(reply.peers.len() <= limits::MAX_PEERS_PER_REPLY);
-        assert!(reply.peers.iter().all(|peer| peer.port() != 0));
+        check(&reply);
+    }
+    for v6 in [false, true] {
+        if let Ok((_, Response::Announce(reply))) = Response::decode(data, v6) {
+            check(&reply);
+        }
+    }
+    if let Ok((transaction, request)) = Request::decode(data) {
+        assert_eq!(Request::decode(&request.encode(transaction)), Ok((transaction, request)));
     }
 });

@@ -7,7 +7,7 @@ use clap::Args;
 use super::value::{listen, period};
 use crate::metainfo::HostPort;
 
-/// Run a tracker, at which the peers of a torrent find one another
+/// Run a tracker over HTTP and UDP, at which the peers of a torrent find one another
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Tracker {
     /// Address to listen on; port 0 takes any free one

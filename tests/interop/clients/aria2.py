@@ -7,7 +7,8 @@ from sandbox import Failure, free_port
 
 OPTIONS = [
     "--no-conf",
-    "--enable-dht=false",
+    # It speaks to UDP trackers only with its DHT on; without a node to begin with that finds nobody.
+    "--enable-dht=true",
     "--enable-dht6=false",
     "--bt-enable-lpd=false",
     "--enable-peer-exchange=false",
@@ -34,7 +35,10 @@ class Aria2(Client):
 
     def _start(self, run, torrent, folder, options):
         port = free_port()
-        argv = ["aria2c", *OPTIONS, *options, f"--listen-port={port}", f"--dir={folder}"]
+        nodes = run.folder("aria2-dht") / "nodes"
+        dht = [f"--dht-listen-port={free_port()}", f"--dht-file-path={nodes}"]
+        where = [f"--listen-port={port}", f"--dir={folder}", *dht]
+        argv = ["aria2c", *OPTIONS, *options, *where]
         process = run.start("aria2", [*argv, torrent.path], may_exit=bool(options))
 
         def is_done():
