@@ -195,8 +195,8 @@ impl Request {
                     downloaded,
                     left,
                     event,
-                    // -1, which is the largest number, says as many as there are.
-                    numwant,
+                    // A negative number, -1 in the specification, says as many as there are.
+                    numwant: if numwant > i32::MAX as u32 { u32::MAX } else { numwant },
                     key,
                     tracker_id: None,
                     families: Families::Any,
@@ -379,6 +379,16 @@ pub(super) mod tests {
             [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3]
         );
         assert_eq!(bytes[80..], [0, 0, 0, 2, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 50, 0x1a, 0xe1]);
+        assert_eq!(Request::decode(&bytes), Ok((7, announce)));
+    }
+
+    /// Found by fuzzing: it came back as another number.
+    #[test]
+    fn a_negative_numwant_is_as_many_as_there_are() {
+        let many = AnnounceRequest { numwant: u32::MAX, ..request() };
+        let announce = Request::Announce { connection: 9, request: many, url_data: Vec::new() };
+        let mut bytes = announce.encode(7);
+        bytes[95] = 7;
         assert_eq!(Request::decode(&bytes), Ok((7, announce)));
     }
 
