@@ -16,7 +16,9 @@ class Client:
     dials_when_seeding = True
     # Whether it knows BEP 47; else padding files are files like all others to it.
     knows_padding = True
-    # Whether it makes the empty files of a torrent.
+    # Whether it takes torrents with padding files at all.
+    takes_padding = True
+    # Whether it makes all of the empty files of a torrent.
     makes_empty_files = True
 
     def seed(self, run, torrent, data, peers=()):
@@ -47,9 +49,11 @@ class Client:
         if not top.exists():
             raise Failure(f"{self.name} did not write {torrent.name}")
         wanted = payload.digests(root)
-        if not self.makes_empty_files and root.is_dir():
-            wanted = {p: digest for p, digest in wanted.items() if (root / p).stat().st_size}
         found = payload.digests(top)
+        if not self.makes_empty_files and root.is_dir():
+            for path in [path for path in wanted if not (root / path).stat().st_size]:
+                del wanted[path]
+                found.pop(path, None)
         if not self.knows_padding:
             for path, _ in torrent.padding:
                 found.pop(path, None)

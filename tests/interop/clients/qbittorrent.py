@@ -1,0 +1,118 @@
+"""qBittorrent without its window, steered by its web interface."""
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from clients.client import Client, Peer
+from sandbox import Failure, free_port
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+SETTINGS = """\
+[LegalNotice]
+Accepted=true
+
+[Preferences]
+WebUI\\Address=127.0.0.1
+WebUI\\CSRFProtection=false
+WebUI\\HostHeaderValidation=false
+WebUI\\LocalHostAuth=false
+
+[Network]
+PortForwardingEnabled=false
+
+[BitTorrent]
+Session\\BTProtocol=TCP
+Session\\DHTEnabled=false
+Session\\InterfaceAddress=127.0.0.1
+Session\\LSDEnabled=false
+Session\\MultiConnectionsPerIp=true
+Session\\PeXEnabled=false
+Session\\Port={port}
+"""
+
+
+class Qbittorrent(Client):
+    name = "qbittorrent"
+    needs = ("qbittorrent-nox",)
+
+    def seed(self, run, torrent, data, peers=()):
+        return self._start(run, torrent, data)[0]
+
+    def leech(self, run, torrent, output, peers=()):
+        return self._start(run, torrent, output)[0]
+
+    def stated_hash(self, run, torrent):
+        peer, web = self._start(run, torrent, run.folder("nothing"))
+        stated = web.torrent()["hash"]
+        peer.process.stop()
+        peer.process.may_exit = True
+        return stated
+
+    def _start(self, run, torrent, folder):
+        home, port, web_port = run.folder("qbittorrent"), free_port(), free_port()
+        settings = home / "qBittorrent" / "config" / "qBittorrent.conf"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(SETTINGS.format(port=port))
+        argv = ["qbittorrent-nox", f"--profile={home}", f"--webui-port={web_port}"]
+        process = run.start("qbittorrent", argv)
+        web = Web(web_port)
+        run.until(web.answers, "qbittorrent's web interface", seconds=30)
+        web.add(torrent.path, folder)
+        run.until(lambda: web.torrent() is not None, "qbittorrent to take the torrent", seconds=20)
+
+        def is_done():
+            state = web.torrent()
+            if state["state"] in ("error", "missingFiles"):
+                raise Failure(f"qbittorrent: {state['state']}")
+            if state["progress"] == 1 and state["state"] != "pausedUP":
+                # A paused torrent has written what was in its cache.
+                web.call("torrents/pause", hashes="all")
+            return state["state"] == "pausedUP"
+
+        return Peer(process, port, is_done), web
+
+
+class Web:
+    """One instance's web interface."""
+
+    def __init__(self, port):
+        self.url = f"http://127.0.0.1:{port}/api/v2/"
+
+    def answers(self):
+        try:
+            return bool(self._open(urllib.request.Request(self.url + "app/version")))
+        except Failure:
+            return False
+
+    def torrent(self):
+        """Its only torrent, if it has one."""
+        found = json.loads(self._open(urllib.request.Request(self.url + "torrents/info")))
+        return found[0] if found else None
+
+    def call(self, method, **arguments):
+        body = urllib.parse.urlencode(arguments).encode()
+        return self._open(urllib.request.Request(self.url + method, body))
+
+    def add(self, torrent, folder):
+        border = "-----------------------interop"
+        parts = [("savepath", None, str(folder).encode()), ("autoTMM", None, b"false")]
+        parts.append(("torrents", torrent.name, torrent.read_bytes()))
+        body = b""
+        for name, file, value in parts:
+            where = f'; filename="{file}"' if file else ""
+            head = f'--{border}\r\nContent-Disposition: form-data; name="{name}"{where}\r\n'
+            kind = "Content-Type: application/x-bittorrent\r\n" if file else ""
+            body += f"{head}{kind}\r\n".encode() + value + b"\r\n"
+        body += f"--{border}--\r\n".encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={border}"}
+        self._open(urllib.request.Request(self.url + "torrents/add", body, headers))
+
+    def _open(self, request):
+        try:
+            with _direct.open(request, timeout=10) as reply:
+                return reply.read()
+        except (OSError, urllib.error.HTTPError) as error:
+            raise Failure(f"qbittorrent's web interface says {error}") from None
