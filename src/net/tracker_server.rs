@@ -45,6 +45,10 @@ use crate::{
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 /// With port 0: how often we look for a number that is free for both protocols.
 const PORT_ATTEMPTS: usize = 16;
+/// Peers in one datagram: with its head it fits into a packet of 1,400 bytes.
+const MAX_UDP_PEERS_V4: usize = 230;
+/// The same for IPv6, where a peer is three times as long.
+const MAX_UDP_PEERS_V6: usize = 76;
 /// A peer may be so late, besides missing one announce, before it is forgotten.
 const LATE: Duration = Duration::from_secs(60);
 /// One small request per connection; nobody gets to hold one open.
@@ -233,10 +237,17 @@ impl Desk {
                 let reason = "the connection id is not valid: connect again".to_owned();
                 (&self.refused, Response::Error { reason })
             }
-            Request::Announce { request, .. } => match self.register(&request, ip) {
-                Ok(answer) => (&self.announces, Response::Announce(self.udp_reply(&answer))),
-                Err(reason) => (&self.refused, Response::Error { reason }),
-            },
+            Request::Announce { request, .. } => {
+                // As many as there are, because those of the other family have no place in a reply.
+                let all = AnnounceRequest { numwant: u32::MAX, ..request };
+                match self.register(&all, ip) {
+                    Ok(answer) => {
+                        let reply = self.udp_reply(&answer, ip.is_ipv6(), request.numwant);
+                        (&self.announces, Response::Announce(reply))
+                    }
+                    Err(reason) => (&self.refused, Response::Error { reason }),
+                }
+            }
             Request::Scrape { info_hashes, .. } => {
                 let mut swarms = self.swarms();
                 let counts = info_hashes.into_iter().map(|hash| {
@@ -254,10 +265,12 @@ impl Desk {
         Some(response.encode(transaction, ip.is_ipv6()))
     }
 
-    fn udp_reply(&self, answer: &Answer) -> AnnounceReply {
+    fn udp_reply(&self, answer: &Answer, v6: bool, numwant: u32) -> AnnounceReply {
+        let most = if v6 { MAX_UDP_PEERS_V6 } else { MAX_UDP_PEERS_V4 };
+        let peers = answer.peers.iter().map(|peer| peer.addr).filter(|addr| addr.is_ipv6() == v6);
         AnnounceReply {
             interval: Duration::from_secs(self.interval_s.into()),
-            peers: answer.peers.iter().map(|peer| peer.addr).collect(),
+            peers: peers.take(most.min(numwant as usize)).collect(),
             seeds: Some(answer.counts.complete),
             leeches: Some(answer.counts.incomplete),
             ..AnnounceReply::default()
@@ -470,6 +483,25 @@ mod tests {
         let (7, Response::Scrape(counts)) = ask(&scrape.encode(7)).await else { panic!() };
         assert_eq!(counts, [ScrapeCounts::default(); 2]);
         assert_eq!(tracker.stats().peers, 0);
+        tracker.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn over_udp_a_peer_hears_of_those_of_its_family() {
+        let tracker = start(Ipv6Addr::UNSPECIFIED.into(), SwarmLimits::default(), false);
+        let port = tracker.local_addr().port();
+        let client = client();
+        let mut last = Vec::new();
+        for own in 1..=4 {
+            for host in ["127.0.0.1", "[::1]"] {
+                let url = format!("udp://{host}:{port}/announce");
+                let wish = AnnounceRequest { numwant: 2, ..peer(own, 5, Event::Started) };
+                last.push(client.announce(&url, &wish).await.expect("answered").peers);
+            }
+        }
+        let [.., v4, v6] = &last[..] else { panic!() };
+        assert!(v4.len() == 2 && v4.iter().all(SocketAddr::is_ipv4), "{v4:?}");
+        assert!(v6.len() == 2 && v6.iter().all(SocketAddr::is_ipv6), "{v6:?}");
         tracker.shutdown().await;
     }
 

@@ -28,6 +28,9 @@ IDLE_PEERS, IDLE_MEMORY = 300, 2 * MIB
 # The most that may be open in the run with few descriptors, and how long a crowd sits there.
 DESCRIPTORS = 80
 CROWDED_SECONDS = 4
+# The swarm of processes: payload, the seed's uplink in bytes a second, downloads, copies it may send.
+SWARM_BYTES, SWARM_UPLINK = 64 * MIB, 5_000_000
+SWARM_DOWNLOADS, SWARM_COPIES = 8, 1.2
 # Time from a signal to the exit in seconds: a `stopped` announce may take 5.
 EXIT_SECONDS = 7
 
@@ -42,6 +45,7 @@ def scenarios():
         show = functools.partial(memory_of_a_transfer, piece_length)
         yield Scenario(f"memory.{piece_length // MIB}-mib-pieces", show, seconds=600)
     yield Scenario("memory.idle-peers", memory_of_idle_peers)
+    yield Scenario("real-swarm", real_swarm)
     yield Scenario("few-descriptors", few_descriptors, needs=("prlimit",))
 
 
@@ -205,6 +209,38 @@ def processor_seconds(process):
     """Seconds of processor time that a process has used."""
     fields = open(f"/proc/{process.pid}/stat").read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def real_swarm(run):
+    """One seed with a thin uplink and eight downloads as processes of their own: the seed gives
+    little more than one copy, and all have everything soon after it is out.
+    """
+    root, made, folder = content(run, SWARM_BYTES, 256 * 1024)
+    tracker = Embedded().start(run, made.info_hash)
+    torrent = made.announced_at(tracker.url, run.dir / "announced.torrent")
+    limit = ["--json", "--max-up", str(SWARM_UPLINK)]
+    seed = DOWNPOUR.seed(run, torrent, folder, options=limit)
+    tracker.until_known(seeds=1)
+    began = time.monotonic()
+    outputs = [run.folder("output") for _ in range(SWARM_DOWNLOADS)]
+    peers = [DOWNPOUR.leech(run, torrent, o, options=["--json", "--seed"]) for o in outputs]
+
+    def all_done():
+        return all(any(o["event"] == "done" for o in progress(p.process)) for p in peers)
+
+    run.until(all_done, "everyone to have everything")
+    ratio = SWARM_BYTES / SWARM_UPLINK / (time.monotonic() - began)
+    # The figures of the last second are in the last line.
+    seed.process.may_exit = True
+    seed.process.signal(signal.SIGINT)
+    run.until(lambda: seed.process.code is not None, "the seed to end", EXIT_SECONDS)
+    sent = max(o["uploaded"] for o in progress(seed.process) if o["event"] == "progress")
+    copies = sent / SWARM_BYTES
+    run.note(f"{ratio:.2f} of the ideal, {copies:.2f} copies from the seed")
+    for output in outputs:
+        DOWNPOUR.compare(torrent, root, output)
+    if copies > SWARM_COPIES:
+        raise Failure(f"the seed sent {copies:.2f} copies")
 
 
 def few_descriptors(run):
