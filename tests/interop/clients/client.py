@@ -16,6 +16,8 @@ class Client:
     dials_when_seeding = True
     # Whether it knows BEP 47; else padding files are files like all others to it.
     knows_padding = True
+    # Whether it says what it takes for the info hash.
+    states_hash = True
     # Whether it takes torrents with padding files at all.
     takes_padding = True
     # Whether it makes all of the empty files of a torrent.
