@@ -486,6 +486,8 @@ impl Torrent {
         }
         if self.phase == Phase::Seeding {
             self.phase = Phase::Downloading;
+            // Whoever wrote to a file that was complete meant it: to fetch again would undo that.
+            self.settings.fetch &= kind != FaultKind::Changed;
         }
         for key in self.peers.keys() {
             self.update_interest(key);

@@ -470,17 +470,21 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_not_to_be_fetched_is_not_asked_for() {
-        for fetch in [true, false] {
+        for (fetch, kind, asks) in [
+            (true, FaultKind::Missing, true),
+            (false, FaultKind::Missing, false),
+            // Somebody edited the file that we serve.
+            (true, FaultKind::Changed, false),
+        ] {
             let (mut torrent, key, mut pool) = seeding();
             torrent.settings.fetch = fetch;
             let mut most = Bitfield::full(64);
             most.remove(PieceIndex(9));
             say(&mut torrent, &mut pool, key, &Message::Bitfield(most.as_bytes()));
-            // Somebody edited the file that we serve.
-            torrent.lose_piece(PieceIndex(0), FaultKind::Changed);
+            torrent.lose_piece(PieceIndex(0), kind);
             say(&mut torrent, &mut pool, key, &Message::Unchoke);
             let peer = torrent.peers.get(key).expect("still there");
-            assert_eq!((peer.am_interested, peer.requests.len()), (fetch, u32::from(fetch)));
+            assert_eq!((peer.am_interested, peer.requests.len()), (asks, u32::from(asks)));
         }
     }
 
