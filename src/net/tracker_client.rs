@@ -278,6 +278,11 @@ fn merge(mut reply: AnnounceReply, more: AnnounceReply) -> AnnounceReply {
     reply
 }
 
+/// Host and port of the tracker at `url`, by which it is told from others; empty if it is no URL.
+pub fn host_of(url: &str) -> String {
+    Url::parse(url).map(|url| host(&url)).unwrap_or_default()
+}
+
 /// Host and port, for people.
 fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();

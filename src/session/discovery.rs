@@ -1,25 +1,29 @@
 //! Asks trackers for peers: one task carries out what each torrent's tiers decide.
 //!
 //! When to announce where is decided in [`crate::tracker::tiers`], the announce itself is made by
-//! [`crate::net::tracker_client`]. Here are the timers, the figures that are announced, and the way
-//! of the addresses to the torrent. Torrents ask through a [`Line`].
+//! [`crate::net::tracker_client`], one [`errand`] each. Here are the timers, and what handles see of
+//! the trackers. Torrents ask through a [`Line`].
+
+mod errand;
+mod room;
 
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::Arc,
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
-    time::{sleep_until, timeout},
+    sync::{mpsc, oneshot},
+    time::sleep_until,
 };
+
+use errand::{Errand, LastFigures};
+use room::Room;
 
 use super::{
     clock::Clock,
-    command::{Command, Figures},
+    command::Figures,
     event::TorrentEvent,
     id::TorrentId,
     shard::ShardHandle,
@@ -29,21 +33,11 @@ use super::{
 use crate::{
     base::{id::PeerId, rng::Rng, time::Instant},
     net::tracker_client::{AnnounceError, TrackerClient},
-    torrent::Source,
     tracker::{
-        announce::{AnnounceReply, AnnounceRequest, Event, Families},
+        announce::{AnnounceReply, Families},
         tiers::{self, Reach, Ticket, Tiers, Timing},
     },
 };
-
-/// Announces in flight, of all torrents.
-const MAX_ANNOUNCES: usize = 32;
-/// Peers a leech asks for.
-const NUMWANT_LEECH: u32 = 200;
-/// Peers a seed asks for: most find it by themselves.
-const NUMWANT_SEED: u32 = 50;
-/// A shard that does not say its figures by then is asked no more: the last known ones will do.
-const FIGURES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What discovery is told.
 #[derive(Debug)]
@@ -62,6 +56,8 @@ pub(super) enum Input {
     Remove(TorrentId),
     /// All stop; answered when every tracker that is told has answered.
     StopAll(oneshot::Sender<()>),
+    /// A tracker is silent, and still asked.
+    Slow { torrent: TorrentId, ticket: Ticket },
     /// A tracker has answered.
     Answered {
         torrent: TorrentId,
@@ -111,7 +107,7 @@ struct Announcer {
     /// Tells the tracker that we are the same after a change of address.
     key: u32,
     /// What the shard said last.
-    figures: Arc<Mutex<Figures>>,
+    figures: LastFigures,
     armed: Option<Instant>,
     removed: bool,
 }
@@ -125,7 +121,7 @@ pub(super) struct Discovery {
     line: Line,
     torrents: HashMap<TorrentId, Announcer>,
     timers: BinaryHeap<Reverse<(Instant, TorrentId)>>,
-    announces: Arc<Semaphore>,
+    room: Room,
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -145,7 +141,7 @@ impl Discovery {
             line,
             torrents: HashMap::new(),
             timers: BinaryHeap::new(),
-            announces: Arc::new(Semaphore::new(MAX_ANNOUNCES)),
+            room: Room::new(),
             stopping: None,
         }
     }
@@ -174,7 +170,7 @@ impl Discovery {
             Input::Completed(id) => self.handle(id, tiers::Input::Completed),
             Input::Stop(id, figures) => {
                 if let Some(announcer) = self.torrents.get(&id) {
-                    *lock(&announcer.figures) = figures;
+                    announcer.figures.set(figures);
                 }
                 self.handle(id, tiers::Input::Stop);
             }
@@ -189,6 +185,7 @@ impl Discovery {
                 let all: Vec<TorrentId> = self.torrents.keys().copied().collect();
                 all.into_iter().for_each(|id| self.handle(id, tiers::Input::Stop));
             }
+            Input::Slow { torrent, ticket } => self.handle(torrent, tiers::Input::Slow { ticket }),
             Input::Answered { torrent, ticket, url, result } => {
                 self.answered(torrent, ticket, &url, result);
             }
@@ -203,7 +200,7 @@ impl Discovery {
         let announcer = Announcer {
             tiers: Tiers::new(&tiers, reach, Timing::default(), self.rng.fork()),
             key: self.rng.next_u64() as u32,
-            figures: Arc::default(),
+            figures: LastFigures::default(),
             armed: None,
             removed: false,
             shard,
@@ -250,13 +247,8 @@ impl Discovery {
         announcer.tiers.handle(now, input);
         while let Some(output) = announcer.tiers.poll() {
             let errand = announcer.errand(self.identity, output);
-            let trackers = self.trackers.clone();
-            let (line, room) = (self.line.clone(), self.announces.clone());
-            tokio::spawn(async move {
-                // The semaphore is never closed.
-                let _room = room.acquire_owned().await;
-                errand.run(&trackers, &line).await;
-            });
+            let (trackers, room) = (self.trackers.clone(), self.room.clone());
+            tokio::spawn(errand.run(trackers, room, self.line.clone()));
         }
         announcer.show(now);
         if let Some(at) = announcer.tiers.poll_timeout()
@@ -327,98 +319,5 @@ impl Announcer {
             identity,
             output,
         }
-    }
-}
-
-/// One announce under way.
-struct Errand {
-    shared: Arc<Shared>,
-    shard: ShardHandle,
-    figures: Arc<Mutex<Figures>>,
-    key: u32,
-    identity: Identity,
-    output: tiers::Output,
-}
-
-impl Errand {
-    async fn run(self, trackers: &TrackerClient, line: &Line) {
-        let request = self.request().await;
-        let result = trackers.announce(&self.output.url, &request).await;
-        let torrent = self.shared.id;
-        if let Ok(reply) = &result
-            && self.output.event != Event::Stopped
-        {
-            let (source, addrs) = (Source::Tracker, others(reply, self.identity.port));
-            if !addrs.is_empty() {
-                self.shard.send(Command::PeersFound { torrent, source, addrs }).await;
-            }
-        }
-        let Errand { output: tiers::Output { ticket, url, .. }, .. } = self;
-        line.send(Input::Answered { torrent, ticket, url, result });
-    }
-
-    async fn request(&self) -> AnnounceRequest {
-        let Figures { uploaded, downloaded, left } = self.figures().await;
-        let numwant = match (self.output.event, left) {
-            (Event::Stopped, _) => 0,
-            (_, 0) => NUMWANT_SEED,
-            _ => NUMWANT_LEECH,
-        };
-        AnnounceRequest {
-            info_hash: self.shared.info.info_hash().wire(),
-            peer_id: self.identity.peer_id,
-            port: self.identity.port,
-            uploaded,
-            downloaded,
-            left,
-            event: self.output.event,
-            numwant,
-            key: self.key,
-            tracker_id: self.output.tracker_id.clone(),
-            families: self.identity.families,
-        }
-    }
-
-    /// The figures of this moment, or of the last announce if the torrent is gone.
-    async fn figures(&self) -> Figures {
-        let torrent = self.shared.id;
-        let asked = self.shard.ask(|reply| Command::Figures { torrent, reply });
-        let fresh = timeout(FIGURES_TIMEOUT, asked).await.ok().flatten();
-        let mut last = lock(&self.figures);
-        if let Some(fresh) = fresh {
-            *last = fresh;
-        }
-        *last
-    }
-}
-
-fn lock(figures: &Mutex<Figures>) -> MutexGuard<'_, Figures> {
-    figures.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The peers of a reply that are not ourselves, as far as that can be seen from here. The handshake
-/// finds the rest.
-fn others(reply: &AnnounceReply, port: u16) -> Vec<SocketAddr> {
-    let is_self = |addr: &SocketAddr| {
-        addr.port() == port && (addr.ip().is_loopback() || Some(addr.ip()) == reply.external_ip)
-    };
-    reply.peers.iter().filter(|addr| !is_self(addr)).copied().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn we_do_not_dial_ourselves() {
-        let addr = |text: &str| text.parse::<SocketAddr>().expect("valid");
-        let reply = AnnounceReply {
-            peers: ["127.0.0.1:7", "127.0.0.1:8", "1.2.3.4:7", "1.2.3.5:7", "[::1]:7"]
-                .map(addr)
-                .into(),
-            external_ip: Some("1.2.3.4".parse().expect("valid")),
-            ..AnnounceReply::default()
-        };
-        assert_eq!(others(&reply, 7), ["127.0.0.1:8", "1.2.3.5:7"].map(addr));
     }
 }

@@ -85,6 +85,11 @@ pub enum Input<'a> {
         /// What a refusing tracker said about trying again.
         retry: Option<Retry>,
     },
+    /// A tracker has not answered for long, but may yet: the next one of its line is asked meanwhile.
+    Slow {
+        /// The announce.
+        ticket: Ticket,
+    },
     /// Time has passed.
     Timeout,
 }
@@ -279,6 +284,7 @@ impl Tiers {
             Input::Stop => self.stop(),
             Input::Replied { ticket, reply } => self.replied(now, ticket, reply),
             Input::Failed { ticket, message, retry } => self.failed(now, ticket, message, retry),
+            Input::Slow { ticket } => self.slow(now, ticket),
             Input::Timeout => {}
         }
         self.advance(now);
@@ -456,11 +462,26 @@ impl Tiers {
         self.answers_line(i, ticket, now);
     }
 
-    /// The announce that a line waited for is over: it goes on at once. False if the line waits for
-    /// another one, because this one was made before the last stop.
+    fn slow(&mut self, now: Instant, ticket: Ticket) {
+        if let Some(line) = self.lines.iter_mut().find(|line| line.waits == Some(ticket)) {
+            line.waits = None;
+            line.due = now;
+        }
+    }
+
+    /// An announce is over: its line goes on at once. False if the line went on before, because this
+    /// one was slow or made before the last stop, and waits for another one or has one that works.
     fn answers_line(&mut self, i: usize, ticket: Ticket, now: Instant) -> bool {
         let line = &mut self.lines[self.trackers[i].line];
-        if line.waits.is_some_and(|t| t != ticket) {
+        let works = |current: usize| {
+            let Tracker { registered, failures, .. } = self.trackers[current];
+            current != i && registered && failures == 0
+        };
+        let went_on = match line.waits {
+            Some(waits) => waits != ticket,
+            None => line.current.is_some_and(works),
+        };
+        if went_on {
             return false;
         }
         line.waits = None;
@@ -612,6 +633,31 @@ mod tests {
         ok(&mut t, 2001, last.ticket, &reply(1800, 900));
         assert!(t.is_stopped());
         assert_eq!(t.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_slow_tracker_is_waited_for_by_nobody() {
+        let mut t = tiers(&[&["a"], &["b"]], Reach::FirstWorking);
+        t.handle(at(0), Input::Start);
+        let a = one(&mut t);
+        t.handle(at(15), Input::Slow { ticket: a.ticket });
+        let b = one(&mut t);
+        assert_eq!((&*b.url, b.event), ("b", Event::Started));
+        ok(&mut t, 16, b.ticket, &reply(1800, 900));
+        assert_eq!(t.poll_timeout(), Some(at(1816)));
+        fail(&mut t, 225, a.ticket);
+        assert_eq!((drain(&mut t), t.poll_timeout()), (vec![], Some(at(1816))));
+    }
+
+    #[test]
+    fn a_slow_tracker_that_answers_when_no_other_did_is_used() {
+        let mut t = tiers(&[&["a"]], Reach::FirstWorking);
+        t.handle(at(0), Input::Start);
+        let a = one(&mut t);
+        t.handle(at(15), Input::Slow { ticket: a.ticket });
+        assert_eq!((drain(&mut t), t.poll_timeout()), (vec![], None));
+        ok(&mut t, 40, a.ticket, &reply(1800, 900));
+        assert_eq!((drain(&mut t), t.poll_timeout()), (vec![], Some(at(1840))));
     }
 
     #[test]
