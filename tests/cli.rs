@@ -432,6 +432,67 @@ fn tracker_prints_its_address_and_ends_on_ctrl_c() {
     }
 }
 
+#[test]
+fn tracker_serves_what_its_file_allows() {
+    let place = Place::new();
+    place.torrent();
+    place.write("allow", "# nothing so far\n");
+    let mut tracker = place.start(&["tracker", "--listen", "127.0.0.1:0", "--allow", "allow"]);
+    let url = tracker.until("listening")["url"].as_str().expect("a URL").to_owned();
+    let hash = place.run(&["show", "share.torrent", "--json"]).ok().last()["info_hash"].clone();
+    let scrape = || place.run(&["show", "share.torrent", "--scrape"]);
+    place.run(&["create", "share", "--force", "-q", "--tracker", &url]).ok();
+    assert_eq!(scrape().code, 4);
+
+    let mut seeder = place.start(&[&["seed", "share.torrent"], &ALONE[..]].concat());
+    let refusal = loop {
+        let warning = seeder.until("warning");
+        if warning["message"].as_str().expect("text").contains("refused") {
+            break warning["message"].to_string();
+        }
+    };
+    assert!(refusal.contains("this tracker does not serve that torrent"), "{refusal}");
+    // A list that is broken changes nothing, and is told of.
+    place.write("allow", "what\n");
+    let warning = tracker.until("warning")["message"].to_string();
+    assert!(warning.contains("line 1 is not an info hash"), "{warning}");
+    place.write("allow", format!("{}\n", hash.as_str().expect("a hash")));
+    assert_eq!(tracker.until("allowed")["torrents"], 1);
+    drop(seeder);
+    let _seeder = place.start(&[&["seed", "share.torrent"], &ALONE[..]].concat());
+    while scrape().code != 0 {}
+    let line = format!("1\t{url}\t1\t0\t0\n");
+    assert_eq!(scrape().ok().out, line);
+    let object = place.run(&["show", "share.torrent", "--scrape", "--json"]).ok().last();
+    assert_eq!(object["scrape"][0]["seeds"], 1, "{object}");
+
+    let bad = place.run(&["tracker", "--listen", "127.0.0.1:0", "--allow", "none"]);
+    assert_eq!(bad.code, 3, "{}", bad.err);
+    assert!(bad.err.contains("`none`"), "{}", bad.err);
+}
+
+#[test]
+fn what_a_scrape_cannot_say_is_told() {
+    let place = Place::new();
+    place.torrent();
+    let none = place.run(&["show", "share.torrent", "--scrape"]);
+    assert_eq!(none.code, 3, "{}", none.err);
+    assert!(none.err.contains("there is no tracker to ask"), "{}", none.err);
+    // A port that nobody listens on, most likely: the system gives it to nobody else so soon.
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = dead.local_addr().expect("bound");
+    drop(dead);
+    let trackers = format!("&tr=http%3A%2F%2F{addr}%2Fannounce&tr=http%3A%2F%2F{addr}%2Fx");
+    let ran = place.run(&["show", &format!("{LINK}{trackers}"), "--scrape"]);
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert!(
+        ran.out.contains(&format!("could not reach {addr}: connection refused")),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.contains("takes no scrapes"), "{}", ran.out);
+}
+
 // ---- download and seed ----
 
 /// Nothing that leaves this machine, and any free port.

@@ -4,6 +4,7 @@
 //! command does is in the file of its name. Everything below goes through the public faces of
 //! `session` and `metainfo`.
 
+mod allow;
 mod args;
 mod create;
 mod demo;
@@ -14,6 +15,7 @@ mod magnet;
 mod network;
 mod observe;
 mod progress;
+mod scrape;
 mod seed;
 mod show;
 mod signals;

@@ -10,6 +10,7 @@ use super::{
     exit::{Exit, Failure},
     input::{self, Named},
     progress::count,
+    scrape,
     table::Table,
     terminal::Terminal,
 };
@@ -19,18 +20,31 @@ use crate::{
 };
 
 pub(super) async fn run(args: &args::Show, terminal: Terminal) -> Result<Exit, Failure> {
-    let sheet = match Named::of(&args.torrent) {
-        Named::Magnet(link) => Sheet::of_magnet(&input::magnet(&link)?),
-        _ => Sheet::of_torrent(&input::torrent(&args.torrent, None).await?),
+    let ca_file = args.ca_file.as_deref();
+    let (mut sheet, info_hash) = match Named::of(&args.torrent) {
+        Named::Magnet(link) => {
+            let magnet = input::magnet(&link)?;
+            (Sheet::of_magnet(&magnet), magnet.info_hash)
+        }
+        _ => {
+            let torrent = input::torrent(&args.torrent, ca_file).await?;
+            (Sheet::of_torrent(&torrent), torrent.info.info_hash())
+        }
     };
+    let mut exit = Exit::Done;
+    if args.scrape {
+        let scraped = scrape::ask(&sheet.trackers, info_hash, args.ca_file.clone()).await?;
+        exit = scrape::exit(&scraped);
+        (sheet.scrape, sheet.exit) = (Some(scraped), exit.code());
+    }
     if terminal.json {
         terminal.event("done", &sheet)?;
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     let aligned = terminal.tables_aligned;
-    let table = match (args.files, args.trackers) {
-        (false, false) => sheet.facts(aligned),
-        (files, trackers) => {
+    let table = match (args.files, args.trackers, &sheet.scrape) {
+        (false, false, None) => sheet.facts(aligned),
+        (files, trackers, scraped) => {
             let mut table = Table::new(if files { &[0, 1] } else { &[0] });
             if files {
                 sheet.files(&mut table, aligned);
@@ -38,12 +52,15 @@ pub(super) async fn run(args: &args::Show, terminal: Terminal) -> Result<Exit, F
             if trackers {
                 sheet.trackers(&mut table);
             }
+            if let Some(scraped) = scraped {
+                scrape::rows(scraped, aligned, &mut table);
+            }
             table
         }
     };
     // One write: a reader that wants only the first lines ends it.
     terminal.data(&table.lines(aligned).join("\n"))?;
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// Everything there is to say. The names are the keys of `--json`.
@@ -82,6 +99,8 @@ struct Sheet {
     dht_nodes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<Vec<FileLine>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scrape: Option<Vec<scrape::Line>>,
     magnet: String,
     exit: u8,
 }
@@ -125,6 +144,7 @@ impl Sheet {
             peers: Vec::new(),
             dht_nodes: torrent.nodes.iter().map(ToString::to_string).collect(),
             files: Some(files.collect()),
+            scrape: None,
             magnet: Magnet::from_metainfo(torrent).to_string(),
             exit: Exit::Done.code(),
         }

@@ -1,9 +1,14 @@
 //! `tracker`: runs the embedded tracker until stopped.
 
+use std::time::Duration;
+
 use serde::Serialize;
+use tokio::time::sleep;
 
 use super::{
+    allow::AllowFile,
     args,
+    create::plural,
     exit::{Exit, Failure},
     signals::Signals,
     terminal::Terminal,
@@ -13,9 +18,17 @@ use crate::session::{
     tracker_host::{TrackerConfig, TrackerHost},
 };
 
+/// How often we look whether the file of `--allow` has changed.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
 #[derive(Serialize)]
 struct Listening<'a> {
     url: &'a str,
+}
+
+#[derive(Serialize)]
+struct Allowed {
+    torrents: u64,
 }
 
 #[derive(Serialize)]
@@ -30,6 +43,8 @@ pub(super) async fn run(args: &args::Tracker, terminal: Terminal) -> Result<Exit
     let mut signals = Signals::listen()?;
     let unknown = |e: &ResolveError| Failure::new(Exit::Network, e.to_string()).cause(&e.source);
     let addrs = peer_names::resolve(&args.listen).await.map_err(|e| unknown(&e))?;
+    let mut allow = args.allow.clone().map(AllowFile::new);
+    let allowed = allow.as_mut().map(AllowFile::read).transpose()?;
     let config = TrackerConfig { interval: args.interval, ..TrackerConfig::new(addrs[0]) };
     let host = TrackerHost::start(config).map_err(|e| {
         let cause: &dyn std::error::Error = &e;
@@ -39,6 +54,9 @@ pub(super) async fn run(args: &args::Tracker, terminal: Terminal) -> Result<Exit
         }
         f.remedy("Choose another address with --listen; port 0 takes any free one.")
     })?;
+    if let Some(allowed) = allowed {
+        host.allow_only(allowed);
+    }
     let url = host.announce_url();
     if terminal.json {
         terminal.event("listening", &Listening { url: &url })?;
@@ -51,7 +69,10 @@ pub(super) async fn run(args: &args::Tracker, terminal: Terminal) -> Result<Exit
         url.replace("http://", "udp://"),
         url.replace("/announce", "/stats")
     ));
-    let mut exit = signals.next().await;
+    let mut exit = tokio::select! {
+        exit = signals.next() => exit,
+        failure = keep_allowed(&host, allow, terminal) => return Err(failure),
+    };
     if exit == Exit::Interrupted {
         // Ctrl-C is how one ends what would run for ever.
         exit = Exit::Done;
@@ -65,4 +86,34 @@ pub(super) async fn run(args: &args::Tracker, terminal: Terminal) -> Result<Exit
         terminal.say(&format!("Stopped after {} announces.", stats.announces));
     }
     Ok(exit)
+}
+
+/// Has the tracker serve what the file says, whenever it changes; what cannot be read changes nothing.
+/// Ends only if nobody can be told of it.
+async fn keep_allowed(host: &TrackerHost, allow: Option<AllowFile>, terminal: Terminal) -> Failure {
+    let Some(mut allow) = allow else { return std::future::pending().await };
+    loop {
+        sleep(LOOK_EVERY).await;
+        if !allow.has_changed() {
+            continue;
+        }
+        let told = match allow.read() {
+            Ok(allowed) => {
+                let torrents = allowed.len() as u64;
+                host.allow_only(allowed);
+                terminal.say(&format!("Serves {} from now on.", plural(torrents, "torrent")));
+                match terminal.json {
+                    true => terminal.event("allowed", &Allowed { torrents }),
+                    false => Ok(()),
+                }
+            }
+            Err(failure) => {
+                let causes = failure.causes.join(": ");
+                terminal.warn(&format!("{}: {causes}", failure.message))
+            }
+        };
+        if let Err(failure) = told {
+            return failure;
+        }
+    }
 }

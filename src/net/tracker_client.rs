@@ -1,8 +1,8 @@
-//! Carries out announces: a tracker URL and a request in, a reply or a typed failure out.
+//! Carries out announces and scrapes: a tracker URL and a request in, a reply or a typed failure out.
 //!
 //! When to announce where is decided by [`crate::tracker::tiers`]; bytes are in
-//! [`crate::tracker::http`] and [`crate::tracker::udp`]. Here are only schemes, address families and
-//! what a failure means.
+//! [`crate::tracker::http`], [`crate::tracker::scrape`] and [`crate::tracker::udp`]. Here are only
+//! schemes, address families and what a failure means.
 
 use std::{collections::BTreeSet, future::Future, net::SocketAddr, time::Duration};
 
@@ -14,10 +14,14 @@ use super::{
     udp_tracker::{UdpTrackerError, UdpTrackers},
 };
 use crate::{
-    base::limits::{MAX_PEERS_PER_REPLY, MAX_TRACKER_REPLY},
+    base::{
+        hash::Sha1Hash,
+        limits::{MAX_PEERS_PER_REPLY, MAX_TRACKER_REPLY},
+    },
     tracker::{
         announce::{AnnounceReply, AnnounceRequest, Families, Refusal, Retry},
         http::{ReplyError, UrlError, announce_url, parse_reply},
+        scrape::{ScrapeCounts, parse_scrape_reply, scrape_url},
         udp_client::{ExchangeError, Question, Reply},
     },
 };
@@ -25,15 +29,21 @@ use crate::{
 /// Once one family has answered, so long the other one may still take.
 const OTHER_FAMILY_GRACE: Duration = Duration::from_secs(3);
 
-/// Why an announce failed. The texts name the host only: the rest of a URL may hold a passkey.
+/// Why an announce or a scrape failed. The texts name the host only: the rest of a URL may hold a passkey.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AnnounceError {
+pub enum TrackerError {
     /// The URL is not one.
     #[error("the tracker's address is not a valid URL")]
     BadUrl,
     /// The URL leads to this host or network, and not to an announce.
     #[error("{host} is on this host or network, and the URL is not that of a tracker")]
     Forbidden {
+        /// The tracker.
+        host: String,
+    },
+    /// The URL does not say where to scrape (BEP 48).
+    #[error("{host} takes no scrapes: its URL does not end in `announce`")]
+    NoScrape {
         /// The tracker.
         host: String,
     },
@@ -91,14 +101,15 @@ pub enum AnnounceError {
     },
 }
 
-impl AnnounceError {
+impl TrackerError {
     /// What the tracker said about trying again; an address that cannot work is never tried again.
     pub const fn retry(&self) -> Option<Retry> {
         match self {
-            AnnounceError::Refused { refusal, .. } => refusal.retry,
-            AnnounceError::BadUrl
-            | AnnounceError::Forbidden { .. }
-            | AnnounceError::Unsupported { .. } => Some(Retry::Never),
+            TrackerError::Refused { refusal, .. } => refusal.retry,
+            TrackerError::BadUrl
+            | TrackerError::Forbidden { .. }
+            | TrackerError::NoScrape { .. }
+            | TrackerError::Unsupported { .. } => Some(Retry::Never),
             _ => None,
         }
     }
@@ -107,10 +118,10 @@ impl AnnounceError {
     const fn is_answer(&self) -> bool {
         matches!(
             self,
-            AnnounceError::Status { .. }
-                | AnnounceError::Refused { .. }
-                | AnnounceError::Malformed { .. }
-                | AnnounceError::Redirected { .. }
+            TrackerError::Status { .. }
+                | TrackerError::Refused { .. }
+                | TrackerError::Malformed { .. }
+                | TrackerError::Redirected { .. }
         )
     }
 }
@@ -133,35 +144,55 @@ impl TrackerClient {
         &self,
         tracker: &str,
         request: &AnnounceRequest,
-    ) -> Result<AnnounceReply, AnnounceError> {
-        if let Ok(url) = Url::parse(tracker)
-            && url.scheme() == "udp"
-        {
-            let families = families(request.families, url.host());
-            return over_each(families, |route| self.over_udp(&url, route, request)).await;
+    ) -> Result<AnnounceReply, TrackerError> {
+        if let Some(url) = udp_url(tracker) {
+            let question = Question::Announce(request.clone(), url_data(&url));
+            let ask = async |route| match self.ask_over_udp(&url, route, question.clone()).await? {
+                Reply::Announce(reply) => Ok(reply),
+                Reply::Scrape(_) => unreachable!("an announce is answered by an announce"),
+            };
+            return over_each(families(request.families, url.host()), ask).await;
         }
-        let url = announce_url(tracker, request).map_err(|err| match err {
-            UrlError::Invalid => AnnounceError::BadUrl,
-            UrlError::Scheme { scheme } => AnnounceError::Unsupported { scheme },
-        })?;
+        let url = announce_url(tracker, request)?;
         if is_local(&url) && !names_an_announce(&url) {
-            return Err(AnnounceError::Forbidden { host: host(&url) });
+            return Err(TrackerError::Forbidden { host: host(&url) });
         }
-        let families = families(request.families, url.host());
-        over_each(families, |route| over_http(&self.http, &url, route)).await
+        let announce = async |route| read(&url, self.get(&url, route).await?, parse_reply);
+        over_each(families(request.families, url.host()), announce).await
     }
 
-    async fn over_udp(
+    /// Asks the tracker at `tracker` how many peers a torrent has; `None` if it does not know it. May take
+    /// minutes if it is silent.
+    pub async fn scrape(
+        &self,
+        tracker: &str,
+        info_hash: Sha1Hash,
+    ) -> Result<Option<ScrapeCounts>, TrackerError> {
+        if let Some(url) = udp_url(tracker) {
+            let question = Question::Scrape(vec![info_hash]);
+            return match self.ask_over_udp(&url, Route::Any, question).await? {
+                Reply::Scrape(counts) => Ok(counts.first().copied()),
+                Reply::Announce(_) => unreachable!("a scrape is answered by a scrape"),
+            };
+        }
+        let Some(url) = scrape_url(tracker, info_hash)? else {
+            return Err(TrackerError::NoScrape { host: host_of(tracker) });
+        };
+        let reply = self.get(&url, Route::Any).await?;
+        read(&url, reply, |body| parse_scrape_reply(body, info_hash))
+    }
+
+    async fn ask_over_udp(
         &self,
         url: &Url,
         route: Route,
-        request: &AnnounceRequest,
-    ) -> Result<AnnounceReply, AnnounceError> {
+        question: Question,
+    ) -> Result<Reply, TrackerError> {
         let name = host(url);
         let (Some(host), Some(port)) = (url.host(), url.port()) else {
-            return Err(AnnounceError::BadUrl);
+            return Err(TrackerError::BadUrl);
         };
-        let unreachable = |cause: String| AnnounceError::Unreachable { host: name.clone(), cause };
+        let unreachable = |cause: String| TrackerError::Unreachable { host: name.clone(), cause };
         let ips = match host {
             Host::Ipv4(ip) => Ok(vec![ip.into()]),
             Host::Ipv6(ip) => Ok(vec![ip.into()]),
@@ -176,24 +207,50 @@ impl TrackerClient {
         let Some(&ip) = ips.first() else {
             return Err(unreachable("it has no address of that family".to_owned()));
         };
-        let url_data = url[url::Position::BeforePath..url::Position::AfterQuery].as_bytes();
-        let question = Question::Announce(request.clone(), url_data.to_vec());
-        match self.udp.ask(SocketAddr::new(ip, port), question).await {
-            Ok(Reply::Announce(reply)) => Ok(reply),
-            Ok(Reply::Scrape(_)) => unreachable!("an announce is answered by an announce"),
-            Err(UdpTrackerError::Unreachable(error)) => Err(unreachable(error.to_string())),
-            Err(UdpTrackerError::Exchange(error)) => Err(match error {
-                ExchangeError::Silent => AnnounceError::TimedOut { host: name },
-                ExchangeError::Refused(reason) => {
-                    let refusal = Refusal { reason, retry: None };
-                    AnnounceError::Refused { host: name, refusal }
-                }
-                ExchangeError::Malformed(error) => {
-                    AnnounceError::Malformed { host: name, cause: error.to_string() }
-                }
-            }),
+        self.udp.ask(SocketAddr::new(ip, port), question).await.map_err(|error| match error {
+            UdpTrackerError::Unreachable(error) => unreachable(error.to_string()),
+            UdpTrackerError::Exchange(ExchangeError::Silent) => {
+                TrackerError::TimedOut { host: name.clone() }
+            }
+            UdpTrackerError::Exchange(ExchangeError::Refused(reason)) => {
+                let refusal = Refusal { reason, retry: None };
+                TrackerError::Refused { host: name.clone(), refusal }
+            }
+            UdpTrackerError::Exchange(ExchangeError::Malformed(error)) => {
+                TrackerError::Malformed { host: name.clone(), cause: error.to_string() }
+            }
+        })
+    }
+
+    async fn get(&self, url: &Url, route: Route) -> Result<HttpReply, TrackerError> {
+        let host = host(url);
+        self.http.get(url, route, MAX_TRACKER_REPLY).await.map_err(|error| match error {
+            HttpError::Unreachable(cause) => TrackerError::Unreachable { host, cause },
+            HttpError::TimedOut => TrackerError::TimedOut { host },
+            HttpError::Redirect(cause) => TrackerError::Redirected { host, cause },
+            HttpError::TooLarge { .. } | HttpError::Broken(_) => {
+                TrackerError::Malformed { host, cause: error.to_string() }
+            }
+        })
+    }
+}
+
+impl From<UrlError> for TrackerError {
+    fn from(error: UrlError) -> Self {
+        match error {
+            UrlError::Invalid => TrackerError::BadUrl,
+            UrlError::Scheme { scheme } => TrackerError::Unsupported { scheme },
         }
     }
+}
+
+fn udp_url(tracker: &str) -> Option<Url> {
+    Url::parse(tracker).ok().filter(|url| url.scheme() == "udp")
+}
+
+/// Path and query (BEP 41).
+fn url_data(url: &Url) -> Vec<u8> {
+    url[url::Position::BeforePath..url::Position::AfterQuery].as_bytes().to_vec()
 }
 
 /// What `families` comes to for a tracker whose host is given: an address has only one.
@@ -214,9 +271,9 @@ fn names_an_announce(url: &Url) -> bool {
 async fn over_each<F>(
     families: Families,
     over: impl Fn(Route) -> F,
-) -> Result<AnnounceReply, AnnounceError>
+) -> Result<AnnounceReply, TrackerError>
 where
-    F: Future<Output = Result<AnnounceReply, AnnounceError>>,
+    F: Future<Output = Result<AnnounceReply, TrackerError>>,
 {
     match families {
         Families::Any => return over(Route::Any).await,
@@ -243,24 +300,18 @@ where
     }
 }
 
-async fn over_http(http: &Http, url: &Url, route: Route) -> Result<AnnounceReply, AnnounceError> {
-    let host = host(url);
-    let HttpReply { status, body } = match http.get(url, route, MAX_TRACKER_REPLY).await {
-        Ok(reply) => reply,
-        Err(HttpError::Unreachable(cause)) => {
-            return Err(AnnounceError::Unreachable { host, cause });
-        }
-        Err(HttpError::TimedOut) => return Err(AnnounceError::TimedOut { host }),
-        Err(HttpError::Redirect(cause)) => return Err(AnnounceError::Redirected { host, cause }),
-        Err(err @ (HttpError::TooLarge { .. } | HttpError::Broken(_))) => {
-            return Err(AnnounceError::Malformed { host, cause: err.to_string() });
-        }
-    };
-    match parse_reply(&body) {
+/// What the body of `reply` says by `parse`.
+fn read<T>(
+    url: &Url,
+    reply: HttpReply,
+    parse: impl Fn(&[u8]) -> Result<T, ReplyError>,
+) -> Result<T, TrackerError> {
+    let (host, HttpReply { status, body }) = (host(url), reply);
+    match parse(&body) {
         // Some trackers give their reason together with a status that is not success.
-        Err(ReplyError::Refused(refusal)) => Err(AnnounceError::Refused { host, refusal }),
-        _ if !(200..300).contains(&status) => Err(AnnounceError::Status { host, status }),
-        Err(err) => Err(AnnounceError::Malformed { host, cause: err.to_string() }),
+        Err(ReplyError::Refused(refusal)) => Err(TrackerError::Refused { host, refusal }),
+        _ if !(200..300).contains(&status) => Err(TrackerError::Status { host, status }),
+        Err(err) => Err(TrackerError::Malformed { host, cause: err.to_string() }),
         Ok(reply) => Ok(reply),
     }
 }
@@ -376,7 +427,7 @@ mod tests {
         [head.as_bytes(), body].concat()
     }
 
-    async fn against(bytes: Vec<u8>) -> Result<AnnounceReply, AnnounceError> {
+    async fn against(bytes: Vec<u8>) -> Result<AnnounceReply, TrackerError> {
         let (addr, _task) = server(Ipv4Addr::LOCALHOST.into(), bytes).await;
         patient().announce(&format!("http://{addr}/announce"), &request(Families::Any)).await
     }
@@ -391,7 +442,7 @@ mod tests {
             assert_eq!(reply.peers, ["1.2.3.4:80".parse().expect("valid")]);
             let wrong = if ip.is_ipv4() { Families::V6 } else { Families::V4 };
             let err = patient().announce(&url, &request(wrong)).await.expect_err("wrong family");
-            assert!(matches!(err, AnnounceError::Unreachable { .. }), "{err}");
+            assert!(matches!(err, TrackerError::Unreachable { .. }), "{err}");
         }
     }
 
@@ -436,14 +487,14 @@ mod tests {
         let err = against(coded).await.expect_err("refused");
         assert_eq!(err.retry(), Some(Retry::After(Duration::from_secs(60))));
         let err = against(b"HTTP/1.1 500 Oops\r\n\r\nd5:peers0:e".to_vec()).await;
-        assert!(matches!(err, Err(AnnounceError::Status { status: 500, .. })), "{err:?}");
+        assert!(matches!(err, Err(TrackerError::Status { status: 500, .. })), "{err:?}");
         for garbage in [ok(b"<html>"), ok(b""), b"SSH-2.0\r\n".to_vec(), Vec::new()] {
             let err = against(garbage).await;
-            assert!(matches!(err, Err(AnnounceError::Malformed { .. })), "{err:?}");
+            assert!(matches!(err, Err(TrackerError::Malformed { .. })), "{err:?}");
         }
         let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nd5:peers0:e".to_vec();
         let err = against(cut).await;
-        assert!(matches!(err, Err(AnnounceError::Malformed { .. })), "{err:?}");
+        assert!(matches!(err, Err(TrackerError::Malformed { .. })), "{err:?}");
     }
 
     #[tokio::test]
@@ -504,7 +555,7 @@ mod tests {
         let url = format!("http://{}/announce", listener.local_addr().expect("bound"));
         let http = client(100, Arc::new(SystemResolver));
         let err = http.announce(&url, &request(Families::Any)).await.expect_err("silent");
-        assert!(matches!(err, AnnounceError::TimedOut { .. }), "{err}");
+        assert!(matches!(err, TrackerError::TimedOut { .. }), "{err}");
         let slow = tokio::spawn(async move {
             let (first, _) = listener.accept().await.expect("the one before");
             let (mut stream, _) = listener.accept().await.expect("a client");
@@ -515,7 +566,7 @@ mod tests {
             drop(first);
         });
         let err = http.announce(&url, &request(Families::Any)).await.expect_err("slow");
-        assert!(matches!(err, AnnounceError::TimedOut { .. }), "{err}");
+        assert!(matches!(err, TrackerError::TimedOut { .. }), "{err}");
         slow.await.expect("served");
     }
 
@@ -534,7 +585,7 @@ mod tests {
     async fn redirects_are_followed_but_not_for_ever() {
         let to = |url: &str| format!("HTTP/1.1 302 Found\r\nLocation: {url}\r\n\r\n").into_bytes();
         let err = against(to("/announce")).await.expect_err("a loop");
-        assert!(matches!(err, AnnounceError::Redirected { .. }), "{err}");
+        assert!(matches!(err, TrackerError::Redirected { .. }), "{err}");
         let (good, _task) = server(Ipv4Addr::LOCALHOST.into(), ok(b"de")).await;
         against(to(&format!("http://{good}/announce"))).await.expect("followed");
         // From a public name into our own host.
@@ -551,12 +602,12 @@ mod tests {
         let go = async |url: &str| {
             patient().announce(url, &request(Families::Any)).await.expect_err("refused")
         };
-        let ws = AnnounceError::Unsupported { scheme: "ws".to_owned() };
+        let ws = TrackerError::Unsupported { scheme: "ws".to_owned() };
         assert_eq!(go("ws://t.example:1/announce").await, ws);
-        assert_eq!(go("udp://t.example/announce").await, AnnounceError::BadUrl, "without a port");
-        assert_eq!(go("what").await, AnnounceError::BadUrl);
+        assert_eq!(go("udp://t.example/announce").await, TrackerError::BadUrl, "without a port");
+        assert_eq!(go("what").await, TrackerError::BadUrl);
         let err = go("http://127.0.0.1:1/admin/reboot").await;
-        assert!(matches!(err, AnnounceError::Forbidden { .. }), "{err}");
+        assert!(matches!(err, TrackerError::Forbidden { .. }), "{err}");
         assert_eq!(err.retry(), Some(Retry::Never));
     }
 }

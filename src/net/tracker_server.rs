@@ -10,6 +10,7 @@
 //! with a peer may allow it for connections over loopback.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     io,
     net::{IpAddr, SocketAddr},
@@ -28,15 +29,20 @@ use super::{
     udp_server::UdpServer,
 };
 use crate::{
-    base::{hash::sha1, rng::Rng, time::Instant},
+    base::{
+        hash::{Sha1Hash, sha1},
+        rng::Rng,
+        time::Instant,
+    },
     tracker::{
         announce::{AnnounceReply, AnnounceRequest, Event},
         http_host::{
             AnnounceQuery, announce_reply, failure_reply, parse_announce, parse_scrape,
             scrape_reply,
         },
+        scrape::ScrapeCounts,
         swarms::{Answer, Registration, SwarmLimits, Swarms},
-        udp::{Request, Response, ScrapeCounts},
+        udp::{Request, Response},
         udp_host::ConnectionIds,
     },
 };
@@ -149,6 +155,11 @@ impl TrackerServer {
     /// Where it listens.
     pub const fn local_addr(&self) -> SocketAddr {
         self.http.local_addr()
+    }
+
+    /// Serves only these torrents from now on, and forgets the others.
+    pub fn allow_only(&self, info_hashes: BTreeSet<Sha1Hash>) {
+        self.desk.swarms().allow_only(info_hashes);
     }
 
     /// What it has done and knows.
@@ -348,11 +359,11 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
 mod tests {
     use super::*;
     use crate::{
-        base::{hash::Sha1Hash, id::PeerId},
+        base::id::PeerId,
         net::{
             http::{Http, HttpConfig, HttpReply, Route},
             resolver::SystemResolver,
-            tracker_client::{AnnounceError, TrackerClient},
+            tracker_client::{TrackerClient, TrackerError},
             udp_tracker::UdpTrackers,
         },
         tracker::announce::{AnnounceRequest, Families},
@@ -430,7 +441,7 @@ mod tests {
         assert!(scrape.ends_with("d8:completei1e10:downloadedi1e10:incompletei1eeee"), "{scrape}");
         tracker.shutdown().await;
         let err = client.announce(&url, &peer(4, 0, Event::Started)).await.expect_err("gone");
-        assert!(matches!(err, AnnounceError::Unreachable { .. }), "{err}");
+        assert!(matches!(err, TrackerError::Unreachable { .. }), "{err}");
     }
 
     #[tokio::test]
@@ -455,7 +466,7 @@ mod tests {
             assert_eq!((stats.announces, stats.seeds, stats.leeches), (5, 1, 1));
             tracker.shutdown().await;
             let gone = client.announce(&udp, &peer(2, 0, Event::Stopped)).await;
-            assert!(matches!(gone, Err(AnnounceError::Unreachable { .. })), "{gone:?}");
+            assert!(matches!(gone, Err(TrackerError::Unreachable { .. })), "{gone:?}");
         }
     }
 

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     base::{id::PeerId, rng::Rng, time::Instant},
-    net::tracker_client::{AnnounceError, TrackerClient},
+    net::tracker_client::{TrackerClient, TrackerError},
     tracker::{
         announce::{AnnounceReply, Families},
         tiers::{self, Reach, Ticket, Tiers, Timing},
@@ -63,7 +63,7 @@ pub(super) enum Input {
         torrent: TorrentId,
         ticket: Ticket,
         url: Arc<str>,
-        result: Result<AnnounceReply, AnnounceError>,
+        result: Result<AnnounceReply, TrackerError>,
     },
 }
 
@@ -218,7 +218,7 @@ impl Discovery {
         id: TorrentId,
         ticket: Ticket,
         url: &str,
-        result: Result<AnnounceReply, AnnounceError>,
+        result: Result<AnnounceReply, TrackerError>,
     ) {
         let Some(shared) = self.torrents.get(&id).map(|announcer| announcer.shared.clone()) else {
             return;

@@ -15,6 +15,7 @@
 //!   discovery        trackers: when due, and what came of it
 //!   persist          resume state: what the next run should know
 //! check, create      tools: data against a torrent, a torrent from data
+//! scrape             how many peers the trackers of a torrent know
 //! tracker_host       the embedded tracker
 //! torrent_file       a torrent fetched by its address
 //! peer_names         addresses of what people name
@@ -44,6 +45,7 @@ pub mod peer_names;
 mod persist;
 mod ready;
 mod registry;
+pub mod scrape;
 mod shard;
 mod shared;
 mod slots;

@@ -4,12 +4,16 @@
 //! is in [`crate::net::tracker_server`].
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
-use crate::net::tracker_server::{TrackerServer, TrackerServerConfig};
+use crate::{
+    base::hash::Sha1Hash,
+    net::tracker_server::{TrackerServer, TrackerServerConfig},
+};
 pub use crate::{net::tracker_server::TrackerStats, tracker::swarms::SwarmLimits};
 
 /// Where and how to run a tracker.
@@ -95,6 +99,11 @@ impl TrackerHost {
             addr.set_ip(found.unwrap_or(loopback));
         }
         format!("http://{addr}/announce")
+    }
+
+    /// Serves only these torrents from now on, and forgets the others.
+    pub fn allow_only(&self, info_hashes: BTreeSet<Sha1Hash>) {
+        self.server.allow_only(info_hashes);
     }
 
     /// What it has done and knows.

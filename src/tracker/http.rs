@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// Everything but what RFC 3986 calls unreserved is escaped.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const ESCAPED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Why there is no announce URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +56,18 @@ pub enum ReplyError {
 /// The URL that announces `request` to the tracker at `tracker`. A query that is there is kept in
 /// front, a fragment is dropped. Asks for compact peers (BEP 23).
 pub fn announce_url(tracker: &str, request: &AnnounceRequest) -> Result<Url, UrlError> {
+    let mut url = http_url(tracker)?;
+    let mut query = match url.query() {
+        Some(query) if !query.is_empty() => format!("{query}&"),
+        _ => String::new(),
+    };
+    query.push_str(&announce_query(request));
+    url.set_query(Some(&query));
+    Ok(url)
+}
+
+/// The URL of an HTTP tracker, without its fragment.
+pub(super) fn http_url(tracker: &str) -> Result<Url, UrlError> {
     let mut url = Url::parse(tracker).map_err(|_| UrlError::Invalid)?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(UrlError::Scheme { scheme: url.scheme().to_owned() });
@@ -62,12 +75,6 @@ pub fn announce_url(tracker: &str, request: &AnnounceRequest) -> Result<Url, Url
     if url.host().is_none() {
         return Err(UrlError::Invalid);
     }
-    let mut query = match url.query() {
-        Some(query) if !query.is_empty() => format!("{query}&"),
-        _ => String::new(),
-    };
-    query.push_str(&announce_query(request));
-    url.set_query(Some(&query));
     url.set_fragment(None);
     Ok(url)
 }
@@ -199,7 +206,7 @@ fn seconds(value: Value<'_>) -> Option<Duration> {
     Some(Duration::from_secs(secs.unsigned_abs()))
 }
 
-fn count(value: Value<'_>) -> Option<u32> {
+pub(super) fn count(value: Value<'_>) -> Option<u32> {
     value.as_u64().map(|n| u32::try_from(n).unwrap_or(u32::MAX))
 }
 

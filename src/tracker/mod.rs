@@ -8,6 +8,7 @@
 //! | [`announce`] | requests and replies as values | 3 |
 //! | [`http`] | the client's side over HTTP: URL out, reply in | 3, 7, 23, 24, 31 |
 //! | [`http_host`] | the tracker's side over HTTP: query in, reply out | 3, 7, 23, 48 |
+//! | [`scrape`] | the client's side of a scrape over HTTP | 48 |
 //! | [`udp`] | both sides' datagrams | 15, 41 |
 //! | [`udp_client`] | one exchange with a UDP tracker: connect, ask, ask again | 15 |
 //! | [`udp_host`] | the tracker's side over UDP: connection ids | 15 |
@@ -17,6 +18,7 @@
 pub mod announce;
 pub mod http;
 pub mod http_host;
+pub mod scrape;
 pub mod swarms;
 pub mod tiers;
 pub mod udp;

@@ -107,18 +107,21 @@ pub struct Answer {
     pub listed: bool,
 }
 
-/// An address has registered as many peers as it may.
+/// Why a peer is not registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RegistrationError {
-    /// In this swarm.
+    /// Its address has as many peers in this swarm as it may.
     #[error("too many peers of one address in this swarm")]
     PeersOfAddress,
-    /// In all swarms.
+    /// Its address has as many in all swarms as it may.
     #[error("too many announced torrents of one address")]
     EntriesOfAddress,
     /// Port 0 cannot be dialled.
     #[error("port 0 is not a port")]
     Port,
+    /// The torrent is not among those that are served.
+    #[error("this tracker does not serve that torrent")]
+    NotAllowed,
 }
 
 /// Numbers of the whole tracker.
@@ -233,6 +236,8 @@ pub struct Swarms {
     swarms: BTreeMap<Sha1Hash, Swarm>,
     /// Number of entries per address (IPv6: per /64).
     per_address: BTreeMap<IpAddr, usize>,
+    /// The torrents that are served; `None` is all.
+    allowed: Option<BTreeSet<Sha1Hash>>,
     totals: Totals,
     limits: SwarmLimits,
     lifetime: Duration,
@@ -246,12 +251,24 @@ impl Swarms {
         Swarms {
             swarms: BTreeMap::new(),
             per_address: BTreeMap::new(),
+            allowed: None,
             totals: Totals::default(),
             limits,
             lifetime,
             swept: Instant::ZERO,
             rng,
         }
+    }
+
+    /// Serves only these torrents from now on, and forgets the others.
+    pub fn allow_only(&mut self, info_hashes: BTreeSet<Sha1Hash>) {
+        let peers = self.swarms.iter().filter(|(hash, _)| !info_hashes.contains(*hash));
+        let gone = peers.flat_map(|(&hash, swarm)| swarm.peers.iter().map(move |p| (hash, p.addr)));
+        for (hash, addr) in gone.collect::<Vec<_>>() {
+            self.remove(hash, addr);
+        }
+        self.allowed = Some(info_hashes);
+        self.check();
     }
 
     /// Registers, refreshes or removes a peer and says whom it may ask.
@@ -263,6 +280,9 @@ impl Swarms {
         peer: &Registration,
     ) -> Result<Answer, RegistrationError> {
         self.sweep(now);
+        if self.allowed.as_ref().is_some_and(|allowed| !allowed.contains(&peer.info_hash)) {
+            return Err(RegistrationError::NotAllowed);
+        }
         let addr = plain(peer.addr);
         let known = self.swarms.get(&peer.info_hash).and_then(|s| s.places.get(&addr)).is_some();
         if peer.event == Event::Stopped {
@@ -448,6 +468,20 @@ mod tests {
         s.announce(t, &peer(1, "4.4.4.4:4", true)).expect("ok");
         let answer = s.announce(t, &peer(1, "1.1.1.1:1", true)).expect("ok");
         assert_eq!(given(&answer), ["3.3.3.3:3", "[2001:db8::1]:2"]);
+    }
+
+    #[test]
+    fn only_torrents_of_the_list_are_served() {
+        let (mut s, t) = (swarms(SwarmLimits::default()), Instant::ZERO);
+        for torrent in [1, 2] {
+            s.announce(t, &peer(torrent, "1.1.1.1:1", true)).expect("ok");
+        }
+        s.allow_only([sha1(&[2]), sha1(&[3])].into());
+        assert_eq!(s.totals(t), Totals { swarms: 1, seeds: 1, leeches: 0 });
+        let mut go = |torrent| s.announce(t, &peer(torrent, "2.2.2.2:2", false));
+        assert_eq!(go(1), Err(RegistrationError::NotAllowed));
+        assert_eq!(given(&go(2).expect("ok")), ["1.1.1.1:1"]);
+        assert_eq!(given(&go(3).expect("ok")), [""; 0]);
     }
 
     #[test]

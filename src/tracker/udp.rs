@@ -6,7 +6,10 @@
 
 use std::net::SocketAddr;
 
-use super::announce::{AnnounceReply, AnnounceRequest, Event, Families, printable};
+use super::{
+    announce::{AnnounceReply, AnnounceRequest, Event, Families, printable},
+    scrape::ScrapeCounts,
+};
 use crate::base::{
     compact,
     hash::Sha1Hash,
@@ -50,17 +53,6 @@ pub enum Request {
         /// The torrents; 74 at most.
         info_hashes: Vec<Sha1Hash>,
     },
-}
-
-/// How many peers a swarm has, in a scrape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ScrapeCounts {
-    /// Peers with everything.
-    pub seeds: u32,
-    /// Downloads that were completed.
-    pub completed: u32,
-    /// Other peers.
-    pub leeches: u32,
 }
 
 /// What a tracker sends.

@@ -8,7 +8,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     announce::{AnnounceReply, AnnounceRequest},
-    udp::{Request, Response, ScrapeCounts, UdpError},
+    scrape::ScrapeCounts,
+    udp::{Request, Response, UdpError},
 };
 use crate::base::{hash::Sha1Hash, rng::Rng, time::Instant};
 

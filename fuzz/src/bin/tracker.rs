@@ -3,10 +3,11 @@
 #![no_main]
 
 use downpour::{
-    base::limits,
+    base::{hash::Sha1Hash, limits},
     tracker::{
         announce::AnnounceReply,
         http::parse_reply,
+        scrape::parse_scrape_reply,
         udp::{Request, Response},
     },
 };
@@ -21,6 +22,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(reply) = parse_reply(data) {
         check(&reply);
     }
+    let _ = parse_scrape_reply(data, Sha1Hash(*b"aaaaaaaaaaaaaaaaaaaa"));
     for v6 in [false, true] {
         if let Ok((_, Response::Announce(reply))) = Response::decode(data, v6) {
             check(&reply);

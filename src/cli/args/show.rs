@@ -1,5 +1,7 @@
 //! `show`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// Say what a torrent or a magnet link holds
@@ -16,4 +18,12 @@ pub(in crate::cli) struct Show {
     /// Every tracker, with its tier
     #[arg(long)]
     pub(in crate::cli) trackers: bool,
+
+    /// Ask every tracker how many peers it knows
+    #[arg(long)]
+    pub(in crate::cli) scrape: bool,
+
+    /// Certificates (PEM) to trust besides the usual ones
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) ca_file: Option<PathBuf>,
 }

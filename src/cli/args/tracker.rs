@@ -1,6 +1,6 @@
 //! `tracker`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -17,4 +17,8 @@ pub(in crate::cli) struct Tracker {
     /// How often peers should come back
     #[arg(long, value_name = "DUR", default_value = "30m", value_parser = period)]
     pub(in crate::cli) interval: Duration,
+
+    /// Serve only the torrents in this file, one info hash a line; it may change while we run
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) allow: Option<PathBuf>,
 }

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::net::tracker_client::{AnnounceError, host_of};
+use crate::net::tracker_client::{TrackerError, host_of};
 
 /// Announces whose tracker may still answer soon, of all torrents.
 const PROMPT: usize = 32;
@@ -51,9 +51,9 @@ impl Room {
     pub(super) async fn carry_out<T>(
         &self,
         url: &str,
-        announce: impl Future<Output = Result<T, AnnounceError>>,
+        announce: impl Future<Output = Result<T, TrackerError>>,
         slow: impl FnOnce(),
-    ) -> Result<T, AnnounceError> {
+    ) -> Result<T, TrackerError> {
         let host = host_of(url);
         let mut announce = pin!(announce);
         let mut result = None;
@@ -72,9 +72,9 @@ impl Room {
                 slow();
                 announce.await
             }
-            (None, Err(_)) => Err(AnnounceError::TimedOut { host: host.clone() }),
+            (None, Err(_)) => Err(TrackerError::TimedOut { host: host.clone() }),
         };
-        self.set_silent(&host, matches!(result, Err(AnnounceError::TimedOut { .. })));
+        self.set_silent(&host, matches!(result, Err(TrackerError::TimedOut { .. })));
         result
     }
 
@@ -111,7 +111,7 @@ mod tests {
         time::{Instant, sleep},
     };
 
-    type Answer = Result<(), AnnounceError>;
+    type Answer = Result<(), TrackerError>;
 
     #[tokio::test(start_paused = true)]
     async fn dead_trackers_delay_the_others_once() {
@@ -154,7 +154,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_tracker_that_is_silent_again_is_known_by_its_host() {
         let room = Room::new();
-        let no = || ready(Answer::Err(AnnounceError::TimedOut { host: "a.example".into() }));
+        let no = || ready(Answer::Err(TrackerError::TimedOut { host: "a.example".into() }));
         room.carry_out("http://a.example/announce?x", no(), || {}).await.expect_err("silent");
         let slow = AtomicUsize::new(0);
         let tell = || {
