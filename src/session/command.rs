@@ -1,6 +1,9 @@
 //! What a shard is told by the session, in order, each with an answer where one is expected.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use tokio::sync::oneshot;
 
@@ -28,6 +31,8 @@ pub(super) enum Command {
     },
     /// Addresses of peers.
     PeersFound { torrent: TorrentId, source: Source, addrs: Vec<SocketAddr> },
+    /// Our address, as a tracker sees it.
+    OwnAddress { torrent: TorrentId, ip: IpAddr },
     /// The connections of a torrent.
     Peers { torrent: TorrentId, reply: oneshot::Sender<Vec<PeerSnapshot>> },
     /// What trackers are told.

@@ -1,10 +1,10 @@
-//! Dials for all torrents of a shard: a bounded number in flight, the rest in a queue.
+//! Dials for all torrents of a shard: a bounded number in flight, the rest in queues that take turns.
 //!
 //! A dial holds its room among the session's connections from its start. What became of it comes
 //! back by mail.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -20,10 +20,41 @@ use crate::{base::limits::DIAL_TIMEOUT, net::tcp, torrent::DialFailure};
 /// Dials in flight: more make some home routers lose connections.
 const MAX_DIALS: usize = 64;
 
+/// The addresses that each torrent wants dialled: one of each torrent in turn, so that one which has just
+/// come does not wait for all those of the others.
+#[derive(Debug, Default)]
+struct Queues {
+    of: HashMap<TorrentId, VecDeque<SocketAddr>>,
+    /// Torrents with a queue, whose turn it is first.
+    turns: VecDeque<TorrentId>,
+}
+
+impl Queues {
+    fn push(&mut self, torrent: TorrentId, addr: SocketAddr) {
+        let queue = self.of.entry(torrent).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(torrent);
+        }
+        queue.push_back(addr);
+    }
+
+    fn pop(&mut self) -> Option<(TorrentId, SocketAddr)> {
+        let torrent = self.turns.pop_front()?;
+        let queue = self.of.get_mut(&torrent)?;
+        let addr = queue.pop_front()?;
+        if queue.is_empty() {
+            self.of.remove(&torrent);
+        } else {
+            self.turns.push_back(torrent);
+        }
+        Some((torrent, addr))
+    }
+}
+
 /// The dials of one shard.
 #[derive(Debug)]
 pub(super) struct Dialler {
-    queue: VecDeque<(TorrentId, SocketAddr)>,
+    queues: Queues,
     in_flight: usize,
     slots: Slots,
     mail: Arc<Mail>,
@@ -34,12 +65,12 @@ pub(super) struct Dialler {
 impl Dialler {
     /// Dials leave from the address `from`, to IPv6 addresses only if `ipv6`.
     pub(super) fn new(slots: Slots, mail: Arc<Mail>, from: Option<IpAddr>, ipv6: bool) -> Self {
-        Dialler { queue: VecDeque::new(), in_flight: 0, slots, mail, from, ipv6 }
+        Dialler { queues: Queues::default(), in_flight: 0, slots, mail, from, ipv6 }
     }
 
     /// Dials as soon as there is room.
     pub(super) fn push(&mut self, torrent: TorrentId, addr: SocketAddr) {
-        self.queue.push_back((torrent, addr));
+        self.queues.push(torrent, addr);
         self.start();
     }
 
@@ -51,7 +82,7 @@ impl Dialler {
 
     fn start(&mut self) {
         while self.in_flight < MAX_DIALS
-            && let Some((torrent, addr)) = self.queue.pop_front()
+            && let Some((torrent, addr)) = self.queues.pop()
         {
             self.in_flight += 1;
             let (slot, mail, from) = (self.slots.take(), self.mail.clone(), self.from);
@@ -93,6 +124,22 @@ pub(super) fn failure(err: &io::Error) -> DialFailure {
 mod tests {
     use super::*;
     use rustix::io::Errno;
+
+    #[test]
+    fn torrents_take_turns() {
+        let mut queues = Queues::default();
+        let dial = |torrent, port| (TorrentId(torrent), SocketAddr::from(([10, 0, 0, 1], port)));
+        for (torrent, port) in [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1), (2, 2)] {
+            let (torrent, addr) = dial(torrent, port);
+            queues.push(torrent, addr);
+        }
+        let order: Vec<_> = std::iter::from_fn(|| queues.pop()).collect();
+        assert_eq!(
+            order,
+            [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (1, 3)].map(|(t, p)| dial(t, p))
+        );
+        assert!(queues.of.is_empty());
+    }
 
     #[test]
     fn only_the_other_side_is_blamed_for_what_it_did() {

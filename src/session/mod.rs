@@ -10,6 +10,7 @@
 //!       connection       one stream and what is about to leave on it
 //!       ready            which streams rang
 //!     dial             connections to be made
+//!     leases           upload slots and connections, divided among torrents
 //!     mail             what other threads leave for the shard
 //!     shared           what a torrent shows to other threads
 //!   discovery        trackers: when due, and what came of it
@@ -40,6 +41,7 @@ mod event;
 pub mod glob;
 mod handle;
 mod id;
+mod leases;
 mod mail;
 pub mod peer_names;
 mod persist;

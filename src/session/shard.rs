@@ -2,8 +2,9 @@
 //!
 //! Between turns it takes commands and mail, hands over disk work, dials, and publishes snapshots.
 //! It waits only here. What happens inside a turn is in [`turn`](super::turn), what is saved for
-//! the next run in [`saving`].
+//! the next run in [`saving`], what torrents share in [`leasing`].
 
+mod leasing;
 mod saving;
 
 use std::{
@@ -47,6 +48,7 @@ use crate::{
     pieces::job::{DiskEvent, DiskFault, DiskJob},
     torrent::{self, Direction, Event, Input, Phase, Snapshot, Torrent},
 };
+use leasing::Leasing;
 use saving::{Recording, Saves};
 
 /// How often a torrent that somebody looks at is looked at.
@@ -124,6 +126,7 @@ struct Shard {
     wake: Arc<Notify>,
     disk: Placement,
     dialler: Dialler,
+    leasing: Leasing,
     discovery: discovery::Line,
     gauges: Arc<Gauges>,
     saves: Option<Saves>,
@@ -160,6 +163,7 @@ pub(super) fn start(
         Some(_) => Some(Saves::new(Keeper::start(mail.clone())?)),
         None => None,
     };
+    let leasing = Leasing::new(slots.all(), config.max_up, now);
     let dialler = Dialler::new(slots, mail.clone(), config.listen.addr, config.listen.ipv6);
     let shard = Shard {
         clock,
@@ -171,6 +175,7 @@ pub(super) fn start(
         wake,
         disk,
         dialler,
+        leasing,
         discovery,
         gauges: gauges.clone(),
         saves,
@@ -207,6 +212,7 @@ impl Shard {
             }
             self.take_mail(now);
             self.turns.turn(now);
+            self.lease(now);
             self.grant_wishes(now);
             self.save_due(now);
             self.retire(now);
@@ -253,6 +259,10 @@ impl Shard {
             }
             Command::PeersFound { torrent, source, addrs } => {
                 self.turns.handle(now, torrent, Input::PeersFound { source, addrs });
+            }
+            Command::OwnAddress { torrent, ip } => {
+                let by = torrent::Claimant::Tracker;
+                self.turns.handle(now, torrent, Input::OwnAddress { ip, by });
             }
             Command::Peers { torrent, reply } => {
                 let peers = self.turns.torrent(torrent).map(|t| t.peers(now));
@@ -353,6 +363,7 @@ impl Shard {
         self.ended |= letters.quit;
         if let Some((up, down)) = letters.limits.take() {
             self.turns.set_limits(now, up, down);
+            self.leasing.set_limit(up);
         }
         for (token, event) in letters.disk.drain(..) {
             self.disk_done(now, TorrentId(token), event);

@@ -1,7 +1,8 @@
 //! Addresses of peers: known, dialled, connected, failed or banned, and which to dial next.
 //!
 //! Bounded by `limits::MAX_CANDIDATES`. A failure doubles the wait before the next try, a ban is for
-//! the life of the torrent. The order of dialling: the user's own, fewest failures, then random.
+//! the life of the torrent. The order of dialling: the user's own, fewest failures, then by `priority`,
+//! or at random as long as our own address is not known.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +12,10 @@ use std::{
 
 use crate::base::{id::PeerKey, limits, rng::Rng, time::Instant};
 
-use super::{DialFailure, Source};
+use super::{
+    DialFailure, Source,
+    priority::{Claimant, OwnAddress, priority},
+};
 
 /// Wait after the first failure; doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
@@ -36,7 +40,7 @@ struct Known {
     failures: u8,
     seed: bool,
     state: State,
-    /// Random order among equals, so that a swarm does not dial in the tracker's order.
+    /// The order among equals, smallest first.
     lot: u64,
 }
 
@@ -65,6 +69,8 @@ pub(super) struct Candidates {
     known: BTreeMap<SocketAddr, Known>,
     banned: Vec<IpOrAddr>,
     dialling: u32,
+    own: OwnAddress,
+    own_port: u16,
     rng: Rng,
 }
 
@@ -82,8 +88,33 @@ impl IpOrAddr {
 }
 
 impl Candidates {
-    pub(super) fn new(rng: Rng) -> Self {
-        Candidates { known: BTreeMap::new(), banned: Vec::new(), dialling: 0, rng }
+    /// We listen on `own_port`, if on any.
+    pub(super) fn new(own_port: Option<u16>, rng: Rng) -> Self {
+        Candidates {
+            known: BTreeMap::new(),
+            banned: Vec::new(),
+            dialling: 0,
+            own: OwnAddress::default(),
+            own_port: own_port.unwrap_or(0),
+            rng,
+        }
+    }
+
+    /// Somebody says what our own address is.
+    pub(super) fn hear_own(&mut self, ip: IpAddr, by: Claimant) {
+        if self.own.hear(ip, by) {
+            let (own, port) = (&self.own, self.own_port);
+            for (&addr, known) in &mut self.known {
+                if let Some(priority) = priority_of(own, port, addr) {
+                    known.lot = lot(priority);
+                }
+            }
+        }
+    }
+
+    /// The priority of a connection to `addr` (BEP 40); `None` while our own address is not known.
+    pub(super) fn priority(&self, addr: SocketAddr) -> Option<u32> {
+        priority_of(&self.own, self.own_port, addr)
     }
 
     pub(super) fn found(&mut self, now: Instant, source: Source, addrs: &[SocketAddr]) {
@@ -98,7 +129,7 @@ impl Candidates {
             if self.known.len() >= limits::MAX_CANDIDATES && !self.make_room() {
                 return;
             }
-            let lot = self.rng.next_u64();
+            let lot = self.priority(addr).map_or_else(|| self.rng.next_u64(), lot);
             let state = State::Idle(now);
             self.known.insert(addr, Known { source, failures: 0, seed: false, state, lot });
         }
@@ -191,6 +222,11 @@ impl Candidates {
         self.dialling
     }
 
+    /// Known addresses, our own among them: at once, for what is asked every second.
+    pub(super) fn len(&self) -> u32 {
+        self.known.len() as u32
+    }
+
     /// Known addresses, our own left out.
     pub(super) fn count(&self) -> u32 {
         self.known.values().filter(|k| k.state != State::Never).count() as u32
@@ -228,6 +264,16 @@ impl Candidates {
     }
 }
 
+fn priority_of(own: &OwnAddress, own_port: u16, addr: SocketAddr) -> Option<u32> {
+    let own = SocketAddr::new(own.in_family_of(addr.ip())?, own_port);
+    Some(priority(own, addr))
+}
+
+/// The greatest priority comes first.
+fn lot(priority: u32) -> u64 {
+    u64::from(!priority) << 32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,7 +284,7 @@ mod tests {
 
     #[test]
     fn each_failure_doubles_the_wait() {
-        let mut c = Candidates::new(Rng::new(1));
+        let mut c = Candidates::new(None, Rng::new(1));
         c.found(Instant::ZERO, Source::Tracker, &[addr(1)]);
         let mut now = Instant::ZERO;
         let mut waits = Vec::new();
@@ -255,8 +301,20 @@ mod tests {
     }
 
     #[test]
+    fn the_greatest_priority_is_dialled_first() {
+        let mut c = Candidates::new(Some(6881), Rng::new(1));
+        let all: Vec<_> = (0..50).map(addr).collect();
+        c.found(Instant::ZERO, Source::Tracker, &all[..25]);
+        c.hear_own([192, 0, 2, 1].into(), Claimant::Tracker);
+        c.found(Instant::ZERO, Source::Tracker, &all[25..]);
+        let dialled: Vec<_> = std::iter::from_fn(|| c.next(Instant::ZERO, false)).collect();
+        assert_eq!(dialled.len(), 50);
+        assert!(dialled.is_sorted_by_key(|&addr| std::cmp::Reverse(c.priority(addr))));
+    }
+
+    #[test]
     fn user_first_banned_never_and_bounded() {
-        let mut c = Candidates::new(Rng::new(1));
+        let mut c = Candidates::new(None, Rng::new(1));
         let many: Vec<_> = (0..5_000).map(addr).collect();
         c.found(Instant::ZERO, Source::Tracker, &many);
         assert_eq!(c.count() as usize, limits::MAX_CANDIDATES);

@@ -42,6 +42,8 @@ pub(super) struct Candidate {
 pub(super) struct Choker {
     fixed: Option<u32>,
     slots: u32,
+    /// Not more than so many.
+    lease: u32,
     optimistic: Option<PeerKey>,
     round: u32,
     next_round: Instant,
@@ -58,7 +60,23 @@ impl Choker {
     /// `fixed` slots, or as many as fill the uplink.
     pub(super) fn new(fixed: Option<u32>, now: Instant) -> Self {
         let slots = fixed.unwrap_or(LEAST_SLOTS).max(1);
-        Choker { fixed, slots, optimistic: None, round: 0, next_round: now + ROUND }
+        Choker {
+            fixed,
+            slots,
+            lease: u32::MAX,
+            optimistic: None,
+            round: 0,
+            next_round: now + ROUND,
+        }
+    }
+
+    /// Uses no more than so many slots from now on; `None` is as many as it likes.
+    pub(super) fn lease(&mut self, slots: Option<u32>) {
+        self.lease = slots.unwrap_or(u32::MAX);
+    }
+
+    fn slots(&self) -> usize {
+        self.slots.min(self.lease) as usize
     }
 
     pub(super) fn forget(&mut self, key: PeerKey) {
@@ -71,7 +89,8 @@ impl Choker {
 
     /// Once a second: whether the uplink would carry another peer, or has too many.
     pub(super) fn adapt(&mut self, candidates: &[Candidate]) {
-        if self.fixed.is_some() {
+        // What the lease forbids says nothing about the uplink.
+        if self.fixed.is_some() || self.lease < self.slots {
             return;
         }
         let unchoked = candidates.iter().filter(|c| c.unchoked);
@@ -88,7 +107,7 @@ impl Choker {
         }
     }
 
-    /// Fills free slots; chokes nobody.
+    /// Fills free slots, or frees those that the lease no longer allows.
     pub(super) fn fill(
         &mut self,
         seeding: bool,
@@ -96,15 +115,20 @@ impl Choker {
         rng: &mut Rng,
     ) -> Vec<Change> {
         let taken = candidates.iter().filter(|c| c.unchoked).count();
-        let free = (self.slots as usize).saturating_sub(taken);
-        if free == 0 {
+        let beyond = taken.saturating_sub(self.lease as usize);
+        let free = self.slots().saturating_sub(taken);
+        if free == 0 && beyond == 0 {
             return Vec::new();
         }
-        let mut choked: Vec<&Candidate> = candidates.iter().filter(|c| !c.unchoked).collect();
+        let mut ranked: Vec<&Candidate> =
+            candidates.iter().filter(|c| c.unchoked == (beyond > 0)).collect();
         // Equals in random order: the sort is stable.
-        rng.shuffle(&mut choked);
-        choked.sort_by(|a, b| rank(seeding, b, a));
-        choked.into_iter().take(free).map(|c| Change::Unchoke(c.key)).collect()
+        rng.shuffle(&mut ranked);
+        ranked.sort_by(|a, b| rank(seeding, b, a));
+        if beyond > 0 {
+            return ranked.into_iter().rev().take(beyond).map(|c| Change::Choke(c.key)).collect();
+        }
+        ranked.into_iter().take(free).map(|c| Change::Unchoke(c.key)).collect()
     }
 
     /// The round of every ten seconds: the slots go to the best.
@@ -125,8 +149,9 @@ impl Choker {
         let optimist =
             self.optimistic.filter(|k| !new_optimist && candidates.iter().any(|c| c.key == *k));
         // With room for everybody nobody is an optimist.
-        let crowded = best.len() > self.slots as usize;
-        let regular = if crowded { self.slots as usize - 1 } else { self.slots as usize };
+        let slots = self.slots();
+        let crowded = best.len() > slots && slots > 0;
+        let regular = if crowded { slots - 1 } else { slots };
         let mut chosen: Vec<PeerKey> = best.iter().take(regular).map(|c| c.key).collect();
         if crowded {
             let rest: Vec<PeerKey> = best.iter().skip(regular).map(|c| c.key).collect();
@@ -195,6 +220,28 @@ mod tests {
                 peer.unchoked_at = Some(now);
             }
         }
+    }
+
+    #[test]
+    fn a_lease_is_kept() {
+        let (mut rng, now) = (Rng::new(1), Instant::ZERO);
+        let mut choker = Choker::new(None, now);
+        let mut all = peers(10);
+        let unchoked = |all: &[Candidate]| all.iter().filter(|c| c.unchoked).count();
+        let changes = choker.fill(false, &all, &mut rng);
+        apply(&mut all, now, &changes);
+        assert_eq!(unchoked(&all), 4);
+        for (lease, left) in [(Some(2), 2), (Some(0), 0), (Some(1), 1), (None, 4)] {
+            choker.lease(lease);
+            choker.adapt(&all);
+            let changes = choker.fill(false, &all, &mut rng);
+            apply(&mut all, now, &changes);
+            assert_eq!(unchoked(&all), left, "{lease:?}");
+            let changes = choker.round(now, false, &all, &mut rng);
+            apply(&mut all, now, &changes);
+            assert_eq!(unchoked(&all), left, "{lease:?}");
+        }
+        assert_eq!(unchoked(&all), 4, "it learnt nothing from the lease");
     }
 
     #[test]

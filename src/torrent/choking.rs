@@ -6,7 +6,7 @@ use crate::{
 };
 
 use super::{
-    Phase, Torrent,
+    Demand, Lease, Phase, Torrent,
     choker::{Candidate, Change},
 };
 
@@ -22,7 +22,7 @@ impl Torrent {
     pub(super) fn fill_slots(&mut self, now: Instant) {
         self.choke_unwanted();
         let candidates = self.choke_candidates(now);
-        let changes = self.choker.fill(self.is_complete(), &candidates, &mut self.rng);
+        let changes = self.choker.fill(self.uploads_only(), &candidates, &mut self.rng);
         self.apply(now, &changes);
     }
 
@@ -30,7 +30,7 @@ impl Torrent {
     pub(super) fn choke_tick(&mut self, now: Instant) {
         let candidates = self.choke_candidates(now);
         self.choker.adapt(&candidates);
-        let seeding = self.is_complete();
+        let seeding = self.uploads_only();
         let changes = if self.choker.is_round_due(now) {
             let changes = self.choker.round(now, seeding, &candidates, &mut self.rng);
             for (_, peer) in self.peers.iter_mut() {
@@ -42,6 +42,32 @@ impl Torrent {
             self.choker.fill(seeding, &candidates, &mut self.rng)
         };
         self.apply(now, &changes);
+    }
+
+    /// What we would like to have of what torrents share.
+    pub fn demand(&self) -> Demand {
+        let mut demand = Demand::default();
+        for (_, peer) in self.peers.iter() {
+            if !peer.is_open() || !peer.peer_interested || peer.is_seed() {
+                continue;
+            }
+            demand.interested += 1;
+            demand.unchoked += u32::from(!peer.am_choking);
+            demand.waiting += u32::from(!peer.am_choking && peer.uploads.waiting() > 0);
+        }
+        if !matches!(self.phase, Phase::Paused | Phase::Failed) {
+            let could_be = self.peers.len() + self.candidates.len();
+            demand.peers = could_be.min(self.settings.max_peers);
+        }
+        demand
+    }
+
+    /// Takes no more than this from now on.
+    pub(super) fn take_lease(&mut self, lease: Lease) {
+        self.choke_dirty |= self.lease.slots != lease.slots;
+        self.dial_dirty |= self.lease.peers != lease.peers;
+        self.lease = lease;
+        self.choker.lease(lease.slots);
     }
 
     /// A peer got a piece. If somebody else had it from us, that peer has passed it on.

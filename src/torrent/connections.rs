@@ -19,6 +19,9 @@ use super::{
     CloseCause, Direction, Disconnect, Output, Phase, Refusal, Source, Torrent, candidates::Ended,
 };
 
+/// Connections beyond the lease dropped in a second: others come as fast, and the swarm need not notice.
+const SHED_PER_SECOND: u32 = 5;
+
 /// Peers by key. Slots are used again.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
@@ -124,10 +127,10 @@ impl Torrent {
         if self.candidates.is_banned(addr) {
             return Err(Refusal::Banned);
         }
-        if self.peers.len() < self.settings.max_peers {
+        if self.peers.len() < self.max_peers() {
             return Ok(());
         }
-        match self.least_useful(now) {
+        match self.least_useful(now).or_else(|| self.less_preferred(now, addr)) {
             Some(key) => {
                 self.outputs
                     .push_back(Output::Disconnect { peer: key, reason: Disconnect::Replaced });
@@ -135,6 +138,29 @@ impl Torrent {
                 Ok(())
             }
             None => Err(Refusal::Full),
+        }
+    }
+
+    /// Most connections, as the settings and the lease allow.
+    pub(super) fn max_peers(&self) -> u32 {
+        self.lease.peers.map_or(self.settings.max_peers, |peers| peers.min(self.settings.max_peers))
+    }
+
+    /// Once a second: drops some of the connections beyond the lease, those first that carry least.
+    pub(super) fn shed(&mut self, now: Instant, pool: &mut Pool) {
+        let excess = self.peers.len().saturating_sub(self.max_peers()).min(SHED_PER_SECOND);
+        if excess == 0 {
+            return;
+        }
+        let worth = |p: &Peer| {
+            let exchanges = p.am_interested || p.peer_interested;
+            (exchanges, p.down.rate(now).0 + p.up.rate(now).0, self.candidates.priority(p.addr))
+        };
+        let open = self.peers.iter().filter(|(_, p)| p.is_open());
+        let mut ranked: Vec<_> = open.map(|(key, p)| (worth(p), key)).collect();
+        ranked.sort_by_key(|&(worth, _)| worth);
+        for (_, key) in ranked.into_iter().take(excess as usize) {
+            self.disconnect(now, key, Disconnect::Replaced, pool);
         }
     }
 
@@ -148,6 +174,23 @@ impl Torrent {
         };
         let peers = self.peers.iter().filter(|(key, p)| useless(p) && !self.doomed.contains(key));
         peers.min_by_key(|(_, p)| p.last_received).map(|(key, _)| key)
+    }
+
+    /// The peer with the smallest priority, if that is smaller than the one of `addr`, among those with
+    /// which nothing is being exchanged (BEP 40).
+    fn less_preferred(&self, now: Instant, addr: SocketAddr) -> Option<PeerKey> {
+        let newcomer = self.candidates.priority(addr)?;
+        let priority = |p: &Peer| self.candidates.priority(p.listen_addr.unwrap_or(p.addr));
+        let idle = |p: &Peer| {
+            p.is_open()
+                && p.am_choking
+                && p.requests.is_empty()
+                && now.since(p.since) > limits::HANDSHAKE_TIMEOUT * 3
+        };
+        let peers = self.peers.iter().filter(|(key, p)| idle(p) && !self.doomed.contains(key));
+        let ranked = peers.filter_map(|(key, p)| Some((priority(p)?, key)));
+        let (least, key) = ranked.min_by_key(|&(priority, _)| priority)?;
+        (least < newcomer).then_some(key)
     }
 
     pub(super) fn send_handshake(&mut self, now: Instant, key: PeerKey) {
@@ -312,5 +355,139 @@ impl Torrent {
         peer.listen_addr = Some(addr);
         self.candidates.found(now, Source::Incoming, &[addr]);
         self.candidates.connected(addr, key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{super::messages::tests::*, *};
+    use crate::{
+        base::slab::Chunk,
+        torrent::{Claimant, Command, Input, Lease},
+        wire::{self, ExtensionHandshake, Message},
+    };
+
+    fn dropped(torrent: &mut Torrent) -> Vec<PeerKey> {
+        let outputs = std::iter::from_fn(|| torrent.poll());
+        let dropped = outputs.filter_map(|output| match output {
+            Output::Disconnect { peer, reason: Disconnect::Replaced } => Some(peer),
+            _ => None,
+        });
+        dropped.collect()
+    }
+
+    #[test]
+    fn when_full_the_smallest_priority_makes_room_for_a_greater_one() {
+        let (mut torrent, first, mut pool) = seeding();
+        torrent.settings.max_peers = 8;
+        let own = Input::OwnAddress { ip: [192, 0, 2, 1].into(), by: Claimant::Tracker };
+        torrent.handle(Instant::ZERO, own, &mut pool);
+        let mut keys = vec![first];
+        keys.extend((2..=8).map(|n| greet(&mut torrent, &mut pool, n)));
+        // All of them want something, so that none is useless; the first four may have it.
+        for &key in &keys {
+            say(&mut torrent, &mut pool, key, &Message::HaveNone);
+            say(&mut torrent, &mut pool, key, &Message::Interested);
+        }
+        let priority =
+            |t: &Torrent, n: u8| t.candidates.priority(([10, 0, 0, n], 1).into()).expect("known");
+        let choked: Vec<u8> = (1..=8)
+            .filter(|&n| torrent.peers.get(keys[usize::from(n) - 1]).is_some_and(|p| p.am_choking))
+            .collect();
+        assert_eq!(choked.len(), 4);
+        let least = *choked.iter().min_by_key(|&&n| priority(&torrent, n)).expect("some");
+        let newcomer = |than: bool| {
+            (20..=255).find(|&n| (priority(&torrent, n) > priority(&torrent, least)) == than)
+        };
+        let (greater, smaller) = (newcomer(true).expect("one"), newcomer(false).expect("one"));
+        let admit = |torrent: &mut Torrent, secs, n: u8| {
+            let now = Instant::ZERO + Duration::from_secs(secs);
+            torrent.admit(now, ([10, 0, 0, n], 1).into(), Direction::Incoming).map(|_| ())
+        };
+        dropped(&mut torrent);
+        assert_eq!(admit(&mut torrent, 1, greater), Err(Refusal::Full), "all have just come");
+        assert_eq!(admit(&mut torrent, 100, smaller), Err(Refusal::Full));
+        assert_eq!(admit(&mut torrent, 100, greater), Ok(()));
+        assert_eq!(dropped(&mut torrent), [keys[usize::from(least) - 1]]);
+    }
+
+    #[test]
+    fn a_smaller_lease_drops_those_who_exchange_nothing_bit_by_bit() {
+        let (mut torrent, wants, mut pool) = seeding();
+        say(&mut torrent, &mut pool, wants, &Message::Interested);
+        (2..=20).for_each(|n| {
+            greet(&mut torrent, &mut pool, n);
+        });
+        let lease = Lease { slots: None, peers: Some(12) };
+        torrent.handle(Instant::ZERO, Input::Command(Command::Lease(lease)), &mut pool);
+        let mut now = Instant::ZERO;
+        let mut left = Vec::new();
+        for _ in 0..3 {
+            now += Duration::from_secs(1);
+            torrent.handle(now, Input::Timeout, &mut pool);
+            left.push(torrent.peers.len());
+        }
+        assert_eq!(left, [15, 12, 12]);
+        assert!(torrent.peers.get(wants).is_some());
+        let full = torrent.admit(now, ([10, 0, 0, 99], 1).into(), Direction::Incoming);
+        assert_eq!(full, Err(Refusal::Full));
+        let free = Input::Command(Command::Lease(Lease::default()));
+        torrent.handle(now, free, &mut pool);
+        torrent.admit(now, ([10, 0, 0, 99], 1).into(), Direction::Incoming).expect("room");
+    }
+
+    /// What we say in our extension handshake, and in messages, on whether we fetch (BEP 21).
+    #[test]
+    fn a_torrent_that_fetches_nothing_says_so() {
+        for (fetch, lacks, upload_only) in
+            [(true, false, Some(true)), (false, true, Some(true)), (true, true, None)]
+        {
+            let (mut torrent, key, _) = seeding();
+            torrent.settings.fetch = fetch;
+            if lacks {
+                torrent.lose_piece(
+                    crate::base::index::PieceIndex(0),
+                    crate::pieces::job::FaultKind::Missing,
+                );
+            }
+            let peer = torrent.peers.get_mut(key).expect("here");
+            peer.out.clear();
+            torrent.introduce(key);
+            let said = torrent.peers.get(key).expect("here").out.clone();
+            assert_eq!(handshake_in(&said).upload_only, upload_only, "{fetch} {lacks}");
+        }
+    }
+
+    #[test]
+    fn a_seed_that_lost_a_piece_takes_its_word_back() {
+        let (mut torrent, key, mut pool) = seeding();
+        torrent.peers.get_mut(key).expect("here").upload_only_id = Some(7);
+        torrent.peers.get_mut(key).expect("here").out.clear();
+        let (lost, kind) =
+            (crate::base::index::PieceIndex(0), crate::pieces::job::FaultKind::Missing);
+        torrent.lose_piece(lost, kind);
+        let mut wanted = Vec::new();
+        wire::encode::encode(&Message::Extended { id: 7, payload: &[0] }, &mut wanted);
+        assert_eq!(torrent.peers.get(key).expect("here").out, wanted);
+        // Another partial seed is of no use to one that does not fetch.
+        torrent.settings.fetch = false;
+        let hello = ExtensionHandshake { upload_only: Some(true), ..Default::default() }.encode();
+        let mut bytes = Vec::new();
+        wire::encode::encode(&Message::Extended { id: 0, payload: &hello }, &mut bytes);
+        torrent.read(Instant::ZERO, key, Chunk::Bytes(&bytes), &mut pool);
+        assert!(torrent.peers.get(key).is_none());
+    }
+
+    fn handshake_in(mut said: &[u8]) -> ExtensionHandshake {
+        loop {
+            let (length, rest) = said.split_first_chunk().expect("a message");
+            let (message, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
+            if let [20, 0, payload @ ..] = message {
+                return ExtensionHandshake::decode(payload).expect("ours");
+            }
+            said = rest;
+        }
     }
 }

@@ -468,10 +468,13 @@ impl Torrent {
         self.choke_dirty = true;
     }
 
+    /// Whether we fetch nothing more (BEP 21).
     fn tell_upload_only(&mut self, key: PeerKey) {
+        let uploads_only = self.uploads_only();
         let Some(peer) = self.peers.get_mut(key) else { return };
         if let Some(id) = peer.upload_only_id {
-            wire::encode::encode(&Message::Extended { id, payload: &[1] }, &mut peer.out);
+            let payload = &[u8::from(uploads_only)];
+            wire::encode::encode(&Message::Extended { id, payload }, &mut peer.out);
             self.want_write(key);
         }
     }
@@ -491,6 +494,7 @@ impl Torrent {
         }
         for key in self.peers.keys() {
             self.update_interest(key);
+            self.tell_upload_only(key);
         }
         self.say(Event::PieceLost(piece));
     }

@@ -3,8 +3,9 @@
 //! Bytes of peers come through [`Torrent::read`](super::Torrent::read), new connections through
 //! [`Torrent::admit`](super::Torrent::admit).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use super::{priority::Claimant, snapshot::Lease};
 use crate::{base::id::PeerKey, pieces::job::DiskEvent};
 
 /// One thing that happened.
@@ -33,6 +34,13 @@ pub enum Input {
         /// The addresses; known ones are ignored.
         addrs: Vec<SocketAddr>,
     },
+    /// Somebody says what our address is.
+    OwnAddress {
+        /// Our address.
+        ip: IpAddr,
+        /// Who says so.
+        by: Claimant,
+    },
     /// The owner wants something.
     Command(Command),
     /// `poll_timeout` has come.
@@ -48,8 +56,8 @@ pub enum Command {
     Resume,
     /// Take pieces in order instead of rarest first.
     Sequential(bool),
-    /// Change how many connections there may be.
-    MaxPeers(u32),
+    /// Take no more than this of what torrents share.
+    Lease(Lease),
 }
 
 /// Who named an address.

@@ -35,6 +35,7 @@ impl Torrent {
             }
             self.time_out_requests(now, key);
         }
+        self.shed(now, pool);
         self.choke_tick(now);
         self.refill_all(now, pool);
         self.dial(now);
@@ -47,7 +48,7 @@ impl Torrent {
         if self.peers.len() > 0 || self.candidates.dialling() > 0 {
             return Some(now + TICK);
         }
-        let dial = self.candidates.next_due(self.is_complete());
+        let dial = self.candidates.next_due(self.uploads_only());
         let due = match self.phase {
             Phase::Downloading if self.settings.fetch => {
                 Some(dial.map_or(self.next_need_peers, |d| d.min(self.next_need_peers)))
@@ -63,18 +64,15 @@ impl Torrent {
         if matches!(self.phase, Phase::Paused | Phase::Failed) {
             return;
         }
-        let seeding = self.is_complete() || !self.settings.fetch;
+        let seeding = self.uploads_only();
         while self.candidates.dialling() < self.settings.max_dialling
-            && self.peers.len() + self.candidates.dialling() < self.settings.max_peers
+            && self.peers.len() + self.candidates.dialling() < self.max_peers()
         {
             let Some(addr) = self.candidates.next(now, seeding) else { break };
             self.outputs.push_back(Output::Connect(addr));
         }
         let busy = self.peers.len() + self.candidates.dialling();
-        if busy < ENOUGH_PEERS.min(self.settings.max_peers)
-            && !seeding
-            && self.next_need_peers <= now
-        {
+        if busy < ENOUGH_PEERS.min(self.max_peers()) && !seeding && self.next_need_peers <= now {
             self.next_need_peers = now + NEED_PEERS_EVERY;
             self.outputs.push_back(Output::NeedPeers);
         }
@@ -108,7 +106,7 @@ impl Torrent {
                 self.settings.sequential = on;
                 self.pieces.set_sequential(on);
             }
-            Command::MaxPeers(n) => self.settings.max_peers = n,
+            Command::Lease(lease) => self.take_lease(lease),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
     wire::{self, Decoded, ExtensionHandshake, Handshake, Message},
 };
 
-use super::{Disconnect, Torrent};
+use super::{Claimant, Disconnect, Torrent};
 
 /// Strikes after which a peer is dropped: blocks nobody asked for, requests while choked and so on.
 /// A correct peer collects a few when messages cross, at worst a full queue of requests with a choke.
@@ -290,7 +290,7 @@ impl Torrent {
 
     /// Nothing can pass between two seeds.
     pub(super) fn part_if_both_seeds(&self, key: PeerKey) -> Result<(), Disconnect> {
-        let useless = self.is_complete()
+        let useless = self.uploads_only()
             && !self.settings.keep_useless
             && self.peers.get(key).is_some_and(Peer::is_seed);
         if useless { Err(Disconnect::BothSeeds) } else { Ok(()) }
@@ -323,6 +323,9 @@ impl Torrent {
         if let Some(id) = hello.m.upload_only {
             peer.upload_only_id = Some(id).filter(|&id| id != 0);
         }
+        if let Some(ip) = hello.yourip {
+            self.candidates.hear_own(ip, Claimant::Peer);
+        }
         if let Some(port) = hello.p {
             self.learn_listen_port(now, key, port);
         }
@@ -343,7 +346,7 @@ impl Torrent {
 
     /// What we say first after the handshake: what we have, and our extension handshake.
     pub(super) fn introduce(&mut self, key: PeerKey) {
-        let have = self.pieces.have();
+        let (have, uploads_only) = (self.pieces.have(), self.uploads_only());
         let log_end = self.pieces.log().end();
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.have_cursor = log_end;
@@ -365,7 +368,7 @@ impl Torrent {
                 reqq: Some(limits::MAX_PEER_REQUESTS as u32),
                 yourip: Some(peer.addr.ip()),
                 metadata_size: Some(self.metadata_size).filter(|&n| n > 0),
-                upload_only: have.is_full().then_some(true),
+                upload_only: uploads_only.then_some(true),
                 ..Default::default()
             };
             let payload = hello.encode();

@@ -15,14 +15,16 @@ mod lifecycle;
 mod messages;
 mod newcomers;
 mod output;
+mod priority;
 mod reason;
 mod snapshot;
 mod upload;
 
 pub use input::{CloseCause, Command, DialFailure, Input, Source};
 pub use output::{Event, Output};
+pub use priority::Claimant;
 pub use reason::{Disconnect, Refusal, Waiting};
-pub use snapshot::{PeerSnapshot, Phase, Snapshot};
+pub use snapshot::{Demand, Lease, PeerSnapshot, Phase, Snapshot};
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -130,6 +132,7 @@ pub struct Torrent {
     listen_port: Option<u16>,
     metadata_size: u32,
     settings: Settings,
+    lease: Lease,
     phase: Phase,
     rng: Rng,
     pieces: Pieces,
@@ -189,7 +192,8 @@ impl Torrent {
             phase: if complete { Phase::Seeding } else { Phase::Downloading },
             choker: Choker::new(setup.settings.unchoke_slots, now),
             settings: setup.settings,
-            candidates: Candidates::new(rng.fork()),
+            lease: Lease::default(),
+            candidates: Candidates::new(setup.listen_port, rng.fork()),
             rng,
             pieces,
             peers: Peers::default(),
@@ -224,6 +228,7 @@ impl Torrent {
                 self.candidates.dial_failed(now, addr, failure);
                 self.dial_dirty = true;
             }
+            Input::OwnAddress { ip, by } => self.candidates.hear_own(ip, by),
             Input::PeersFound { source, addrs } => {
                 self.candidates.found(now, source, &addrs);
                 self.dial_dirty = true;
@@ -267,6 +272,11 @@ impl Torrent {
     /// Whether every piece is verified.
     pub fn is_complete(&self) -> bool {
         self.pieces.is_complete()
+    }
+
+    /// Whether nothing is asked for any more, though pieces may be missing (BEP 21).
+    pub(super) fn uploads_only(&self) -> bool {
+        self.is_complete() || !self.settings.fetch
     }
 
     /// The 20 bytes that name the torrent on the wire.

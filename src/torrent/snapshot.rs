@@ -61,6 +61,28 @@ pub struct Snapshot {
     pub waiting: Option<Waiting>,
 }
 
+/// What a torrent would like to have of what the torrents of a session share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Demand {
+    /// Peers that want something from us.
+    pub interested: u32,
+    /// Those among them that may have it.
+    pub unchoked: u32,
+    /// Unchoked peers whose requests wait.
+    pub waiting: u32,
+    /// Connections: those there are, and those there could be.
+    pub peers: u32,
+}
+
+/// What a torrent may take of it; `None` is as much as its settings allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lease {
+    /// Peers unchoked at once.
+    pub slots: Option<u32>,
+    /// Connections.
+    pub peers: Option<u32>,
+}
+
 /// Figures of one connection.
 #[derive(Debug, Clone)]
 pub struct PeerSnapshot {

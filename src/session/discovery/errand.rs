@@ -71,6 +71,9 @@ impl Errand {
         if let Ok(reply) = &result
             && self.output.event != Event::Stopped
         {
+            if let Some(ip) = reply.external_ip {
+                self.shard.send(Command::OwnAddress { torrent, ip }).await;
+            }
             let (source, addrs) = (Source::Tracker, others(reply, self.identity.port));
             if !addrs.is_empty() {
                 self.shard.send(Command::PeersFound { torrent, source, addrs }).await;
