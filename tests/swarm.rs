@@ -266,6 +266,31 @@ fn a_disk_that_fails_now_and_then_or_is_slow() {
     });
 }
 
+/// A seeder that could feed all of them at once, and leechers that are slow to take and give little. Four
+/// of them at a time used to leave nine tenths of its uplink idle, and the last was done at 5 times the
+/// bound.
+#[test]
+fn slow_peers_do_not_leave_a_wide_uplink_idle() {
+    const DOWN: u64 = 100_000;
+    for seed in seeds(3) {
+        let scenario = Scenario::new(seed)
+            .pieces(128)
+            .piece_length(64 << 10)
+            .seeders(1, 80 * DOWN)
+            .leechers(40, DOWN)
+            .each(Role::Leecher, |_, plan| {
+                plan.down = Some(ByteRate(DOWN));
+                plan.upload_limit = Some(ByteRate(DOWN / 10));
+            });
+        let report = scenario.run();
+        check(report.hung.is_none(), "it hung", &report);
+        let bound = (128 << 16) as f64 / DOWN as f64;
+        let last = report.last_finish().expect("it finished").as_secs_f64();
+        println!("seed {}: {:.2} of the bound", report.seed, last / bound);
+        check(last < 2.0 * bound, "the uplink was idle", &report);
+    }
+}
+
 #[test]
 fn unequal_hosts_behind_their_own_limits() {
     run(2, |seed| {

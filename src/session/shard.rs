@@ -2,8 +2,10 @@
 //!
 //! Between turns it takes commands and mail, hands over disk work, dials, and publishes snapshots.
 //! It waits only here. What happens inside a turn is in [`turn`](super::turn), what is saved for
-//! the next run in [`saving`], what torrents share in [`leasing`].
+//! the next run in [`saving`], what torrents share in [`leasing`],
+//! how the session reaches it in [`handle`].
 
+mod handle;
 mod leasing;
 mod saving;
 
@@ -11,10 +13,7 @@ use std::{
     collections::HashMap,
     io,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
     time::Duration,
 };
@@ -48,6 +47,7 @@ use crate::{
     pieces::job::{DiskEvent, DiskFault, DiskJob},
     torrent::{self, Direction, Event, Input, Phase, Snapshot, Torrent},
 };
+pub(super) use handle::{Gauges, ShardHandle};
 use leasing::Leasing;
 use saving::{Recording, Saves};
 
@@ -55,40 +55,6 @@ use saving::{Recording, Saves};
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
 /// Commands taken between two turns.
 const COMMANDS_PER_TURN: usize = 32;
-
-/// Figures of a shard that anybody may read at any time.
-#[derive(Debug, Default)]
-pub(super) struct Gauges {
-    pub(super) down: AtomicU64,
-    pub(super) up: AtomicU64,
-    pub(super) connections: AtomicU32,
-    pub(super) slabs: AtomicU64,
-}
-
-/// A shard as the rest of the session knows it. Copies lead to the same one.
-#[derive(Debug, Clone)]
-pub(super) struct ShardHandle {
-    commands: mpsc::Sender<Command>,
-    pub(super) mail: Arc<Mail>,
-    pub(super) gauges: Arc<Gauges>,
-}
-
-impl ShardHandle {
-    /// Sends a command; false when the shard has ended.
-    pub(super) async fn send(&self, command: Command) -> bool {
-        self.commands.send(command).await.is_ok()
-    }
-
-    /// Sends a command that is answered; `None` when the shard has ended or does not answer.
-    pub(super) async fn ask<R>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<R>) -> Command,
-    ) -> Option<R> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.ok()?;
-        answer.await.ok()
-    }
-}
 
 /// One torrent of the shard, but for what the machine owns.
 struct Tenant {
@@ -195,7 +161,7 @@ pub(super) fn start(
         });
     };
     let thread = std::thread::Builder::new().name("shard".into()).spawn(run)?;
-    Ok((ShardHandle { commands: sender, mail, gauges }, thread))
+    Ok((ShardHandle::new(sender, mail, gauges), thread))
 }
 
 impl Shard {

@@ -3,21 +3,19 @@
 //! Leeching: tit for tat, the best givers first, one optimistic slot that changes every 30 s. Seeding:
 //! peers take turns, whoever waited longest first; those who keep what they get to themselves come
 //! after all others. Who passes on *most* must not come first: the seeder would feed a few hubs, and
-//! their uplinks would be the swarm's. A turn lasts until the next round. Free slots are filled at once, rounds every 10 s only reorder. The number of slots
-//! grows while the uplink has room and shrinks when it has not. Applying it is in `choking`.
+//! their uplinks would be the swarm's. A turn lasts until the next round. Free slots are filled at once,
+//! rounds every 10 s only reorder. How many slots there are is found in `upload_slots`; applying what is
+//! chosen here is in `choking`.
 
 use std::time::Duration;
 
+use super::upload_slots::{UploadSlots, Use};
 use crate::base::{id::PeerKey, rng::Rng, time::Instant};
 
 /// Time between reorderings (BEP 3, *choking*).
 pub(super) const ROUND: Duration = Duration::from_secs(10);
 /// Rounds an optimistic unchoke lasts.
 const OPTIMISTIC_ROUNDS: u32 = 3;
-/// Slots at least, the optimistic one included.
-const LEAST_SLOTS: u32 = 4;
-/// Slots at most, when we choose the number.
-const MOST_SLOTS: u32 = 64;
 
 /// What the choker sees of one interested peer.
 #[derive(Debug, Clone)]
@@ -40,10 +38,7 @@ pub(super) struct Candidate {
 /// The state between choices.
 #[derive(Debug)]
 pub(super) struct Choker {
-    fixed: Option<u32>,
-    slots: u32,
-    /// Not more than so many.
-    lease: u32,
+    pub(super) slots: UploadSlots,
     optimistic: Option<PeerKey>,
     round: u32,
     next_round: Instant,
@@ -59,24 +54,8 @@ pub(super) enum Change {
 impl Choker {
     /// `fixed` slots, or as many as fill the uplink.
     pub(super) fn new(fixed: Option<u32>, now: Instant) -> Self {
-        let slots = fixed.unwrap_or(LEAST_SLOTS).max(1);
-        Choker {
-            fixed,
-            slots,
-            lease: u32::MAX,
-            optimistic: None,
-            round: 0,
-            next_round: now + ROUND,
-        }
-    }
-
-    /// Uses no more than so many slots from now on; `None` is as many as it likes.
-    pub(super) fn lease(&mut self, slots: Option<u32>) {
-        self.lease = slots.unwrap_or(u32::MAX);
-    }
-
-    fn slots(&self) -> usize {
-        self.slots.min(self.lease) as usize
+        let slots = UploadSlots::new(fixed, now);
+        Choker { slots, optimistic: None, round: 0, next_round: now + ROUND }
     }
 
     pub(super) fn forget(&mut self, key: PeerKey) {
@@ -87,27 +66,17 @@ impl Choker {
         self.next_round <= now
     }
 
-    /// Once a second: whether the uplink would carry another peer, or has too many.
-    pub(super) fn adapt(&mut self, candidates: &[Candidate]) {
-        // What the lease forbids says nothing about the uplink.
-        if self.fixed.is_some() || self.lease < self.slots {
-            return;
+    /// Once a second: adapts the number of slots to what has been `sent`, payload bytes in all.
+    pub(super) fn adapt(&mut self, now: Instant, sent: u64, candidates: &[Candidate]) {
+        let (mut unchoked, mut waiting) = (0, 0);
+        for candidate in candidates.iter().filter(|c| c.unchoked) {
+            unchoked += 1;
+            waiting += u32::from(candidate.waits);
         }
-        let unchoked = candidates.iter().filter(|c| c.unchoked);
-        let (mut all, mut waiting) = (0u32, 0u32);
-        for c in unchoked {
-            all += 1;
-            waiting += u32::from(c.waits);
-        }
-        let more = candidates.len() as u32 > all;
-        if more && all >= self.slots && waiting == 0 {
-            self.slots = (self.slots + 1).min(MOST_SLOTS);
-        } else if waiting > LEAST_SLOTS && waiting == all && self.slots > LEAST_SLOTS {
-            self.slots -= 1;
-        }
+        self.slots.adapt(now, Use { sent, interested: candidates.len() as u32, unchoked, waiting });
     }
 
-    /// Fills free slots, or frees those that the lease no longer allows.
+    /// Fills free slots, or frees those that a lease or a trial no longer allows.
     pub(super) fn fill(
         &mut self,
         seeding: bool,
@@ -115,8 +84,8 @@ impl Choker {
         rng: &mut Rng,
     ) -> Vec<Change> {
         let taken = candidates.iter().filter(|c| c.unchoked).count();
-        let beyond = taken.saturating_sub(self.lease as usize);
-        let free = self.slots().saturating_sub(taken);
+        let beyond = taken.saturating_sub(self.slots.may_stay());
+        let free = self.slots.count().saturating_sub(taken);
         if free == 0 && beyond == 0 {
             return Vec::new();
         }
@@ -149,7 +118,7 @@ impl Choker {
         let optimist =
             self.optimistic.filter(|k| !new_optimist && candidates.iter().any(|c| c.key == *k));
         // With room for everybody nobody is an optimist.
-        let slots = self.slots();
+        let slots = self.slots.count();
         let crowded = best.len() > slots && slots > 0;
         let regular = if crowded { slots - 1 } else { slots };
         let mut chosen: Vec<PeerKey> = best.iter().take(regular).map(|c| c.key).collect();
@@ -232,8 +201,8 @@ mod tests {
         apply(&mut all, now, &changes);
         assert_eq!(unchoked(&all), 4);
         for (lease, left) in [(Some(2), 2), (Some(0), 0), (Some(1), 1), (None, 4)] {
-            choker.lease(lease);
-            choker.adapt(&all);
+            choker.slots.lease(lease);
+            choker.adapt(now, 0, &all);
             let changes = choker.fill(false, &all, &mut rng);
             apply(&mut all, now, &changes);
             assert_eq!(unchoked(&all), left, "{lease:?}");
@@ -294,7 +263,7 @@ mod tests {
         apply(&mut all, Instant::ZERO, &changes);
         assert!(choker.fill(false, &all, &mut rng).is_empty());
         all.iter_mut().for_each(|c| c.waits = false);
-        choker.adapt(&all);
+        choker.adapt(Instant::ZERO, 0, &all);
         assert_eq!(choker.fill(false, &all, &mut rng).len(), 1);
     }
 }

@@ -29,7 +29,7 @@ impl Torrent {
     /// Once a second: adapts the number of slots, and holds a round when one is due.
     pub(super) fn choke_tick(&mut self, now: Instant) {
         let candidates = self.choke_candidates(now);
-        self.choker.adapt(&candidates);
+        self.choker.adapt(now, self.up.total(), &candidates);
         let seeding = self.uploads_only();
         let changes = if self.choker.is_round_due(now) {
             let changes = self.choker.round(now, seeding, &candidates, &mut self.rng);
@@ -67,7 +67,7 @@ impl Torrent {
         self.choke_dirty |= self.lease.slots != lease.slots;
         self.dial_dirty |= self.lease.peers != lease.peers;
         self.lease = lease;
-        self.choker.lease(lease.slots);
+        self.choker.slots.lease(lease.slots);
     }
 
     /// A peer got a piece. If somebody else had it from us, that peer has passed it on.

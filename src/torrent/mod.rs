@@ -19,6 +19,7 @@ mod priority;
 mod reason;
 mod snapshot;
 mod upload;
+mod upload_slots;
 
 pub use input::{CloseCause, Command, DialFailure, Input, Source};
 pub use output::{Event, Output};
