@@ -61,6 +61,10 @@ pub struct Peer {
     pub since: Instant,
     /// How far the handshake has come.
     pub stage: Stage,
+    /// Our handshake is out, or on its way.
+    pub said_hello: bool,
+    /// Requests were forgotten that it may answer still.
+    pub forgot: bool,
     /// Its id, after the handshake.
     pub id: Option<PeerId>,
     /// Its client as it names itself.
@@ -143,6 +147,8 @@ impl Peer {
             outgoing,
             since: now,
             stage: Stage::Handshake(Vec::new()),
+            said_hello: false,
+            forgot: false,
             id: None,
             client: String::new(),
             fast: false,

@@ -199,10 +199,12 @@ impl Torrent {
             info_hash: self.info_hash,
             peer_id: self.peer_id,
         };
-        if let Some(peer) = self.peers.get_mut(key) {
-            peer.out.extend_from_slice(&hello.to_bytes());
-            peer.last_sent = now;
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if std::mem::replace(&mut peer.said_hello, true) {
+            return;
         }
+        peer.out.extend_from_slice(&hello.to_bytes());
+        peer.last_sent = now;
         self.want_write(key);
     }
 

@@ -137,6 +137,9 @@ impl Torrent {
         // A block that we never asked for, and can't use, is the peer's mistake.
         let keep = block.is_some_and(|b| self.pieces.begin_block(b, key));
         peer.arriving = Some(Arriving { block, keep, at: 0, asked });
+        if !asked && peer.fast && !peer.forgot {
+            return Err(Disconnect::OutOfTurn("piece"));
+        }
         if !asked && peer.requests.listed() == 0 && !keep {
             return self.strike(key, 4, "blocks nobody asked for");
         }
@@ -302,6 +305,7 @@ impl Torrent {
             return;
         }
         peer.snubbed = true;
+        peer.forgot = true;
         peer.pipeline.snub();
         let blocks: Vec<Block> = peer.requests.iter().map(|r| r.block).collect();
         for Block { piece, begin, length } in blocks {
@@ -438,6 +442,7 @@ impl Torrent {
         {
             self.pieces.abort_block(block, key);
         }
+        peer.forgot |= peer.requests.listed() > 0;
         let blocks: Vec<Block> =
             peer.requests.drain().filter(|r| !r.cancelled).map(|r| r.block).collect();
         for &Block { piece, begin, length } in &blocks {

@@ -59,10 +59,15 @@ impl Torrent {
             start.extend_from_slice(&bytes[..take]);
             let Ok(hello) = <&[u8; wire::HANDSHAKE_LEN]>::try_from(start.as_slice()) else {
                 // What can't become our handshake is refused at its first wrong byte.
-                return match Handshake::info_hash_in(start)? {
-                    Some(other) if other != self.info_hash => Err(Disconnect::WrongInfoHash),
-                    _ => Ok(()),
-                };
+                match Handshake::info_hash_in(start)? {
+                    Some(other) if other != self.info_hash => {
+                        return Err(Disconnect::WrongInfoHash);
+                    }
+                    // Some say who they are only after we did (BEP 3).
+                    Some(_) => self.send_handshake(now, key),
+                    None => {}
+                }
+                return Ok(());
             };
             let hello = Handshake::from_bytes(hello)?;
             self.greeted(now, key, &hello)?;

@@ -176,6 +176,11 @@ impl Tracker {
         }
     }
 
+    /// What it hears now that the torrent stops: first that it became complete, if it is to hear that.
+    const fn last_event(&self) -> Event {
+        if self.tell_completed { Event::Completed } else { Event::Stopped }
+    }
+
     /// From when on it may be used. Nothing overtakes an announce that is still out.
     fn open_at(&self) -> Instant {
         match self.next_event() {
@@ -395,7 +400,7 @@ impl Tiers {
         for i in 0..self.trackers.len() {
             // One that has yet to answer hears it afterwards: the other order would list us again.
             if self.trackers[i].registered && self.trackers[i].in_flight.is_none() {
-                self.announce(i, Event::Stopped);
+                self.announce(i, self.trackers[i].last_event());
             }
         }
     }
@@ -425,7 +430,7 @@ impl Tiers {
         }
         if self.phase == Phase::Stopping {
             if event != Event::Stopped {
-                self.announce(i, Event::Stopped);
+                self.announce(i, self.trackers[i].last_event());
             }
             return;
         }
@@ -857,7 +862,7 @@ mod tests {
                         Event::Completed => prop_assert!(listed.contains(&o.url)),
                         Event::Started => prop_assert!(!listed.contains(&o.url)),
                     }
-                    if o.event != Event::Stopped { prop_assert!(running); }
+                    if !matches!(o.event, Event::Stopped | Event::Completed) { prop_assert!(running); }
                     out.push(o);
                 }
                 if running && out.is_empty() {
