@@ -38,6 +38,12 @@ pub const MAX_TEXT_BYTES: usize = 16 << 10;
 pub const MAX_RESUME_BYTES: usize = 64 << 20;
 /// Addresses of peers kept from one run to the next: enough to be back in the swarm at once.
 pub const MAX_RESUME_PEERS: usize = 100;
+/// Largest configuration file: every option many times over.
+pub const MAX_CONFIG_BYTES: usize = 1 << 20;
+/// Largest file of certificates: a system's whole store is below 1 MiB.
+pub const MAX_CERTIFICATES_BYTES: usize = 16 << 20;
+/// Tiers of trackers looked at in one torrent: most of them could be empty or doubles.
+pub const MAX_TIERS_READ: usize = 16 * MAX_URLS;
 /// Longest magnet link.
 pub const MAX_MAGNET_BYTES: usize = 64 << 10;
 

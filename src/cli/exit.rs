@@ -4,6 +4,8 @@
 
 use std::{error::Error, io};
 
+use rustix::io::Errno;
+
 /// Why the program ended, as its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
@@ -133,12 +135,24 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// The system does not let us begin.
+pub(super) fn could_not_start(e: &io::Error) -> Failure {
+    let failure = Failure::new(Exit::Unexpected, "could not start").cause(e);
+    match Errno::from_io_error(e) {
+        Some(Errno::MFILE | Errno::NFILE) => {
+            failure.remedy("Allow more open files: `ulimit -n 256`, or as many as you can.")
+        }
+        _ => failure,
+    }
+}
+
 /// The exit code for an I/O error on something that the user named as input.
 pub(super) fn of_input(e: &io::Error) -> Exit {
     use io::ErrorKind::*;
     match e.kind() {
         NotFound | PermissionDenied | IsADirectory | NotADirectory | InvalidInput
         | InvalidFilename => Exit::Input,
+        _ if Errno::from_io_error(e) == Some(Errno::LOOP) => Exit::Input,
         _ => Exit::Disk,
     }
 }

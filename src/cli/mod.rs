@@ -26,7 +26,9 @@ mod transfer;
 mod verify;
 mod work;
 
-use std::{ffi::OsString, panic, process::ExitCode};
+use std::{ffi::OsString, fs::File, io, panic, process::ExitCode};
+
+use tokio::runtime::Builder;
 
 use args::{Command, General, ParseEnd};
 pub use exit::Exit;
@@ -56,11 +58,18 @@ fn run(args: &[OsString]) -> Exit {
     }
 }
 
+/// Descriptors without which no command can do anything; a runtime alone needs some.
+const LEAST_DESCRIPTORS: usize = 12;
+
 fn command(command: Command, terminal: Terminal) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::new(Exit::Unexpected, "could not start").cause(&e))?;
+    let descriptors = std::iter::repeat_with(|| File::open("/dev/null")).take(LEAST_DESCRIPTORS);
+    let all = descriptors.collect::<io::Result<Vec<File>>>().map(drop);
+    let runtime = all.and_then(|()| Builder::new_current_thread().enable_all().build());
+    let runtime = runtime.map_err(|e| exit::could_not_start(&e))?;
+    {
+        let _inside = runtime.enter();
+        signals::outlive_file_limit();
+    }
     match command {
         Command::Show(args) => runtime.block_on(show::run(&args, terminal)),
         Command::Magnet(args) => runtime.block_on(magnet::run(&args, terminal)),

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
     args,
-    exit::{Exit, Failure},
+    exit::{self, Exit, Failure},
     terminal::Terminal,
 };
 use crate::session::{Check, Config, ListenConfig, Session, SessionError, peer_names};
@@ -87,6 +87,9 @@ fn config(args: &args::Network, state_dir: Option<PathBuf>, port: u16) -> Config
 }
 
 fn failure(error: &SessionError) -> Failure {
+    if let SessionError::System(cause) = error {
+        return exit::could_not_start(cause);
+    }
     let exit = match error {
         SessionError::PortInUse { .. } | SessionError::Listen(_) => Exit::Network,
         SessionError::Http(_) => Exit::Input,

@@ -3,7 +3,9 @@
 //! Three shapes of the same facts: a table for people (sizes with units), lines of `key<TAB>value`
 //! for programs (sizes in bytes), one object with `--json`.
 
-use serde::Serialize;
+use std::{fmt::Write as _, sync::Arc};
+
+use serde::{Serialize, Serializer};
 
 use super::{
     args,
@@ -12,11 +14,11 @@ use super::{
     progress::count,
     scrape,
     table::Table,
-    terminal::Terminal,
+    terminal::{Terminal, printable},
 };
 use crate::{
     base::units::ByteCount,
-    metainfo::{Magnet, MetaVersion, Metainfo},
+    metainfo::{Info, Magnet, MetaVersion, Metainfo},
 };
 
 pub(super) async fn run(args: &args::Show, terminal: Terminal) -> Result<Exit, Failure> {
@@ -42,9 +44,17 @@ pub(super) async fn run(args: &args::Show, terminal: Terminal) -> Result<Exit, F
         return Ok(exit);
     }
     let aligned = terminal.tables_aligned;
+    if args.files && !aligned {
+        // Nothing to align: no need for a table, which may be as large as a million files make it.
+        terminal.data(sheet.file_lines().trim_end())?;
+        if !args.trackers && sheet.scrape.is_none() {
+            return Ok(exit);
+        }
+    }
     let table = match (args.files, args.trackers, &sheet.scrape) {
         (false, false, None) => sheet.facts(aligned),
         (files, trackers, scraped) => {
+            let files = files && aligned;
             let mut table = Table::new(if files { &[0, 1] } else { &[0] });
             if files {
                 sheet.files(&mut table, aligned);
@@ -98,12 +108,16 @@ struct Sheet {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dht_nodes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    files: Option<Vec<FileLine>>,
+    files: Option<Files>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scrape: Option<Vec<scrape::Line>>,
     magnet: String,
     exit: u8,
 }
+
+/// The files of a torrent, made into lines one by one: there may be a million.
+#[derive(Debug)]
+struct Files(Arc<Info>);
 
 #[derive(Debug, Serialize)]
 struct FileLine {
@@ -113,16 +127,23 @@ struct FileLine {
     path: String,
 }
 
+impl Files {
+    fn lines(&self) -> impl Iterator<Item = FileLine> {
+        let files = self.0.layout().files().enumerate().filter(|(_, f)| f.is_stored());
+        files.map(|(i, f)| FileLine { index: i + 1, length: f.length, path: f.path.to_string() })
+    }
+}
+
+impl Serialize for Files {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.lines())
+    }
+}
+
 impl Sheet {
     fn of_torrent(torrent: &Metainfo) -> Sheet {
         let info = &torrent.info;
         let hash = info.info_hash();
-        let files = info.layout().files().enumerate().filter(|(_, f)| f.is_stored());
-        let files = files.map(|(i, f)| FileLine {
-            index: i + 1,
-            length: f.length,
-            path: f.path.to_string(),
-        });
         Sheet {
             name: Some(info.name().to_owned()),
             info_hash: hash.v1.map(|h| h.to_string()),
@@ -143,7 +164,7 @@ impl Sheet {
             web_seeds: torrent.web_seeds.clone(),
             peers: Vec::new(),
             dht_nodes: torrent.nodes.iter().map(ToString::to_string).collect(),
-            files: Some(files.collect()),
+            files: Some(Files(info.clone())),
             scrape: None,
             magnet: Magnet::from_metainfo(torrent).to_string(),
             exit: Exit::Done.code(),
@@ -185,7 +206,7 @@ impl Sheet {
         fact("size", self.size.map(bytes));
         fact("piece length", self.piece_length.map(|n| bytes(n.into())));
         fact("pieces", self.pieces.map(|n| n.to_string()));
-        fact("files", self.files.as_ref().map(|f| f.len().to_string()));
+        fact("files", self.files.as_ref().map(|f| f.lines().count().to_string()));
         fact("private", self.private.map(yes));
         fact("source", self.source.clone());
         fact("comment", self.comment.as_ref().map(|c| c.replace('\n', " ").trim().to_owned()));
@@ -207,9 +228,18 @@ impl Sheet {
         table
     }
 
+    /// Index, length and path of each file, for programs.
+    fn file_lines(&self) -> String {
+        let mut lines = String::new();
+        for FileLine { index, length, path } in self.files.iter().flat_map(Files::lines) {
+            let _ = writeln!(lines, "{index}\t{length}\t{}", printable(&path));
+        }
+        lines
+    }
+
     /// Index, length and path of each file.
     fn files(&self, table: &mut Table, people: bool) {
-        for f in self.files.iter().flatten() {
+        for f in self.files.iter().flat_map(Files::lines) {
             let length =
                 if people { ByteCount(f.length).to_string() } else { f.length.to_string() };
             table.row([f.index.to_string(), length, f.path.clone()]);

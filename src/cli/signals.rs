@@ -27,6 +27,13 @@ pub(super) struct Signals {
     terminate: Signal,
 }
 
+/// A write beyond the limit of a file's size (`ulimit -f`) is to fail, and not to end the program without
+/// a word: once somebody listens for the signal it does. To be called inside a runtime.
+pub(super) fn outlive_file_limit() {
+    #[cfg(unix)]
+    let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+}
+
 impl Signals {
     /// Takes over both from now on.
     pub(super) fn listen() -> Result<Self, Failure> {

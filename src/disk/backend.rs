@@ -41,6 +41,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Creates `file` if it is not there; for files without bytes.
     fn create(&self, file: FileIndex) -> Result<(), DiskFault>;
 
+    /// Finds out before anything is fetched whether files can be written at all.
+    fn may_write(&self) -> Result<(), DiskFault> {
+        Ok(())
+    }
+
     /// Length and identity of `file`, `None` if it is not there.
     fn stamp(&self, file: FileIndex) -> Result<Option<FileStamp>, DiskFault>;
 

@@ -175,6 +175,12 @@ impl Backend for Files {
         })
     }
 
+    fn may_write(&self) -> Result<(), DiskFault> {
+        system::may_write(&self.root).map_err(|error| {
+            fault("write into".to_owned(), self.root.display().to_string(), &error)
+        })
+    }
+
     fn create(&self, file: FileIndex) -> Result<(), DiskFault> {
         let (handle, _) = system::open(&self.root, self.file(file).path, Access::Write)
             .map_err(|error| self.fault(file, "create".into(), &error))?;

@@ -77,6 +77,11 @@ impl Storage {
         }
     }
 
+    /// Finds out before anything is fetched whether files can be written at all.
+    pub fn may_write(&self) -> Result<(), DiskFault> {
+        self.backend.may_write()
+    }
+
     /// Creates the files that have no bytes; no piece ever writes them.
     pub fn create_empty_files(&self) -> Result<(), DiskFault> {
         for (index, file) in (0..).map(FileIndex).zip(self.info.layout().files()) {

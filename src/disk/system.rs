@@ -27,6 +27,15 @@ fn refused(what: &str, why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, format!("`{what}` {why}"))
 }
 
+/// Whether files can be made in `root`, which is made if it is not there.
+pub(super) fn may_write(root: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(root).map_err(|error| match root.metadata() {
+        Ok(facts) if !facts.is_dir() => io::ErrorKind::NotADirectory.into(),
+        _ => error,
+    })?;
+    platform::may_write(root)
+}
+
 /// Opens `path` below `root` and tells what it is like. Only a regular file is opened.
 pub(super) fn open(
     root: &Path,
@@ -152,6 +161,9 @@ mod platform {
                 std::fs::create_dir_all(root)?;
                 rustix::fs::open(root, WALK, Mode::empty())?
             }
+            Err(Errno::NOTDIR) => {
+                return Err(refused(&root.display().to_string(), "is not a folder"));
+            }
             other => other?,
         };
         let mut names = path.components().peekable();
@@ -162,6 +174,11 @@ mod platform {
             folder = walk(&folder, name, create)?;
         }
         Err(io::ErrorKind::InvalidInput.into())
+    }
+
+    pub(super) fn may_write(folder: &Path) -> io::Result<()> {
+        let wanted = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        Ok(rustix::fs::access(folder, wanted)?)
     }
 
     fn walk(folder: &OwnedFd, name: &str, create: bool) -> io::Result<OwnedFd> {
@@ -200,6 +217,7 @@ mod platform {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
                 refused(name, "is a symbolic link, and links are not followed")
             }
+            Ok(_) if error == Errno::NOTDIR => refused(name, "is not a folder"),
             _ => error.into(),
         }
     }
@@ -277,6 +295,11 @@ mod platform {
 
     /// Looks at every component before it goes on: enough against a torrent, though not against a
     /// local program that swaps folders at that very moment.
+    /// Found out with the first write.
+    pub(super) fn may_write(_folder: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     pub(super) fn open(root: &Path, path: SafePath<'_>, access: Access) -> io::Result<File> {
         let mut place = root.to_path_buf();
         let mut names = path.components().peekable();

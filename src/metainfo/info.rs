@@ -15,7 +15,7 @@ use crate::{
         geometry::Geometry,
         hash::{InfoHash, Sha1Hash, sha1, sha256},
         index::PieceIndex,
-        limits::{MAX_PIECE_LENGTH, MAX_PIECES},
+        limits::{MAX_PATH_DEPTH, MAX_PIECE_LENGTH, MAX_PIECES},
     },
     bencode::{Dict, Limits, List, Value},
 };
@@ -268,15 +268,17 @@ fn push_file<'a>(
         }
     }
     path.clear();
+    // One too many is enough to be refused.
+    const MOST: usize = MAX_PATH_DEPTH + 1;
     if let Some(list) = list_utf8 {
-        path.extend(list.iter().map_while(utf8));
-        if path.len() != list.iter().count() {
+        path.extend(list.iter().take(MOST).map_while(utf8));
+        if path.len() != list.iter().take(MOST).count() {
             path.clear();
         }
     }
     if path.is_empty() {
         let wrong = || not_a("path", "a list of strings");
-        for component in list.ok_or_else(wrong)?.iter() {
+        for component in list.ok_or_else(wrong)?.iter().take(MOST) {
             path.push(component.as_bytes().ok_or_else(wrong)?);
         }
     }

@@ -26,7 +26,9 @@ pub use magnet::Magnet;
 pub use path::SafePath;
 
 use crate::{
-    base::limits::{MAX_PIECE_LENGTH, MAX_PIECES, MAX_TEXT_BYTES, MAX_URL_BYTES, MAX_URLS},
+    base::limits::{
+        MAX_PIECE_LENGTH, MAX_PIECES, MAX_TEXT_BYTES, MAX_TIERS_READ, MAX_URL_BYTES, MAX_URLS,
+    },
     bencode::{self, BencodeError, Dict, Limits, Value, typed, write::DictWriter},
 };
 
@@ -158,7 +160,10 @@ impl Metainfo {
         }
         let mut tiers = Vec::new();
         let mut room = MAX_URLS;
-        for tier in announce_list.iter().flat_map(|list| list.iter()) {
+        for tier in announce_list.iter().flat_map(|list| list.iter()).take(MAX_TIERS_READ) {
+            if room == 0 {
+                break;
+            }
             let mut tier = urls(tier);
             tier.retain(|url| !tiers.iter().flatten().any(|known| known == url));
             tier.truncate(room);

@@ -6,9 +6,11 @@
 
 use std::{
     error::Error as StdError,
-    fmt, io,
+    fmt,
+    fs::File,
+    io::{self, Read as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -21,7 +23,7 @@ use rustls::{
 use url::{Host, Url};
 
 use super::resolver::Resolver;
-use crate::base::limits::MAX_REDIRECTS;
+use crate::base::limits::{MAX_CERTIFICATES_BYTES, MAX_REDIRECTS};
 
 /// How the client behaves.
 #[derive(Debug, Clone)]
@@ -252,9 +254,9 @@ fn tls_config(config: &HttpConfig) -> Result<ClientConfig, HttpSetupError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(file) = &config.ca_file {
         let fail = |cause: String| HttpSetupError::CaFile { file: file.clone(), cause };
-        let certificates = CertificateDer::pem_file_iter(file).map_err(|e| fail(e.to_string()))?;
+        let bytes = read_bounded(file).map_err(|e| fail(e.to_string()))?;
         let mut added = 0;
-        for certificate in certificates {
+        for certificate in CertificateDer::pem_slice_iter(&bytes) {
             let certificate = certificate.map_err(|e| fail(e.to_string()))?;
             roots.add(certificate).map_err(|e| fail(e.to_string()))?;
             added += 1;
@@ -268,6 +270,15 @@ fn tls_config(config: &HttpConfig) -> Result<ClientConfig, HttpSetupError> {
         .with_safe_default_protocol_versions()
         .map_err(|err| HttpSetupError::Client(err.to_string()))?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(MAX_CERTIFICATES_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    match bytes.len() > MAX_CERTIFICATES_BYTES {
+        true => Err(io::Error::other("it is larger than any store of certificates (16 MiB)")),
+        false => Ok(bytes),
+    }
 }
 
 fn classify(err: reqwest::Error) -> HttpError {
@@ -300,7 +311,7 @@ mod tests {
     use super::*;
     use crate::net::resolver::{FixedResolver, SystemResolver};
     use rustls::pki_types::PrivateKeyDer;
-    use std::io::{Read as _, Write as _};
+    use std::io::Write as _;
 
     #[test]
     fn private_places_are_recognised() {

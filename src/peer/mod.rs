@@ -190,6 +190,12 @@ impl Peer {
         matches!(self.stage, Stage::Open)
     }
 
+    /// The payload that is arriving is of no use any more: the block it was for, if it was of use.
+    pub fn stop_keeping(&mut self) -> Option<Block> {
+        let arriving = self.arriving.as_mut()?;
+        if std::mem::take(&mut arriving.keep) { arriving.block } else { None }
+    }
+
     /// Whether it is another peer's turn to want anything from us: it has everything or says so.
     pub const fn is_seed(&self) -> bool {
         self.pieces.is_all() || self.upload_only

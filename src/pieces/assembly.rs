@@ -203,15 +203,20 @@ impl Open {
         }
     }
 
-    pub(super) fn begin_block(&mut self, block: Block, peer: PeerKey) -> bool {
+    pub(super) fn begin_block(&mut self, block: Block, peer: PeerKey, asked: bool) -> bool {
         let i = index(block) as u32;
         let window = &self.windows[(block.begin / self.window_len) as usize];
         let wanted =
             matches!(self.blocks[i as usize].state, BlockState::Free | BlockState::Outstanding(_));
-        if !wanted || window.slab.is_none() || self.receiving.iter().any(|&(n, _)| n == i) {
+        if !wanted || window.slab.is_none() {
             return false;
         }
-        self.receiving.push((i, peer));
+        match self.receiving.iter_mut().find(|(n, _)| *n == i) {
+            // Whoever began first may never end.
+            Some((_, first)) if asked => *first = peer,
+            Some(_) => return false,
+            None => self.receiving.push((i, peer)),
+        }
         true
     }
 

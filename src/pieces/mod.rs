@@ -244,9 +244,10 @@ impl Pieces {
 
     /// `peer` begins to send `block`: whether its payload should be kept.
     ///
-    /// An unasked block is kept if it is free and there is a place for it.
-    pub fn begin_block(&mut self, block: Block, peer: PeerKey) -> bool {
-        self.open_piece_mut(block.piece).is_some_and(|open| open.begin_block(block, peer))
+    /// One that was `asked` for takes the place of the same block from another peer that is not done;
+    /// an unasked one is kept if it is free and there is a place for it.
+    pub fn begin_block(&mut self, block: Block, peer: PeerKey, asked: bool) -> bool {
+        self.open_piece_mut(block.piece).is_some_and(|open| open.begin_block(block, peer, asked))
     }
 
     /// Payload of a block that [`Pieces::begin_block`] accepted; `at` counts from its start.

@@ -180,6 +180,7 @@ impl Core {
         let _turn = self.checks.acquire().await;
         let (storage, shared) = (storage.clone(), shared.clone());
         let (policy, force, root) = (add.check, add.force, add.root.clone());
+        let fetch = add.fetch;
         let state_dir = self.config.state_dir.clone();
         blocking(move || {
             // Only now: other checks may have taken hours.
@@ -207,6 +208,9 @@ impl Core {
                 have = now.have;
             }
             partial.retain(|partial| !have.has(partial.piece));
+            if fetch && !have.is_full() {
+                storage.may_write()?;
+            }
             storage.create_empty_files()?;
             let (recorded, trouble) = match found {
                 Some(_) if policy == Check::Nothing => (None, None),

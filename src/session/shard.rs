@@ -152,8 +152,17 @@ pub(super) fn start(
         stopping: None,
         ended: false,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Made on its thread: it must not be dropped in another runtime if there can be no thread.
+    let (tell, started) = std::sync::mpsc::channel();
     let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let (runtime, result) = match runtime {
+            Ok(runtime) => (Some(runtime), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        // Whoever starts us waits for it.
+        let _ = tell.send(result);
+        let Some(runtime) = runtime else { return };
         runtime.block_on(async {
             // As a task of its own it is woken without a system call; unconstrained, because a turn
             // bounds itself.
@@ -161,6 +170,7 @@ pub(super) fn start(
         });
     };
     let thread = std::thread::Builder::new().name("shard".into()).spawn(run)?;
+    started.recv().map_err(io::Error::other)??;
     Ok((ShardHandle::new(sender, mail, gauges), thread))
 }
 

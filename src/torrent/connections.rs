@@ -292,6 +292,7 @@ impl Torrent {
             | Disconnect::Protocol(_)
             | Disconnect::OutOfRange
             | Disconnect::OutOfTurn(_)
+            | Disconnect::Unasked
             | Disconnect::WrongInfoHash
             | Disconnect::Flood(_) => Ended::Failed,
         };

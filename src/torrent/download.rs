@@ -135,10 +135,10 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         let asked = block.is_some_and(|b| peer.requests.contains(b));
         // A block that we never asked for, and can't use, is the peer's mistake.
-        let keep = block.is_some_and(|b| self.pieces.begin_block(b, key));
+        let keep = block.is_some_and(|b| self.pieces.begin_block(b, key, asked));
         peer.arriving = Some(Arriving { block, keep, at: 0, asked });
         if !asked && peer.fast && !peer.forgot {
-            return Err(Disconnect::OutOfTurn("piece"));
+            return Err(Disconnect::Unasked);
         }
         if !asked && peer.requests.listed() == 0 && !keep {
             return self.strike(key, 4, "blocks nobody asked for");
@@ -307,6 +307,9 @@ impl Torrent {
         peer.snubbed = true;
         peer.forgot = true;
         peer.pipeline.snub();
+        if let Some(block) = peer.stop_keeping() {
+            self.pieces.abort_block(block, key);
+        }
         let blocks: Vec<Block> = peer.requests.iter().map(|r| r.block).collect();
         for Block { piece, begin, length } in blocks {
             wire::encode::encode(&Message::Cancel { piece: piece.0, begin, length }, &mut peer.out);
@@ -436,10 +439,7 @@ impl Torrent {
 
     fn cancel_all(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key) else { return };
-        if let Some(arriving) = &mut peer.arriving
-            && let Some(block) = arriving.block
-            && std::mem::take(&mut arriving.keep)
-        {
+        if let Some(block) = peer.stop_keeping() {
             self.pieces.abort_block(block, key);
         }
         peer.forgot |= peer.requests.listed() > 0;

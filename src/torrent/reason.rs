@@ -32,6 +32,9 @@ pub enum Disconnect {
     /// It sent a message at a place where that is not allowed.
     #[error("{0} at a time when it is not allowed")]
     OutOfTurn(&'static str),
+    /// It sent a block that nobody asked for, though each request has exactly one answer (BEP 6).
+    #[error("sent a block that nobody asked for")]
+    Unasked,
     /// It is for another torrent.
     #[error("handshake for another torrent")]
     WrongInfoHash,

@@ -7,6 +7,8 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +16,7 @@ use clap::{Arg, ArgAction, Command, builder::BoolishValueParser};
 use toml::{Table, Value};
 
 use super::{Failure, ParseEnd};
-use crate::cli::exit::Exit;
+use crate::{base::limits::MAX_CONFIG_BYTES, cli::exit::Exit};
 
 /// Options that mean something else in this command than elsewhere. Their environment name and
 /// their place in the file name the command.
@@ -77,13 +79,22 @@ pub(super) fn with_file(command: Command, path: &Path) -> Result<Command, Failur
     let failure = || {
         Failure::new(Exit::Input, format!("could not read the configuration `{}`", path.display()))
     };
-    let text = std::fs::read_to_string(path).map_err(|e| failure().cause(&e))?;
+    let text = read_bounded(path).map_err(|e| failure().cause(&e))?;
     let table: Table = text.parse().map_err(|e| failure().cause(&e))?;
     apply(command, table).map_err(|problem| {
         let mut f = failure();
         f.causes.push(problem);
         f
     })
+}
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_CONFIG_BYTES as u64 + 1).read_to_string(&mut text)?;
+    match text.len() > MAX_CONFIG_BYTES {
+        true => Err(io::Error::other("larger than any configuration (1 MiB)")),
+        false => Ok(text),
+    }
 }
 
 /// A usage error that the file brought about is an error of the file.

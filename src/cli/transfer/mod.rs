@@ -44,7 +44,8 @@ pub(super) struct Goal {
 
 /// Torrents under way.
 pub(super) struct Transfer {
-    session: Session,
+    /// Until the end.
+    session: Option<Session>,
     goal: Goal,
     terminal: Terminal,
     progress: Progress,
@@ -105,7 +106,7 @@ struct Done<'a> {
 impl Transfer {
     pub(super) fn new(session: Session, goal: Goal, terminal: Terminal) -> Self {
         Transfer {
-            session,
+            session: Some(session),
             goal,
             terminal,
             progress: Progress::new(terminal),
@@ -122,7 +123,8 @@ impl Transfer {
             Ok(add) => {
                 let info = add.metainfo.info.clone();
                 let path = add.root.join(info.name());
-                match self.session.add(add).await {
+                let session = self.session.as_ref().expect("the session ends last");
+                match session.add(add).await {
                     Ok(handle) => return self.enter(handle, path),
                     Err(AddError::Duplicate(_)) => {
                         let name = printable(info.name());
@@ -183,7 +185,7 @@ impl Transfer {
             let refused = &self.refused;
             self.progress.suspend(|| refused.iter().for_each(|f| self.terminal.failure(f)));
         }
-        if let Some(port) = self.session.port() {
+        if let Some(port) = self.session.as_ref().and_then(Session::port) {
             if self.terminal.json {
                 self.terminal.event("listening", &Listening { port })?;
             } else if self.terminal.verbose || !self.goal.fetches {
@@ -197,7 +199,7 @@ impl Transfer {
                 Ok(()) => {}
                 Err(failure) => {
                     self.progress.finish();
-                    signals.end_well(self.session.shutdown(), self.terminal).await;
+                    self.end_session(&mut signals).await;
                     return Err(failure);
                 }
             }
@@ -208,6 +210,12 @@ impl Transfer {
             }
         };
         self.finish(stopped, signals).await
+    }
+
+    async fn end_session(&mut self, signals: &mut Signals) {
+        if let Some(session) = self.session.take() {
+            signals.end_well(session.shutdown(), self.terminal).await;
+        }
     }
 
     /// Whether there is only one torrent: its failure is that of the run.
@@ -350,7 +358,11 @@ impl Transfer {
         let views: Vec<View> = self.torrents.iter().map(|t| t.last.clone()).collect();
         let shown = self.progress.show(self.start.elapsed(), &views);
         self.progress.finish();
-        signals.end_well(self.session.shutdown(), self.terminal).await;
+        self.end_session(&mut signals).await;
+        for i in 0..self.torrents.len() {
+            // What went wrong at the end, such as with the state for the next run.
+            self.hear(i)?;
+        }
         shown?;
         match stopped {
             Some(exit) if exits.contains(&exit) => {
