@@ -8,6 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
+    time::Instant,
 };
 
 use serde_json::Value as Json;
@@ -153,8 +154,10 @@ impl Program {
     /// The next object that fits; those before it are passed over.
     pub(crate) fn wait(&mut self, what: &str, fits: impl Fn(&Json) -> bool) -> Json {
         let mut last = Json::Null;
+        // It goes on to tell of its progress, whatever is waited for.
+        let end = Instant::now() + PATIENCE;
         loop {
-            match self.objects.recv_timeout(PATIENCE) {
+            match self.objects.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(object) if fits(&object) => return object,
                 Ok(object) => last = object,
                 Err(error) => panic!("{what}: {error}; last was {last}; {}", self.talk()),
@@ -180,6 +183,14 @@ impl Program {
         self.child.try_wait().expect("waited").is_none()
     }
 
+    /// The most memory it had at a time, in KiB, its code included. Linux only.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a figure");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Sends a signal, such as `-INT`.
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
@@ -190,9 +201,10 @@ impl Program {
     /// Waits for its end. Gives its exit code, and the objects it wrote until then.
     pub(crate) fn end(mut self) -> (i32, Vec<Json>) {
         let mut rest = Vec::new();
+        let end = Instant::now() + PATIENCE;
         loop {
             use std::sync::mpsc::RecvTimeoutError::{Disconnected, Timeout};
-            match self.objects.recv_timeout(PATIENCE) {
+            match self.objects.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(object) => rest.push(object),
                 Err(Disconnected) => break,
                 Err(Timeout) => panic!("it does not end; {}", self.talk()),
