@@ -3,8 +3,10 @@ by their process id whatever happens. Nothing here knows BitTorrent.
 """
 
 import contextlib
+import itertools
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -12,7 +14,11 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
+
+# Requests that never leave the machine, whatever the environment says.
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 # Lines of each log that a failure shows.
 LOG_TAIL = 60
@@ -30,9 +36,8 @@ class Failure(Exception):
     """The scenario did not show what it should. The text is one sentence."""
 
 
-def free_port(host="127.0.0.1"):
+def free_port():
     """A port free for TCP and UDP, given out once, below the range of outgoing connections."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
         port = random.randrange(10_000, 32_000)
         with _ports_lock:
@@ -41,11 +46,17 @@ def free_port(host="127.0.0.1"):
             _ports_given.add(port)
         try:
             for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                with socket.socket(family, kind) as probe:
-                    probe.bind((host, port))
+                # Whoever listens at any address of IPv4, or at all of IPv6, is in the way.
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    probe.bind(("0.0.0.0", port))
         except OSError:
             continue
         return port
+
+
+def endpoint(host, port):
+    """Both in one word, as URLs and options have it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Process:
@@ -77,12 +88,18 @@ class Process:
     def text(self):
         return self.log.read_text(errors="replace")
 
+    def find(self, pattern):
+        """The first group of the first match in its output, or None."""
+        match = re.search(pattern, self.text())
+        return match and match[1]
+
     def signal(self, number):
         if self.code is None:
             self.popen.send_signal(number)
 
     def stop(self):
         """Asks it to end, then makes it and its children end."""
+        self.may_exit = True
         self.signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.popen.wait(GRACE)
@@ -94,8 +111,12 @@ class Process:
 class Sandbox:
     """`with Sandbox(...) as run:` one scenario; everything in it ends with the block."""
 
-    def __init__(self, name, config, seconds):
-        self.name, self.config = name, config
+    def __init__(self, name, config, seconds, ipv6=False):
+        self.name, self.config, self.ipv6 = name, config, ipv6
+        # Where everything listens that has no address of its own.
+        self.host = "::1" if ipv6 else "127.0.0.1"
+        own = map("127.0.0.{}".format, range(2, 255))
+        self._own_hosts = itertools.repeat("::1") if ipv6 else own
         self.deadline = time.monotonic() + seconds
         self.processes, self.notes = [], []
         self.random = random.Random(name)
@@ -115,6 +136,10 @@ class Sandbox:
     def note(self, text):
         """A figure that belongs into the scenario's line."""
         self.notes.append(text)
+
+    def own_host(self):
+        """A loopback address for one program alone, where there are several: IPv6 has one."""
+        return next(self._own_hosts)
 
     def folder(self, name):
         """A new folder, named after `name`."""
@@ -162,12 +187,12 @@ class Sandbox:
                 raise Failure(f"timed out waiting for {what}")
             time.sleep(0.05)
 
-    def listening(self, process, port, host="127.0.0.1"):
+    def listening(self, process, port, host=None):
         """Waits until something accepts connections there."""
 
         def accepts():
             with contextlib.suppress(OSError):
-                socket.create_connection((host, port), timeout=1).close()
+                socket.create_connection((host or self.host, port), timeout=1).close()
                 return True
             return False
 

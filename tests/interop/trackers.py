@@ -2,13 +2,9 @@
 
 import os
 import urllib.parse
-import urllib.request
 
 import bencode
-from sandbox import Failure, free_port
-
-# Announces and scrapes never leave the machine, whatever the environment says.
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+from sandbox import Failure, direct, endpoint, free_port
 
 
 class Tracker:
@@ -32,8 +28,9 @@ class Tracker:
 
 class RunningTracker:
     def __init__(self, run, scheme, port, info_hash):
-        self.run, self.port, self.info_hash = run, port, info_hash
-        self.url = f"{scheme}://127.0.0.1:{port}/announce"
+        self.run, self.info_hash = run, info_hash
+        self.where = endpoint(run.host, port)
+        self.url = f"{scheme}://{self.where}/announce"
 
     def takes_announces(self):
         """Whether it takes a peer in. opentracker refuses until it has read its whitelist."""
@@ -61,9 +58,9 @@ class RunningTracker:
         }
         # A space in the hash is `%20`; `+` is no escape here.
         text = urllib.parse.urlencode(query, quote_via=urllib.parse.quote)
-        url = f"http://127.0.0.1:{self.port}/announce?{text}"
+        url = f"http://{self.where}/announce?{text}"
         try:
-            with _direct.open(url, timeout=5) as answer:
+            with direct.open(url, timeout=5) as answer:
                 return bencode.decode(answer.read())
         except (OSError, ValueError) as error:
             raise Failure(f"the tracker does not answer: {error}") from None
@@ -78,7 +75,8 @@ class RunningTracker:
 
 
 class Opentracker(Tracker):
-    """The packaged build answers only for info hashes in its whitelist; it will not run as root."""
+    """The packaged build answers only for info hashes in its whitelist, and over IPv4; it will not
+    run as root."""
 
     kind = "opentracker"
     needs = ("opentracker",)
@@ -87,7 +85,7 @@ class Opentracker(Tracker):
         home = run.folder("opentracker")
         whitelist = home / "whitelist"
         whitelist.write_text(info_hash + "\n")
-        where = ["-i", "127.0.0.1", "-p", port, "-P", port]
+        where = ["-i", run.host, "-p", port, "-P", port]
         argv = ["opentracker", *where, "-w", whitelist, "-d", home]
         if os.geteuid() == 0:
             # Given up here, because it forgets the bond with the harness when it does so itself.
@@ -103,4 +101,5 @@ class Embedded(Tracker):
     kind = "embedded"
 
     def launch(self, run, port, info_hash):
-        return run.start("tracker", [run.config.bin, "tracker", "--listen", f"127.0.0.1:{port}"])
+        listen = ["--listen", endpoint(run.host, port)]
+        return run.start("tracker", [run.config.bin, "tracker", *listen])

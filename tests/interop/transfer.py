@@ -39,23 +39,20 @@ MANY = Layout("many", payload.many, seconds=180)
 
 def can_meet(seeder, leecher):
     """Whether one of them connects to the other when both run on loopback."""
-    return leecher.dials_loopback or (seeder.dials_loopback and seeder.dials_when_seeding)
+    return leecher.dials_loopback or seeder.dials_loopback
 
 
 def transfer(seeder, leecher, tracker, layout):
     """`leecher` downloads from `seeder`, which it meets at `tracker`."""
+    name = f"{seeder.name}-to-{leecher.name}.{tracker.name}.{layout.name}"
 
     def show(run):
         root = layout.tree(run.folder("content"), run.random)
         made = layout.maker.make(run, root, PIECE_LENGTH)
         meet(run, seeder, leecher, tracker, made, root)
 
-    return Scenario(
-        f"{seeder.name}-to-{leecher.name}.{tracker.name}.{layout.name}",
-        show,
-        (*seeder.needs, *leecher.needs, *tracker.needs, *layout.maker.needs),
-        layout.seconds,
-    )
+    needs = (*seeder.needs, *leecher.needs, *tracker.needs, *layout.maker.needs)
+    return Scenario(name, show, needs, layout.seconds)
 
 
 def meet(run, seeder, leecher, tracker, made, root):
@@ -74,4 +71,5 @@ def meet(run, seeder, leecher, tracker, made, root):
         running.until_known(leechers=1)
         seeder.seed(run, torrent, data)
     run.until(peer.is_done, f"{leecher.name} to have everything")
+    peer.process.stop()
     leecher.compare(torrent, root, output)

@@ -1,13 +1,13 @@
-"""aria2. It finds peers through trackers only, and leaves when it has everything."""
+"""aria2. It finds peers through trackers only."""
 
 import re
 
 from clients.client import Client, Peer
-from sandbox import Failure, free_port
+from sandbox import free_port
 
 OPTIONS = [
     "--no-conf",
-    # It speaks to UDP trackers only with its DHT on; without a node to begin with that finds nobody.
+    # It speaks to UDP trackers only with its DHT on, which finds nobody without a first node.
     "--enable-dht=true",
     "--enable-dht6=false",
     "--bt-enable-lpd=false",
@@ -25,28 +25,19 @@ OPTIONS = [
 class Aria2(Client):
     name = "aria2"
     needs = ("aria2c",)
+    asks_udp_by_ipv6 = False
     knows_padding = False
 
-    def seed(self, run, torrent, data, peers=()):
-        return self._start(run, torrent, data, [])
-
-    def leech(self, run, torrent, output, peers=()):
-        return self._start(run, torrent, output, ["--seed-time=0"])
-
-    def _start(self, run, torrent, folder, options):
-        port = free_port()
-        nodes = run.folder("aria2-dht") / "nodes"
-        dht = [f"--dht-listen-port={free_port()}", f"--dht-file-path={nodes}"]
-        where = [f"--listen-port={port}", f"--dir={folder}", *dht]
-        argv = ["aria2c", *OPTIONS, *options, *where]
-        process = run.start("aria2", [*argv, torrent.path], may_exit=bool(options))
-
-        def is_done():
-            if process.code not in (None, 0):
-                raise Failure(f"aria2 exited with {process.code}")
-            return process.code == 0
-
-        return Peer(process, port, is_done)
+    def start(self, run, torrent, folder):
+        home, port = run.folder("aria2"), free_port()
+        done, tell = home / "done", home / "tell"
+        tell.write_text(f"#!/bin/sh\n: >'{done}'\n")
+        tell.chmod(0o755)
+        where = [f"--interface={run.own_host()}", f"--listen-port={port}", f"--dir={folder}"]
+        dht = [f"--dht-listen-port={free_port()}", f"--dht-file-path={home / 'nodes'}"]
+        told = [f"--on-bt-download-complete={tell}"]
+        process = run.start("aria2", ["aria2c", *OPTIONS, *where, *dht, *told, torrent.path])
+        return Peer(process, port, done.exists)
 
     def stated_hash(self, run, torrent):
         text = run.output("aria2-show", ["aria2c", "--no-conf", "--show-files", torrent.path])

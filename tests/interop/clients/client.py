@@ -1,39 +1,51 @@
 """What an adapter says about its client, and what the scenarios do with it."""
 
+from dataclasses import dataclass
+from typing import Callable
+
 import payload
-from sandbox import Failure
+from sandbox import Failure, Process
 
 
 class Client:
-    """One kind of client. `seed` and `leech` start it for one torrent, which names the tracker."""
+    """One kind of client. An adapter has either `start`, where seeding is nothing else than having
+    everything from the first moment, or both `seed` and `leech`.
+    """
 
     name = None
     # Programs in the path, or `python:MODULE`, without which nothing can be shown.
     needs = ()
     # Whether it connects to a loopback address that a tracker gave it.
     dials_loopback = True
-    # Whether it connects to anyone while it seeds.
-    dials_when_seeding = True
+    # Whether it finds peers by UDP trackers that it reaches over IPv6.
+    asks_udp_by_ipv6 = True
     # Whether it knows BEP 47; else padding files are files like all others to it.
     knows_padding = True
-    # Whether it says what it takes for the info hash.
-    states_hash = True
     # Whether it takes torrents with padding files at all.
     takes_padding = True
     # Whether it makes all of the empty files of a torrent.
     makes_empty_files = True
 
-    def seed(self, run, torrent, data, peers=()):
-        """Serves `data`, the parent of the torrent's content. Returns a `Peer`."""
+    def start(self, run, torrent, folder):
+        """Starts it for one torrent, which names the tracker, with its content in the folder
+        `folder`. Returns a `Peer`."""
         raise NotImplementedError
 
-    def leech(self, run, torrent, output, peers=()):
-        """Downloads into the folder `output`. Returns a `Peer`."""
-        raise NotImplementedError
+    def seed(self, run, torrent, data):
+        """Serves the content in `data`."""
+        return self.start(run, torrent, data)
+
+    def leech(self, run, torrent, output):
+        """Downloads into `output`, and then serves or leaves, as the client likes."""
+        return self.start(run, torrent, output)
 
     def stated_hash(self, run, torrent):
         """The info hash in hex, as this client reads the torrent."""
-        raise NotImplementedError
+        peer = self.start(run, torrent, run.folder("nothing"))
+        run.until(peer.stated_hash, f"{self.name} to say the info hash")
+        stated = peer.stated_hash().lower()
+        peer.process.stop()
+        return stated
 
     def lay_out(self, run, torrent, root):
         """A folder with a copy of the content `root` in it, as the client wants it for seeding."""
@@ -61,15 +73,17 @@ class Client:
                 found.pop(path, None)
         wrong = list(payload.differences(wanted, found))
         if wrong:
-            raise Failure(f"{len(wrong)} files of {len(wanted)} are wrong: {'; '.join(wrong[:5])}")
+            some = "; ".join(wrong[:5])
+            raise Failure(f"{self.name}: {len(wrong)} files of {len(wanted)} are wrong: {some}")
 
 
+@dataclass(frozen=True)
 class Peer:
     """A running client."""
 
-    def __init__(self, process, port, is_done):
-        self.process, self.port, self._is_done = process, port, is_done
-
-    def is_done(self):
-        """Whether everything is downloaded and checked."""
-        return self._is_done()
+    process: Process
+    port: int
+    # Whether everything is downloaded and checked; some of it may be on disk only when it ends.
+    is_done: Callable
+    # The info hash in hex, or nothing while it has said none.
+    stated_hash: Callable = lambda: None

@@ -1,10 +1,10 @@
 """libtorrent (arvidn's), through its Python binding."""
 
-import json
 import sys
+from functools import partial
 
 from clients.client import Client, Peer
-from sandbox import free_port
+from sandbox import endpoint, free_port
 from torrent import DRIVERS
 
 
@@ -12,20 +12,10 @@ class Libtorrent(Client):
     name = "libtorrent"
     needs = ("python:libtorrent",)
 
-    def seed(self, run, torrent, data, peers=()):
-        return self._start(run, torrent, data, peers)
-
-    def leech(self, run, torrent, output, peers=()):
-        return self._start(run, torrent, output, peers)
-
-    def _start(self, run, torrent, folder, peers):
+    def start(self, run, torrent, folder):
         port = free_port()
-        dial = [argument for peer in peers for argument in ("--peer", peer)]
-        where = ["--listen", f"127.0.0.1:{port}", *dial]
         driver = [sys.executable, DRIVERS / "libtorrent_peer.py"]
-        process = run.start("libtorrent", [*driver, torrent.path, folder, *where])
-        return Peer(process, port, lambda: '"complete": true' in process.text())
-
-    def stated_hash(self, run, torrent):
-        driver = [sys.executable, DRIVERS / "libtorrent_show.py"]
-        return json.loads(run.output("libtorrent-show", [*driver, torrent.path]))["info_hash"]
+        argv = [*driver, torrent.path, folder, endpoint(run.own_host(), port)]
+        process = run.start("libtorrent", argv)
+        is_done = partial(process.find, '"complete": (true)')
+        return Peer(process, port, is_done, partial(process.find, '"hash": "([0-9a-f]+)"'))

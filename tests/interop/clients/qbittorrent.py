@@ -2,13 +2,10 @@
 
 import json
 import urllib.error
-import urllib.parse
 import urllib.request
 
 from clients.client import Client, Peer
-from sandbox import Failure, free_port
-
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+from sandbox import Failure, direct, free_port
 
 SETTINGS = """\
 [LegalNotice]
@@ -26,7 +23,7 @@ PortForwardingEnabled=false
 [BitTorrent]
 Session\\BTProtocol=TCP
 Session\\DHTEnabled=false
-Session\\InterfaceAddress=127.0.0.1
+Session\\InterfaceAddress={host}
 Session\\LSDEnabled=false
 Session\\MultiConnectionsPerIp=true
 Session\\PeXEnabled=false
@@ -38,24 +35,11 @@ class Qbittorrent(Client):
     name = "qbittorrent"
     needs = ("qbittorrent-nox",)
 
-    def seed(self, run, torrent, data, peers=()):
-        return self._start(run, torrent, data)[0]
-
-    def leech(self, run, torrent, output, peers=()):
-        return self._start(run, torrent, output)[0]
-
-    def stated_hash(self, run, torrent):
-        peer, web = self._start(run, torrent, run.folder("nothing"))
-        stated = web.torrent()["hash"]
-        peer.process.stop()
-        peer.process.may_exit = True
-        return stated
-
-    def _start(self, run, torrent, folder):
+    def start(self, run, torrent, folder):
         home, port, web_port = run.folder("qbittorrent"), free_port(), free_port()
         settings = home / "qBittorrent" / "config" / "qBittorrent.conf"
         settings.parent.mkdir(parents=True)
-        settings.write_text(SETTINGS.format(port=port))
+        settings.write_text(SETTINGS.format(host=run.own_host(), port=port))
         argv = ["qbittorrent-nox", f"--profile={home}", f"--webui-port={web_port}"]
         process = run.start("qbittorrent", argv)
         web = Web(web_port)
@@ -67,12 +51,9 @@ class Qbittorrent(Client):
             state = web.torrent()
             if state["state"] in ("error", "missingFiles"):
                 raise Failure(f"qbittorrent: {state['state']}")
-            if state["progress"] == 1 and state["state"] != "pausedUP":
-                # A paused torrent has written what was in its cache.
-                web.call("torrents/pause", hashes="all")
-            return state["state"] == "pausedUP"
+            return state["progress"] == 1
 
-        return Peer(process, port, is_done), web
+        return Peer(process, port, is_done, lambda: web.torrent()["hash"])
 
 
 class Web:
@@ -92,10 +73,6 @@ class Web:
         found = json.loads(self._open(urllib.request.Request(self.url + "torrents/info")))
         return found[0] if found else None
 
-    def call(self, method, **arguments):
-        body = urllib.parse.urlencode(arguments).encode()
-        return self._open(urllib.request.Request(self.url + method, body))
-
     def add(self, torrent, folder):
         border = "-----------------------interop"
         parts = [("savepath", None, str(folder).encode()), ("autoTMM", None, b"false")]
@@ -112,7 +89,7 @@ class Web:
 
     def _open(self, request):
         try:
-            with _direct.open(request, timeout=10) as reply:
+            with direct.open(request, timeout=10) as reply:
                 return reply.read()
         except (OSError, urllib.error.HTTPError) as error:
             raise Failure(f"qbittorrent's web interface says {error}") from None

@@ -1,5 +1,5 @@
 """rtorrent as a daemon, told everything by its settings. It knows one peer of each address, itself
-too, so it has an address of its own.
+too.
 """
 
 import shutil
@@ -11,41 +11,43 @@ SETTINGS = """\
 system.daemon.set = true
 network.port_range.set = {port}-{port}
 network.port_random.set = no
-network.bind_address.set = 127.0.0.2
-network.local_address.set = 127.0.0.2
 directory.default.set = "{folder}"
-session.path.set = "{session}"
+session.path.set = "{home}/session"
 dht.mode.set = disable
 protocol.pex.set = no
 trackers.use_udp.set = yes
 pieces.hash.on_completion.set = no
-method.set_key = event.download.finished, told, "execute.nothrow=touch,{done}"
-schedule2 = load, 0, 0, ((load.start, "{torrent}"))
+method.set_key = event.download.inserted, told, "execute.nothrow=touch,(cat,{home}/hash.,(d.hash))"
+method.set_key = event.download.finished, told, "execute.nothrow=touch,{home}/done"
+schedule2 = load, 0, 0, ((load.start, "{home}/it.torrent"))
+"""
+# Those of IPv4 only; else it listens at every address of both families.
+ADDRESS = """\
+network.bind_address.set = {host}
+network.local_address.set = {host}
 """
 
 
 class Rtorrent(Client):
     name = "rtorrent"
     needs = ("rtorrent",)
+    # It announces itself, but takes the reply for addresses of IPv4.
+    asks_udp_by_ipv6 = False
     # Two padding files of one length are a duplicate name to it.
     takes_padding = False
-    # Only in a log, which it may lose when it ends.
-    states_hash = False
 
-    def seed(self, run, torrent, data, peers=()):
-        return self._start(run, torrent, data)
-
-    def leech(self, run, torrent, output, peers=()):
-        return self._start(run, torrent, output)
-
-    def _start(self, run, torrent, folder):
+    def start(self, run, torrent, folder):
         home, port = run.folder("rtorrent"), free_port()
-        session, done = home / "session", home / "done"
-        session.mkdir()
-        settings = home / "rtorrent.rc"
+        (home / "session").mkdir()
         # Its settings take no name in every script.
-        copy = shutil.copy(torrent.path, home / "it.torrent")
-        values = {"folder": folder, "session": session, "done": done, "torrent": copy}
-        settings.write_text(SETTINGS.format(port=port, **values))
+        shutil.copy(torrent.path, home / "it.torrent")
+        settings = home / "rtorrent.rc"
+        where = {"host": run.own_host(), "port": port, "folder": folder, "home": home}
+        text = SETTINGS if run.ipv6 else SETTINGS + ADDRESS
+        settings.write_text(text.format(**where))
         process = run.start("rtorrent", ["rtorrent", "-n", "-o", f"import={settings}"], home)
-        return Peer(process, port, done.exists)
+
+        def stated_hash():
+            return next((file.suffix[1:] for file in home.glob("hash.*")), None)
+
+        return Peer(process, port, (home / "done").exists, stated_hash)

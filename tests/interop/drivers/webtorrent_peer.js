@@ -1,18 +1,12 @@
-// A webtorrent client for one torrent: checks what is in the folder, then downloads or seeds until it
-// is ended. Writes a JSON line with the info hash, and one when everything is there. With the folder
-// `-` it only reads the torrent. Peers come from the torrent's trackers alone.
+// A webtorrent client for one torrent: checks what is in the folder, then downloads or seeds until
+// it is ended. Writes a JSON line with the info hash, and one when everything is there. Peers come
+// from the torrent's trackers alone.
 
 const fs = require('fs')
 const path = require('path')
 
 const [modules, torrent, folder, port] = process.argv.slice(2)
 const say = fields => console.log(JSON.stringify(fields))
-
-if (folder === '-') {
-  const parse = require(path.join(modules, 'parse-torrent'))
-  say({ hash: parse(fs.readFileSync(torrent)).infoHash })
-  process.exit(0)
-}
 
 const WebTorrent = require(path.join(modules, 'webtorrent'))
 const client = new WebTorrent({ dht: false, lsd: false, utp: false, torrentPort: Number(port) })
