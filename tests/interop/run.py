@@ -71,7 +71,7 @@ def arguments():
 def run(scenario, config):
     """One scenario: whether it passed, and the lines to print."""
     began = time.monotonic()
-    with Sandbox(scenario.name, config, scenario.seconds) as sandbox:
+    with Sandbox(scenario.name, config, scenario.seconds, scenario.ipv6) as sandbox:
         try:
             if stopping.is_set():
                 raise Failure("stopped")

@@ -10,8 +10,8 @@ from trackers import Embedded, Opentracker
 from transfer import FOLDER, MANY, OURS, PADDED, SINGLE, can_meet, transfer
 
 EVERYONE = [DOWNPOUR, *FOREIGN]
-OPENTRACKER, EMBEDDED = Opentracker("http"), Embedded("http")
-OVER_UDP = (Opentracker("udp"), Embedded("udp"))
+OPENTRACKER = [Opentracker("http"), Opentracker("udp")]
+EMBEDDED = [Embedded("http"), Embedded("udp")]
 
 
 def layouts(clients, *more):
@@ -20,15 +20,21 @@ def layouts(clients, *more):
     return [SINGLE, FOLDER, *([PADDED] if takes_padding else []), *more]
 
 
+def both_ways(client, tracker, layout, ipv6=False):
+    """downpour downloads from `client`, and `client` from downpour."""
+    yield transfer(client, DOWNPOUR, tracker, layout, ipv6)
+    yield transfer(DOWNPOUR, client, tracker, layout, ipv6)
+
+
 def core():
-    """Each client once in each direction and by each tracker; the sample torrents; info hashes."""
-    for client, tracker in itertools.product(FOREIGN, (OPENTRACKER, EMBEDDED)):
-        for layout in layouts([client]):
-            yield transfer(client, DOWNPOUR, tracker, layout)
-            yield transfer(DOWNPOUR, client, tracker, layout)
-    for client, tracker in itertools.product(FOREIGN, OVER_UDP):
-        yield transfer(client, DOWNPOUR, tracker, SINGLE)
-        yield transfer(DOWNPOUR, client, tracker, SINGLE)
+    """Each client once in each direction, by each tracker, in both families of addresses; the
+    sample torrents; info hashes."""
+    for client in FOREIGN:
+        for over_http, over_udp in (OPENTRACKER, EMBEDDED):
+            for layout in layouts([client]):
+                yield from both_ways(client, over_http, layout)
+            yield from both_ways(client, over_udp, SINGLE)
+        yield from both_ways(client, EMBEDDED[0], SINGLE, ipv6=True)
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
 
@@ -37,21 +43,24 @@ def matrix():
     """Everyone with everyone, by every tracker, in every layout."""
     for seeder, leecher in itertools.product(EVERYONE, EVERYONE):
         if can_meet(seeder, leecher):
-            for tracker in (OPENTRACKER, EMBEDDED):
+            for over_http, over_udp in (OPENTRACKER, EMBEDDED):
                 for layout in layouts([seeder, leecher], OURS, MANY):
-                    yield transfer(seeder, leecher, tracker, layout)
-            for tracker in OVER_UDP:
-                yield transfer(seeder, leecher, tracker, SINGLE)
+                    yield transfer(seeder, leecher, over_http, layout)
+                yield transfer(seeder, leecher, over_udp, SINGLE)
+    for client, tracker in itertools.product(EVERYONE, EMBEDDED):
+        if tracker is EMBEDDED[0] or client.asks_udp_by_ipv6:
+            yield from both_ways(client, tracker, FOLDER, ipv6=True)
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
 
 
 def foreign():
-    """The same without downpour: what fails here is the harness, or somebody else's."""
+    """The others among themselves, without downpour: what fails here is the harness, or somebody
+    else's."""
     for seeder, leecher in itertools.product(FOREIGN, FOREIGN):
         if can_meet(seeder, leecher):
             for layout in layouts([seeder, leecher]):
-                yield transfer(seeder, leecher, OPENTRACKER, layout)
+                yield transfer(seeder, leecher, OPENTRACKER[0], layout)
     yield from info_hashes.scenarios(FOREIGN)
 
 

@@ -18,6 +18,8 @@ class Scenario:
     # What has to be installed: programs, and `python:MODULE`.
     needs: tuple = ()
     seconds: int = 90
+    # Whether all that is started listens at `::1`.
+    ipv6: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def can_meet(seeder, leecher):
     return leecher.dials_loopback or seeder.dials_loopback
 
 
-def transfer(seeder, leecher, tracker, layout):
+def transfer(seeder, leecher, tracker, layout, ipv6=False):
     """`leecher` downloads from `seeder`, which it meets at `tracker`."""
     name = f"{seeder.name}-to-{leecher.name}.{tracker.name}.{layout.name}"
 
@@ -52,7 +54,7 @@ def transfer(seeder, leecher, tracker, layout):
         meet(run, seeder, leecher, tracker, made, root)
 
     needs = (*seeder.needs, *leecher.needs, *tracker.needs, *layout.maker.needs)
-    return Scenario(name, show, needs, layout.seconds)
+    return Scenario(name + ".ipv6" * ipv6, show, needs, layout.seconds, ipv6)
 
 
 def meet(run, seeder, leecher, tracker, made, root):
