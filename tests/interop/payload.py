@@ -43,9 +43,14 @@ def plain(parent, rng):
 
 
 def many(parent, rng):
-    """Two thousand small files, some of them empty, in folders of fifty."""
-    files = {f"{n // 50:02}/ファイル {n:04}.txt": (n * 37) % 5_000 for n in range(2_000)}
-    return _write(parent, "many", files, rng)
+    """Two thousand small files in folders in folders, every twentieth empty, with names in several
+    scripts."""
+    scripts = ["plain", "Größe", "файл", "ファイル", "قائمة", "e\u0301tude", "📄"]
+    files = {}
+    for n in range(2_000):
+        path = f"{n // 250} часть/{n // 25:02} 部/{scripts[n % len(scripts)]} {n:04}.txt"
+        files[path] = n * 37 % 5_000 if n % 20 else 0
+    return _write(parent, "Zweitausend – 二千", files, rng)
 
 
 def _write(parent, name, files, rng):
