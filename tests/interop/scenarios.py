@@ -40,16 +40,20 @@ def core():
 
 
 def matrix():
-    """Everyone with everyone, by every tracker, in every layout."""
-    for seeder, leecher in itertools.product(EVERYONE, EVERYONE):
+    """downpour with everyone, by every tracker, in every layout; the others among themselves, who
+    meet at downpour's tracker, as far as it takes to see that it serves them all.
+    """
+    for client in EVERYONE:
+        for tracker in (*OPENTRACKER, *EMBEDDED):
+            for layout in layouts([client], OURS, MANY):
+                yield from both_ways(client, tracker, layout)
+        yield from both_ways(client, EMBEDDED[0], FOLDER, ipv6=True)
+        if client.asks_udp_by_ipv6:
+            yield from both_ways(client, EMBEDDED[1], FOLDER, ipv6=True)
+    for seeder, leecher in itertools.product(FOREIGN, FOREIGN):
         if can_meet(seeder, leecher):
-            for over_http, over_udp in (OPENTRACKER, EMBEDDED):
-                for layout in layouts([seeder, leecher], OURS, MANY):
-                    yield transfer(seeder, leecher, over_http, layout)
-                yield transfer(seeder, leecher, over_udp, SINGLE)
-    for client, tracker in itertools.product(EVERYONE, EMBEDDED):
-        if tracker is EMBEDDED[0] or client.asks_udp_by_ipv6:
-            yield from both_ways(client, tracker, FOLDER, ipv6=True)
+            for tracker, layout in zip(EMBEDDED, (OURS, SINGLE)):
+                yield transfer(seeder, leecher, tracker, layout)
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
 

@@ -40,8 +40,10 @@ MANY = Layout("many", payload.many, seconds=180)
 
 
 def can_meet(seeder, leecher):
-    """Whether one of them connects to the other when both run on loopback."""
-    return leecher.dials_loopback or seeder.dials_loopback
+    """Whether one of them connects to the other when both run on loopback, and stays connected."""
+    seeder_dials = seeder.dials_loopback and seeder.dials_when_seeding
+    stays = seeder.takes_late_bitfield or not leecher.sends_late_bitfield
+    return stays and (seeder_dials or leecher.dials_loopback)
 
 
 def transfer(seeder, leecher, tracker, layout, ipv6=False):

@@ -25,6 +25,7 @@ OPTIONS = [
 class Aria2(Client):
     name = "aria2"
     needs = ("aria2c",)
+    sends_late_bitfield = True
     asks_udp_by_ipv6 = False
     knows_padding = False
 

@@ -17,6 +17,11 @@ class Client:
     needs = ()
     # Whether it connects to a loopback address that a tracker gave it.
     dials_loopback = True
+    # Whether it connects to anyone while it seeds.
+    dials_when_seeding = True
+    # Whether it may send a bitfield in place of many `have`s, and whether it bears that.
+    sends_late_bitfield = False
+    takes_late_bitfield = True
     # Whether it finds peers by UDP trackers that it reaches over IPv6.
     asks_udp_by_ipv6 = True
     # Whether it knows BEP 47; else padding files are files like all others to it.

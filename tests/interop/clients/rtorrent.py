@@ -31,6 +31,7 @@ network.local_address.set = {host}
 class Rtorrent(Client):
     name = "rtorrent"
     needs = ("rtorrent",)
+    takes_late_bitfield = False
     # It announces itself, but takes the reply for addresses of IPv4.
     asks_udp_by_ipv6 = False
     # Two padding files of one length are a duplicate name to it.

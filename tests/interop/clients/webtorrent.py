@@ -10,6 +10,7 @@ from torrent import DRIVERS
 class Webtorrent(Client):
     name = "webtorrent"
     needs = ("node",)
+    dials_when_seeding = False
     asks_udp_by_ipv6 = False
     knows_padding = False
     makes_empty_files = False
