@@ -5,6 +5,7 @@ import itertools
 import endurance
 import info_hashes
 import samples
+import swarm
 from clients import DOWNPOUR, FOREIGN
 from trackers import Embedded, Opentracker
 from transfer import FOLDER, MANY, OURS, PADDED, SINGLE, can_meet, transfer
@@ -27,21 +28,22 @@ def both_ways(client, tracker, layout, ipv6=False):
 
 
 def core():
-    """Each client once in each direction, by each tracker, in both families of addresses; the
-    sample torrents; info hashes."""
+    """Each client once in each direction, by each tracker, in both families of addresses; all of
+    them at once; the sample torrents; info hashes."""
     for client in FOREIGN:
         for over_http, over_udp in (OPENTRACKER, EMBEDDED):
             for layout in layouts([client]):
                 yield from both_ways(client, over_http, layout)
             yield from both_ways(client, over_udp, SINGLE)
         yield from both_ways(client, EMBEDDED[0], SINGLE, ipv6=True)
+    yield next(swarm.scenarios())
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
 
 
 def matrix():
     """downpour with everyone, by every tracker, in every layout; the others among themselves, who
-    meet at downpour's tracker, as far as it takes to see that it serves them all.
+    meet at downpour's tracker, as far as it takes to see that it serves them all; everyone at once.
     """
     for client in EVERYONE:
         for tracker in (*OPENTRACKER, *EMBEDDED):
@@ -54,6 +56,7 @@ def matrix():
         if can_meet(seeder, leecher):
             for tracker, layout in zip(EMBEDDED, (OURS, SINGLE)):
                 yield transfer(seeder, leecher, tracker, layout)
+    yield from swarm.scenarios()
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
 

@@ -29,6 +29,9 @@ class Aria2(Client):
     asks_udp_by_ipv6 = False
     knows_padding = False
 
+    def __init__(self, options=()):
+        self.options = options
+
     def start(self, run, torrent, folder):
         home, port = run.folder("aria2"), free_port()
         done, tell = home / "done", home / "tell"
@@ -36,7 +39,7 @@ class Aria2(Client):
         tell.chmod(0o755)
         where = [f"--interface={run.own_host()}", f"--listen-port={port}", f"--dir={folder}"]
         dht = [f"--dht-listen-port={free_port()}", f"--dht-file-path={home / 'nodes'}"]
-        told = [f"--on-bt-download-complete={tell}"]
+        told = [f"--on-bt-download-complete={tell}", *self.options]
         process = run.start("aria2", ["aria2c", *OPTIONS, *where, *dht, *told, torrent.path])
         return Peer(process, port, done.exists)
 

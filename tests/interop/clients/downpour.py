@@ -12,15 +12,17 @@ ALONE = ["--no-dht", "--no-lsd", "--no-upnp"]
 class Downpour(Client):
     name = "downpour"
 
-    def __init__(self, within=()):
-        """`within` is a command that runs another, such as `nice`."""
-        self.within = within
+    def __init__(self, within=(), stays=False):
+        """`within` is a command that runs another, such as `nice`. A download that `stays` serves
+        others when it is done, until it is stopped."""
+        self.within, self.stays = within, stays
 
     def seed(self, run, torrent, data, peers=(), options=()):
         return self._start(run, "seed", torrent, ["--data", data, *options], peers)
 
     def leech(self, run, torrent, output, peers=(), options=()):
-        return self._start(run, "download", torrent, ["--output", output, *options], peers)
+        stay = ["--seed", "--json"] * self.stays
+        return self._start(run, "download", torrent, ["--output", output, *stay, *options], peers)
 
     def _start(self, run, command, torrent, options, peers):
         port = free_port()
@@ -28,14 +30,14 @@ class Downpour(Client):
         if "--state-dir" not in options:
             options = [*options, "--state-dir", run.folder("state")]
         argv = [run.config.bin, command, torrent.path, "--port", port, *ALONE, *dial]
-        ends = command == "download"
+        ends = command == "download" and not self.stays
         line = [*self.within, *argv, *options]
         process = run.start(f"downpour-{command}", line, may_exit=ends)
 
         def is_done():
             if process.code not in (None, 0):
                 raise Failure(f"downpour {command} exited with {process.code}")
-            return process.code == 0
+            return process.find('"event":"(done)"') if self.stays else process.code == 0
 
         return Peer(process, port, is_done)
 
