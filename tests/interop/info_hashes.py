@@ -28,6 +28,7 @@ def scenarios(readers):
     # its own for names that are not lower-case ASCII.
     yield made_alike("single", payload.single, common, private=False)
     yield made_alike("folder", payload.folder, common, private=False)
+    yield made_alike("many", payload.many, common, private=False)
     yield made_alike("private-single", payload.single, everyone, private=True)
     yield made_alike("private-folder", payload.plain, everyone, private=True)
 
