@@ -14,7 +14,8 @@ def single(parent, rng):
 
 def folder(parent, rng):
     """Nested folders; empty files; names in many scripts, composed and decomposed; lengths on
-    and beside the borders of pieces and blocks of 64 and 16 KiB."""
+    and beside the borders of pieces and blocks of 64 and 16 KiB, no two of them equally far from
+    the end of a piece: rtorrent takes no two padding files of one length."""
     return _write(
         parent,
         "Ordner – папка 资料 📁",
@@ -23,13 +24,13 @@ def folder(parent, rng):
             "C.bin": 100_000,
             "a/leer": 0,
             "b/Größe.bin": 65_536,
-            "b-x": 1,
+            "b-x": 2,
             "b.bin": 65_537,
             "deep/er/and/deeper/x": 5,
             "e\u0301 decomposed": 16_383,
             "é composed": 16_385,
             "ünï 'quoted' & (so on) #1.txt": 1_234,
-            "日本語/ファイル.dat": 3 * MIB + 1,
+            "日本語/ファイル.dat": 3 * MIB + 3,
         },
         rng,
     )

@@ -3,10 +3,11 @@
 
     python3 tests/interop/run.py core|matrix|endurance|foreign|list [-k PATTERN] [--bin FILE]
 
-`core` has each client once in each direction, `matrix` everyone with everyone, `endurance` downpour
-alone for long, `foreign` the other clients among themselves (no downpour: it proves the harness);
-`list` prints the names of all. One line per scenario, the logs of those that fail, and at the end
-`N passed, N failed`; exit 1 if any failed. A program that is not installed is a failure.
+`core` has each client once in each direction, `matrix` downpour with everyone in every way and the
+others with one another, `endurance` downpour alone for long, `foreign` the other clients among
+themselves (no downpour: it proves the harness); `list` prints the names of all. One line per
+scenario, the logs of those that fail, and at the end `N passed, N failed`; exit 1 if any failed. A
+program that is not installed is a failure.
 
 Python 3.11, its standard library, and `libtorrent`; the other programs are named in the adapters
 in `clients/`, `trackers.py` and `torrent.py`. `scenarios.py` says what there is.

@@ -13,12 +13,7 @@ from transfer import FOLDER, MANY, OURS, PADDED, SINGLE, can_meet, transfer
 EVERYONE = [DOWNPOUR, *FOREIGN]
 OPENTRACKER = [Opentracker("http"), Opentracker("udp")]
 EMBEDDED = [Embedded("http"), Embedded("udp")]
-
-
-def layouts(clients, *more):
-    """The layouts that all of these clients take."""
-    takes_padding = all(client.takes_padding for client in clients)
-    return [SINGLE, FOLDER, *([PADDED] if takes_padding else []), *more]
+LAYOUTS = [SINGLE, FOLDER, PADDED]
 
 
 def both_ways(client, tracker, layout, ipv6=False):
@@ -32,7 +27,7 @@ def core():
     them at once; the sample torrents; info hashes."""
     for client in FOREIGN:
         for over_http, over_udp in (OPENTRACKER, EMBEDDED):
-            for layout in layouts([client]):
+            for layout in LAYOUTS:
                 yield from both_ways(client, over_http, layout)
             yield from both_ways(client, over_udp, SINGLE)
         yield from both_ways(client, EMBEDDED[0], SINGLE, ipv6=True)
@@ -47,7 +42,7 @@ def matrix():
     """
     for client in EVERYONE:
         for tracker in (*OPENTRACKER, *EMBEDDED):
-            for layout in layouts([client], OURS, MANY):
+            for layout in (*LAYOUTS, OURS, MANY):
                 yield from both_ways(client, tracker, layout)
         yield from both_ways(client, EMBEDDED[0], FOLDER, ipv6=True)
         if client.asks_udp_by_ipv6:
@@ -66,7 +61,7 @@ def foreign():
     else's."""
     for seeder, leecher in itertools.product(FOREIGN, FOREIGN):
         if can_meet(seeder, leecher):
-            for layout in layouts([seeder, leecher]):
+            for layout in LAYOUTS:
                 yield transfer(seeder, leecher, OPENTRACKER[0], layout)
     yield from info_hashes.scenarios(FOREIGN)
 

@@ -26,8 +26,6 @@ class Client:
     asks_udp_by_ipv6 = True
     # Whether it knows BEP 47; else padding files are files like all others to it.
     knows_padding = True
-    # Whether it takes torrents with padding files at all.
-    takes_padding = True
     # Whether it makes all of the empty files of a torrent.
     makes_empty_files = True
 

@@ -34,8 +34,7 @@ class Rtorrent(Client):
     takes_late_bitfield = False
     # It announces itself, but takes the reply for addresses of IPv4.
     asks_udp_by_ipv6 = False
-    # Two padding files of one length are a duplicate name to it.
-    takes_padding = False
+    knows_padding = False
 
     def start(self, run, torrent, folder):
         home, port = run.folder("rtorrent"), free_port()
