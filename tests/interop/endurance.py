@@ -25,9 +25,10 @@ KILLS = 20
 # Most anonymous memory of each side of a download, and of 300 idle peers, in bytes.
 TRANSFER_MEMORY = 64 * MIB
 IDLE_PEERS, IDLE_MEMORY = 300, 2 * MIB
-# The most that may be open in the run with few descriptors, and how long a crowd sits there.
+# The most that may be open in the run with few descriptors, how long a crowd sits there, and when
+# after the check of its files a seed has nothing left to do.
 DESCRIPTORS = 80
-CROWDED_SECONDS = 4
+CROWDED_SECONDS, SETTLE_SECONDS = 4, 2
 # The swarm of processes: payload, the seed's uplink in bytes a second, downloads, copies it may send.
 SWARM_BYTES, SWARM_UPLINK = 64 * MIB, 5_000_000
 SWARM_DOWNLOADS, SWARM_COPIES = 8, 1.2
@@ -256,6 +257,10 @@ def few_descriptors(run):
     for n in range(3 * DESCRIPTORS):
         address = f"127.0.{1 + n // 200}.{1 + n % 200}"
         crowd.append(socket.create_connection(("127.0.0.1", seed.port), 5, (address, 0)))
+    # While the crowd comes it checks its files, and then it records what it found: that is work.
+    run.until(lambda: "seeding" in seed.process.text(), "the seed to have checked its files")
+    checked = time.monotonic()
+    run.until(lambda: time.monotonic() > checked + SETTLE_SECONDS, "the seed to have settled")
     began = time.monotonic()
     before = processor_seconds(seed.process)
     run.until(lambda: time.monotonic() > began + CROWDED_SECONDS, "the crowd to be borne")
