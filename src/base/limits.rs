@@ -110,6 +110,10 @@ pub const MAX_HALF_OPEN: usize = 300;
 /// Those of one address (IPv6: one /64): some clients behind one translator, one flooder.
 pub const MAX_HALF_OPEN_PER_ADDRESS: usize = 16;
 
+/// Connections of one address in one torrent: some clients behind one translator, and nobody who would
+/// have all of them.
+pub const MAX_PEERS_PER_ADDRESS: usize = 16;
+
 /// A connection that has not finished its handshake by then is closed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A dial that has not connected by then has failed.

@@ -12,10 +12,17 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
 use super::system::{self, Access};
 use crate::base::index::FileIndex;
+
+/// Times a file is opened when there is no descriptor.
+const PATIENCE: usize = 12;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Names one torrent's files in the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,8 +73,26 @@ impl FilePool {
         Tenant(self.tenants.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The file, opened by `open` if it is not here with the access wanted. When the process has
-    /// no descriptor left, half of the pool is closed and `open` gets a second chance.
+    /// What `open` gives. When the process has no descriptor left, half of the pool is closed and
+    /// `open` gets a second chance, and some more while others close theirs: it says nothing of the file.
+    pub(super) fn open<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        let mut result = open();
+        for attempt in 0..PATIENCE {
+            match &result {
+                Err(error) if system::is_out_of_descriptors(error) => {}
+                _ => break,
+            }
+            if attempt == 0 {
+                self.shrink(self.open_files() / 2);
+            } else {
+                thread::sleep(PAUSE);
+            }
+            result = open();
+        }
+        result
+    }
+
+    /// The file, opened by `open` if it is not here with the access wanted; see [`FilePool::open`].
     pub(super) fn lend(
         &self,
         key: Key,
@@ -77,14 +102,7 @@ impl FilePool {
         if let Some(file) = self.shelf().find(key, access) {
             return Ok(file);
         }
-        let file = match open() {
-            Err(error) if system::is_out_of_descriptors(&error) => {
-                self.shrink(self.open_files() / 2);
-                open()?
-            }
-            other => other?,
-        };
-        let file = Arc::new(file);
+        let file = Arc::new(self.open(open)?);
         self.shelf().insert(key, access, Arc::clone(&file));
         self.shrink(self.limit);
         Ok(file)
@@ -188,6 +206,23 @@ mod tests {
         assert!(lend(&pool, key, Access::Write));
         assert!(!lend(&pool, key, Access::Read));
         assert_eq!(pool.open_files(), 1);
+    }
+
+    #[test]
+    fn without_a_descriptor_it_waits_for_one() {
+        let (pool, attempts) = (FilePool::new(8), Cell::new(0));
+        let open = |fails: usize| {
+            attempts.set(0);
+            pool.open(|| {
+                attempts.set(attempts.get() + 1);
+                match attempts.get() <= fails {
+                    true => Err(io::Error::from_raw_os_error(24)),
+                    false => Ok(()),
+                }
+            })
+        };
+        assert!(open(3).is_ok() && attempts.get() == 4);
+        assert!(open(100).is_err() && attempts.get() == PATIENCE + 1);
     }
 
     #[test]

@@ -182,15 +182,17 @@ impl Backend for Files {
     }
 
     fn create(&self, file: FileIndex) -> Result<(), DiskFault> {
-        let (handle, _) = system::open(&self.root, self.file(file).path, Access::Write)
-            .map_err(|error| self.fault(file, "create".into(), &error))?;
+        let open = || system::open(&self.root, self.file(file).path, Access::Write);
+        let (handle, _) =
+            self.pool.open(open).map_err(|error| self.fault(file, "create".into(), &error))?;
         self.look(file, &handle);
         self.mark(file);
         Ok(())
     }
 
     fn stamp(&self, file: FileIndex) -> Result<Option<FileStamp>, DiskFault> {
-        match system::open(&self.root, self.file(file).path, Access::Read) {
+        let open = || system::open(&self.root, self.file(file).path, Access::Read);
+        match self.pool.open(open) {
             Ok((handle, facts)) => {
                 self.look(file, &handle);
                 Ok(Some(system::stamp(&facts)))

@@ -457,8 +457,9 @@ mod tests {
         );
         fs::remove_dir_all(dir.path().join("t/d")).expect("removed");
         fs::write(dir.path().join("t/d"), "a file in place of a folder").expect("written");
-        let fault = expect_fault(storage.perform(s.verify(P0)), FaultKind::Io);
-        assert_eq!(fault.to_string().split(':').next(), Some("could not open for writing `t/d/a`"));
+        let fault = expect_fault(storage.perform(s.verify(P0)), FaultKind::Permission);
+        let wanted = "could not open for writing `t/d/a`: `d` is not a folder";
+        assert_eq!(fault.to_string(), wanted);
     }
 
     #[test]

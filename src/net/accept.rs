@@ -9,13 +9,14 @@ use std::{
     future::Future,
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::AbortHandle,
     time::{sleep, timeout},
 };
@@ -64,7 +65,7 @@ pub async fn accept<O: Owners>(listener: TcpListener, owners: Arc<O>, half_open:
         match listener.accept().await {
             Ok((stream, addr)) => {
                 pause = FIRST_PAUSE;
-                half_open.greet(stream, compact::canonical(addr), owners.clone());
+                half_open.greet(stream, compact::canonical(addr), owners.clone()).await;
             }
             Err(err) if is_of_one_connection(&err) => {}
             Err(_) => {
@@ -85,7 +86,8 @@ fn is_of_one_connection(err: &io::Error) -> bool {
 #[derive(Debug)]
 pub struct HalfOpen {
     table: Arc<Mutex<Table>>,
-    limit: usize,
+    /// A place for each. One is free when the socket is closed, which is later than the end of its entry.
+    places: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -118,46 +120,62 @@ impl Drop for Listed {
 impl HalfOpen {
     /// At most `limit` of them, and never more than [`MAX_HALF_OPEN`].
     pub fn new(limit: usize) -> Self {
-        HalfOpen { table: Arc::default(), limit: limit.min(MAX_HALF_OPEN) }
+        let limit = limit.min(MAX_HALF_OPEN);
+        HalfOpen { table: Arc::default(), places: Arc::new(Semaphore::new(limit)) }
     }
 
     /// Number of half-open connections.
     pub fn count(&self) -> usize {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).entries.len()
+        self.table().entries.len()
     }
 
-    fn greet<O: Owners>(&self, stream: TcpStream, addr: SocketAddr, owners: Arc<O>) {
+    /// Waits for a place, which is soon there: the oldest connection makes room.
+    async fn greet<O: Owners>(&self, stream: TcpStream, addr: SocketAddr, owners: Arc<O>) {
         let from = network(addr.ip());
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_address = table.entries.iter().filter(|e| e.from == from).count();
-        // Whoever runs on our own host has simpler ways to hurt us.
-        if of_address >= MAX_HALF_OPEN_PER_ADDRESS && !from.is_loopback() {
+        if !self.make_room(from) {
             return;
         }
-        // A client sends its handshake at once, so the oldest is the least likely to be one.
-        if table.entries.len() >= self.limit
-            && let Some(oldest) = table.entries.pop_front()
-        {
-            oldest.task.abort();
-        }
+        // The semaphore is never closed.
+        let Ok(place) = self.places.clone().acquire_owned().await else { return };
+        let mut table = self.table();
         let number = table.next;
         table.next += 1;
         let listed = Listed { table: self.table.clone(), number };
         let task = tokio::spawn(async move {
             let greeted = timeout(HANDSHAKE_TIMEOUT, read_greeting(stream, addr)).await;
-            drop(listed);
+            drop((listed, place));
             if let Ok(Ok(incoming)) = greeted {
                 owners.deliver(incoming).await;
             }
         });
         table.entries.push_back(Entry { number, from, task: task.abort_handle() });
     }
+
+    /// False if this address has as many as it may.
+    fn make_room(&self, from: IpAddr) -> bool {
+        let mut table = self.table();
+        let of_address = table.entries.iter().filter(|e| e.from == from).count();
+        // Whoever runs on our own host has simpler ways to hurt us.
+        if of_address >= MAX_HALF_OPEN_PER_ADDRESS && !from.is_loopback() {
+            return false;
+        }
+        // A client sends its handshake at once, so the oldest is the least likely to be one.
+        if self.places.available_permits() == 0
+            && let Some(oldest) = table.entries.pop_front()
+        {
+            oldest.task.abort();
+        }
+        true
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for HalfOpen {
     fn drop(&mut self) {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        for entry in table.entries.drain(..) {
+        for entry in self.table().entries.drain(..) {
             entry.task.abort();
         }
     }
@@ -253,6 +271,30 @@ mod tests {
         assert!(half_open.count() <= LIMIT);
         // The first one was let go.
         assert!(matches!(silent[0].read(&mut [0; 1]).await, Ok(0) | Err(_)));
+    }
+
+    /// Sockets of those that made room used to stay open until their tasks were run, and all descriptors
+    /// were gone.
+    #[tokio::test]
+    async fn a_crowd_never_has_more_sockets_than_places() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let addr = listener.local_addr().expect("bound");
+        let (half_open, (tx, _rx)) = (HalfOpen::new(2), mpsc::unbounded_channel());
+        let owners = Arc::new(Take(tx));
+        let mut crowd = Vec::new();
+        for _ in 0..50 {
+            crowd.push(TcpStream::connect(addr).await.expect("connected"));
+            let (stream, from) = listener.accept().await.expect("a connection");
+            half_open.greet(stream, from, owners.clone()).await;
+        }
+        let mut open = 0;
+        for stream in &crowd {
+            let ended = stream
+                .try_read(&mut [0; 1])
+                .map_or_else(|e| e.kind() != io::ErrorKind::WouldBlock, |n| n == 0);
+            open += usize::from(!ended);
+        }
+        assert_eq!(open, 2);
     }
 
     #[tokio::test]

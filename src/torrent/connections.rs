@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use crate::{
     base::{
         id::{PeerId, PeerKey},
-        limits,
+        limits::{self, MAX_PEERS_PER_ADDRESS},
         slab::Pool,
         time::Instant,
     },
@@ -126,6 +126,11 @@ impl Torrent {
         }
         if self.candidates.is_banned(addr) {
             return Err(Refusal::Banned);
+        }
+        let of_address = self.peers.iter().filter(|(_, p)| p.addr.ip() == addr.ip()).count();
+        // On one host there may be a whole swarm.
+        if of_address >= MAX_PEERS_PER_ADDRESS && !addr.ip().is_loopback() {
+            return Err(Refusal::Address);
         }
         if self.peers.len() < self.max_peers() {
             return Ok(());
@@ -414,6 +419,20 @@ mod tests {
         assert_eq!(admit(&mut torrent, 100, smaller), Err(Refusal::Full));
         assert_eq!(admit(&mut torrent, 100, greater), Ok(()));
         assert_eq!(dropped(&mut torrent), [keys[usize::from(least) - 1]]);
+    }
+
+    #[test]
+    fn one_address_does_not_take_all_places() {
+        let (mut torrent, _, _) = seeding();
+        let mut admit = |ip: [u8; 4], port| {
+            torrent.admit(Instant::ZERO, (ip, port).into(), Direction::Incoming).map(|_| ())
+        };
+        for port in 1..=MAX_PEERS_PER_ADDRESS as u16 {
+            assert_eq!(admit([192, 0, 2, 1], port), Ok(()));
+        }
+        assert_eq!(admit([192, 0, 2, 1], 99), Err(Refusal::Address));
+        assert_eq!(admit([192, 0, 2, 2], 99), Ok(()));
+        assert!((1..100).all(|port| admit([127, 0, 0, 1], port).is_ok()));
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub enum Refusal {
     /// As many connections as allowed.
     #[error("the connection limit is reached")]
     Full,
+    /// The address has as many as it may.
+    #[error("too many connections of one address")]
+    Address,
     /// The address sent bad data before.
     #[error("the address is banned")]
     Banned,

@@ -3,6 +3,7 @@
 import itertools
 
 import endurance
+import full_disk
 import info_hashes
 import samples
 import swarm
@@ -69,6 +70,6 @@ def foreign():
 SETS = {
     "core": core,
     "matrix": matrix,
-    "endurance": endurance.scenarios,
+    "endurance": lambda: itertools.chain(endurance.scenarios(), full_disk.scenarios()),
     "foreign": foreign,
 }
