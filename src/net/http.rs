@@ -20,6 +20,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
+use tokio::time::timeout;
 use url::{Host, Url};
 
 use super::resolver::Resolver;
@@ -65,6 +66,15 @@ pub enum Route {
     V4,
     /// IPv6.
     V6,
+}
+
+/// Into which networks a request may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// Into every one: whoever chose the address may.
+    Anywhere,
+    /// Not to this host or a private network, by an address or by a name: a stranger chose.
+    Public,
 }
 
 /// A whole reply.
@@ -118,6 +128,14 @@ pub enum HttpError {
 /// The client; clones share connections.
 #[derive(Clone)]
 pub struct Http {
+    anywhere: Routes,
+    public: Routes,
+    total_timeout: Duration,
+}
+
+/// A client for each route.
+#[derive(Clone)]
+struct Routes {
     any: reqwest::Client,
     v4: Option<reqwest::Client>,
     v6: Option<reqwest::Client>,
@@ -133,18 +151,74 @@ impl Http {
     /// Sets the client up; reads the file of certificates if there is one.
     pub fn new(config: &HttpConfig) -> Result<Self, HttpSetupError> {
         let tls = tls_config(config)?;
+        Ok(Http {
+            anywhere: Routes::new(config, &tls, Reach::Anywhere)?,
+            public: Routes::new(config, &tls, Reach::Public)?,
+            total_timeout: config.total_timeout,
+        })
+    }
+
+    /// Gets `url` over `route`, as far as `reach` goes. A body of more than `max_bytes`, also when it was
+    /// sent compressed, is an error, and is not read to its end.
+    ///
+    /// A redirect may lead into public networks only, unless it stays at its host or comes from this
+    /// host or a private network.
+    pub async fn get(
+        &self,
+        url: &Url,
+        route: Route,
+        reach: Reach,
+        max_bytes: usize,
+    ) -> Result<HttpReply, HttpError> {
+        let whole = self.follow(url.clone(), route, reach, max_bytes);
+        timeout(self.total_timeout, whole).await.unwrap_or(Err(HttpError::TimedOut))
+    }
+
+    async fn follow(
+        &self,
+        mut url: Url,
+        route: Route,
+        mut reach: Reach,
+        max_bytes: usize,
+    ) -> Result<HttpReply, HttpError> {
+        for _ in 0..=MAX_REDIRECTS {
+            if reach == Reach::Public && is_local(&url) {
+                return Err(HttpError::Redirect(INTO_PRIVATE.to_owned()));
+            }
+            let routes = if reach == Reach::Public { &self.public } else { &self.anywhere };
+            let mut reply = routes.of(route)?.get(url.clone()).send().await.map_err(classify)?;
+            if let Some(next) = target(&url, &reply)? {
+                let stays = is_local(&url) || next.host() == url.host();
+                (url, reach) = (next, if stays { reach } else { Reach::Public });
+                continue;
+            }
+            let status = reply.status().as_u16();
+            let mut body = Vec::new();
+            while let Some(part) = reply.chunk().await.map_err(classify)? {
+                if part.len() > max_bytes - body.len() {
+                    return Err(HttpError::TooLarge { limit: max_bytes });
+                }
+                body.extend_from_slice(&part);
+            }
+            return Ok(HttpReply { status, body });
+        }
+        Err(HttpError::Redirect(format!("more than {MAX_REDIRECTS} redirects")))
+    }
+}
+
+impl Routes {
+    fn new(config: &HttpConfig, tls: &ClientConfig, reach: Reach) -> Result<Self, HttpSetupError> {
         let client = |local: Option<IpAddr>| {
             let builder = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
-                .dns_resolver(Names(config.resolver.clone()))
+                .dns_resolver(Names { resolver: config.resolver.clone(), reach })
                 .local_address(local)
                 .no_proxy()
                 .referer(false)
-                .redirect(redirect::Policy::custom(follow))
+                .redirect(redirect::Policy::none())
                 .user_agent(concat!("downpour/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(config.connect_timeout)
                 .read_timeout(config.read_timeout)
-                .timeout(config.total_timeout)
                 .pool_max_idle_per_host(1)
                 .pool_idle_timeout(Duration::from_secs(15));
             builder.build().map_err(|err| HttpSetupError::Client(innermost(&err)))
@@ -155,44 +229,39 @@ impl Http {
             Some(local) if local.is_ipv4() != any.is_ipv4() => Ok(None),
             _ => client(Some(local.unwrap_or(any))).map(Some),
         };
-        Ok(Http {
+        Ok(Routes {
             any: client(local)?,
             v4: in_family(Ipv4Addr::UNSPECIFIED.into())?,
             v6: in_family(Ipv6Addr::UNSPECIFIED.into())?,
         })
     }
 
-    /// Gets `url` over `route`. A body of more than `max_bytes`, also when it was sent compressed,
-    /// is an error, and is not read to its end.
-    pub async fn get(
-        &self,
-        url: &Url,
-        route: Route,
-        max_bytes: usize,
-    ) -> Result<HttpReply, HttpError> {
+    fn of(&self, route: Route) -> Result<&reqwest::Client, HttpError> {
         let client = match route {
             Route::Any => Some(&self.any),
             Route::V4 => self.v4.as_ref(),
             Route::V6 => self.v6.as_ref(),
         };
-        let Some(client) = client else {
-            return Err(HttpError::Unreachable("not from our address".to_owned()));
-        };
-        let mut reply = client.get(url.clone()).send().await.map_err(classify)?;
-        let status = reply.status().as_u16();
-        let mut body = Vec::new();
-        while let Some(part) = reply.chunk().await.map_err(classify)? {
-            if part.len() > max_bytes - body.len() {
-                return Err(HttpError::TooLarge { limit: max_bytes });
-            }
-            body.extend_from_slice(&part);
-        }
-        Ok(HttpReply { status, body })
+        client.ok_or_else(|| HttpError::Unreachable("not from our address".to_owned()))
+    }
+}
+
+/// Where a reply sends us, if it does.
+fn target(url: &Url, reply: &reqwest::Response) -> Result<Option<Url>, HttpError> {
+    let moved = matches!(reply.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    let Some(location) = reply.headers().get("location").filter(|_| moved) else {
+        return Ok(None);
+    };
+    let next = location.to_str().ok().and_then(|text| url.join(text).ok());
+    match next {
+        Some(next) if matches!(next.scheme(), "http" | "https") => Ok(Some(next)),
+        _ => Err(HttpError::Redirect("a redirect to what is no HTTP address".to_owned())),
     }
 }
 
 /// Whether `url` leads to this host or a private network by what it says: a private address, or
-/// the name `localhost`. Names that merely resolve to such an address do not count.
+/// the name `localhost`. Names that merely resolve to such an address
+/// do not count here: see [`Reach::Public`].
 pub fn is_local(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => {
@@ -202,11 +271,7 @@ pub fn is_local(url: &Url) -> bool {
         Some(Host::Ipv4(ip)) => is_local_v4(ip),
         Some(Host::Ipv6(ip)) => match ip.to_ipv4_mapped() {
             Some(ip) => is_local_v4(ip),
-            None => {
-                let unique_local = ip.segments()[0] & 0xfe00 == 0xfc00;
-                let link_local = ip.segments()[0] & 0xffc0 == 0xfe80;
-                ip.is_loopback() || ip.is_unspecified() || unique_local || link_local
-            }
+            None => is_local_v6(ip),
         },
         None => false,
     }
@@ -216,34 +281,35 @@ fn is_local_v4(ip: Ipv4Addr) -> bool {
     ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
 }
 
-/// A public server must not send us to our own host or network.
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    if attempt.previous().len() > MAX_REDIRECTS {
-        return attempt.error(RedirectError::TooMany);
-    }
-    let from_local = attempt.previous().iter().all(is_local);
-    if is_local(attempt.url()) && !from_local {
-        return attempt.error(RedirectError::IntoPrivate);
-    }
-    attempt.follow()
+fn is_local_v6(ip: Ipv6Addr) -> bool {
+    let unique_local = ip.segments()[0] & 0xfe00 == 0xfc00;
+    let link_local = ip.segments()[0] & 0xffc0 == 0xfe80;
+    ip.is_loopback() || ip.is_unspecified() || unique_local || link_local
 }
 
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-enum RedirectError {
-    #[error("more than {MAX_REDIRECTS} redirects")]
-    TooMany,
-    #[error("a redirect into a private network")]
-    IntoPrivate,
-}
+/// What a request that must stay in public networks is told.
+const INTO_PRIVATE: &str = "it leads into a private network";
 
 /// Our resolver as reqwest wants it.
-struct Names(Arc<dyn Resolver>);
+struct Names {
+    resolver: Arc<dyn Resolver>,
+    reach: Reach,
+}
 
 impl dns::Resolve for Names {
     fn resolve(&self, name: dns::Name) -> dns::Resolving {
-        let lookup = self.0.lookup(name.as_str());
+        let (lookup, reach) = (self.resolver.lookup(name.as_str()), self.reach);
         Box::pin(async move {
-            let addresses = lookup.await?;
+            let mut addresses = lookup.await?;
+            if reach == Reach::Public {
+                addresses.retain(|ip| match ip.to_canonical() {
+                    IpAddr::V4(ip) => !is_local_v4(ip),
+                    IpAddr::V6(ip) => !is_local_v6(ip),
+                });
+            }
+            if addresses.is_empty() {
+                return Err(io::Error::other(INTO_PRIVATE).into());
+            }
             let with_port = addresses.into_iter().map(|ip| SocketAddr::new(ip, 0));
             Ok(Box::new(with_port) as dns::Addrs)
         })
@@ -285,8 +351,6 @@ fn classify(err: reqwest::Error) -> HttpError {
     let err = err.without_url();
     if err.is_timeout() {
         HttpError::TimedOut
-    } else if err.is_redirect() {
-        HttpError::Redirect(innermost(&err))
     } else if err.is_connect() {
         HttpError::Unreachable(innermost(&err))
     } else {
@@ -360,7 +424,7 @@ mod tests {
         let config = HttpConfig::new(Arc::new(FixedResolver::default()));
         let http = Http::new(&config).expect("a client");
         let url = Url::parse("http://no.example/secret").expect("valid");
-        let err = http.get(&url, Route::Any, 10).await.expect_err("no such name");
+        let err = http.get(&url, Route::Any, Reach::Anywhere, 10).await.expect_err("no such name");
         assert_eq!(err, HttpError::Unreachable("the name has no address".to_owned()));
     }
 
@@ -407,7 +471,7 @@ mod tests {
             let resolver = Arc::new(FixedResolver::new(names));
             let config = HttpConfig { ca_file, ..HttpConfig::new(resolver) };
             let url = Url::parse(&format!("https://{host}:{port}/")).expect("valid");
-            Http::new(&config).expect("a client").get(&url, Route::V4, 100).await
+            Http::new(&config).expect("a client").get(&url, Route::V4, Reach::Anywhere, 100).await
         };
         let reply = go("tracker.example", Some(file.clone())).await.expect("trusted");
         assert_eq!((reply.status, reply.body), (200, b"de".to_vec()));

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use url::{Host, Url};
 
 use super::{
-    http::{Http, HttpError, HttpReply, Route, is_local},
+    http::{Http, HttpError, HttpReply, Reach, Route, is_local},
     udp_tracker::{UdpTrackerError, UdpTrackers},
 };
 use crate::{
@@ -154,7 +154,7 @@ impl TrackerClient {
             return over_each(families(request.families, url.host()), ask).await;
         }
         let url = announce_url(tracker, request)?;
-        if is_local(&url) && !names_an_announce(&url) {
+        if is_local(&url) && !names_a_tracker(&url) {
             return Err(TrackerError::Forbidden { host: host(&url) });
         }
         let announce = async |route| read(&url, self.get(&url, route).await?, parse_reply);
@@ -224,7 +224,9 @@ impl TrackerClient {
 
     async fn get(&self, url: &Url, route: Route) -> Result<HttpReply, TrackerError> {
         let host = host(url);
-        self.http.get(url, route, MAX_TRACKER_REPLY).await.map_err(|error| match error {
+        // A torrent must not make us call whatever else listens on this host or network.
+        let reach = if names_a_tracker(url) { Reach::Anywhere } else { Reach::Public };
+        self.http.get(url, route, reach, MAX_TRACKER_REPLY).await.map_err(|error| match error {
             HttpError::Unreachable(cause) => TrackerError::Unreachable { host, cause },
             HttpError::TimedOut => TrackerError::TimedOut { host },
             HttpError::Redirect(cause) => TrackerError::Redirected { host, cause },
@@ -262,9 +264,10 @@ fn families<S>(families: Families, host: Option<Host<S>>) -> Families {
     }
 }
 
-/// A torrent must not make us call whatever else listens on this host or network.
-fn names_an_announce(url: &Url) -> bool {
-    url.path_segments().is_some_and(|mut parts| parts.any(|part| part.starts_with("announce")))
+/// Whether its path is one by which trackers are reached.
+fn names_a_tracker(url: &Url) -> bool {
+    let is_tracker = |part: &str| part.starts_with("announce") || part.starts_with("scrape");
+    url.path_segments().is_some_and(|mut parts| parts.any(is_tracker))
 }
 
 /// Announces by `over` as `families` say.
@@ -594,6 +597,21 @@ mod tests {
         let url = format!("http://t.example:{}/announce", hop.port());
         let http = client(20_000, Arc::new(names));
         let err = http.announce(&url, &request(Families::Any)).await.expect_err("private");
+        assert!(err.to_string().contains("private network"), "{err}");
+    }
+
+    #[tokio::test]
+    async fn a_name_does_not_lead_into_a_private_network_unless_to_a_tracker() {
+        let (there, _task) = server(Ipv4Addr::LOCALHOST.into(), ok(b"de")).await;
+        let names = FixedResolver::new([("t.example", &[Ipv4Addr::LOCALHOST.into()])]);
+        let client = client(20_000, Arc::new(names));
+        let go = async |path: &str| {
+            let url = format!("http://t.example:{}/{path}", there.port());
+            client.announce(&url, &request(Families::Any)).await
+        };
+        go("x/announce.php?k=1").await.expect("a tracker");
+        let err = go("reboot?now=1").await.expect_err("no tracker");
+        assert!(matches!(err, TrackerError::Unreachable { .. }), "{err}");
         assert!(err.to_string().contains("private network"), "{err}");
     }
 

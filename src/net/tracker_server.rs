@@ -361,7 +361,7 @@ mod tests {
     use crate::{
         base::id::PeerId,
         net::{
-            http::{Http, HttpConfig, HttpReply, Route},
+            http::{Http, HttpConfig, HttpReply, Reach, Route},
             resolver::SystemResolver,
             tracker_client::{TrackerClient, TrackerError},
             udp_tracker::UdpTrackers,
@@ -406,7 +406,7 @@ mod tests {
 
     async fn get(addr: SocketAddr, path: &str) -> HttpReply {
         let url = Url::parse(&format!("http://{addr}{path}")).expect("valid");
-        client().http.get(&url, Route::Any, 1 << 20).await.expect("a reply")
+        client().http.get(&url, Route::Any, Reach::Anywhere, 1 << 20).await.expect("a reply")
     }
 
     async fn text(addr: SocketAddr, path: &str) -> String {

@@ -10,7 +10,7 @@ use url::Url;
 use crate::{
     base::limits::MAX_TORRENT_BYTES,
     net::{
-        http::{Http, HttpConfig, HttpError, HttpSetupError, Route},
+        http::{Http, HttpConfig, HttpError, HttpSetupError, Reach, Route},
         resolver::SystemResolver,
     },
 };
@@ -36,7 +36,7 @@ pub enum FetchError {
 /// trusted besides the usual ones. To be called inside a tokio runtime.
 pub async fn fetch(url: &Url, ca_file: Option<PathBuf>) -> Result<Vec<u8>, FetchError> {
     let http = Http::new(&HttpConfig { ca_file, ..HttpConfig::new(Arc::new(SystemResolver)) })?;
-    let reply = http.get(url, Route::Any, MAX_TORRENT_BYTES).await?;
+    let reply = http.get(url, Route::Any, Reach::Anywhere, MAX_TORRENT_BYTES).await?;
     match reply.status {
         200 => Ok(reply.body),
         status => Err(FetchError::Status { status }),
