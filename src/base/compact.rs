@@ -1,6 +1,6 @@
 //! Compact peer addresses: 6 bytes for IPv4 (BEP 23), 18 for IPv6 (BEP 7).
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Length of one compact IPv4 peer.
 pub const V4_LEN: usize = 6;
@@ -44,6 +44,17 @@ pub fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
+/// What counts as one address where places are bounded: for IPv6 a /64, which is what one customer gets.
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(ip) if !ip.is_loopback() => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        _ => ip,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +70,15 @@ mod tests {
         v4.push(9);
         assert_eq!(v4_peers(&v4).collect::<Vec<_>>(), [addrs[0], addrs[2]]);
         assert_eq!(v6_peers(&v6).collect::<Vec<_>>(), [addrs[1]]);
+    }
+
+    #[test]
+    fn one_customer_counts_once() {
+        let net = |ip: &str| network(ip.parse().expect("valid"));
+        assert_eq!(net("2001:db8::1"), net("2001:db8::ffff:0:0:2"));
+        assert_ne!(net("2001:db8::1"), net("2001:db8:0:1::1"));
+        assert_ne!(net("1.2.3.4"), net("1.2.3.5"));
+        assert!(net("::1").is_loopback());
     }
 
     #[test]

@@ -110,7 +110,7 @@ pub const MAX_HALF_OPEN: usize = 300;
 /// Those of one address (IPv6: one /64): some clients behind one translator, one flooder.
 pub const MAX_HALF_OPEN_PER_ADDRESS: usize = 16;
 
-/// Connections of one address in one torrent: some clients behind one translator, and nobody who would
+/// Connections of one address (IPv6: one /64) in one torrent: some clients behind one translator, and nobody who would
 /// have all of them.
 pub const MAX_PEERS_PER_ADDRESS: usize = 16;
 

@@ -19,6 +19,8 @@ pub(super) struct AllowFile {
     path: PathBuf,
     /// Of what was read last.
     stamp: Option<Stamp>,
+    /// Of what was there at the last look.
+    seen: Option<Stamp>,
 }
 
 /// Time and length: a file in which they are the same was not changed.
@@ -26,12 +28,15 @@ type Stamp = (SystemTime, u64);
 
 impl AllowFile {
     pub(super) const fn new(path: PathBuf) -> Self {
-        AllowFile { path, stamp: None }
+        AllowFile { path, stamp: None, seen: None }
     }
 
-    /// Whether there is something that was not read, or nothing any more.
-    pub(super) fn has_changed(&self) -> bool {
-        stamp(&self.path) != self.stamp
+    /// Whether there is something that was not read, or nothing any more; and the same at two looks, because
+    /// a file that is just being written is not what it will be.
+    pub(super) fn has_changed(&mut self) -> bool {
+        let now = stamp(&self.path);
+        let before = std::mem::replace(&mut self.seen, now);
+        now != self.stamp && now == before
     }
 
     /// The info hashes in the file.
@@ -40,6 +45,7 @@ impl AllowFile {
     /// A [`Failure`] if it can't be read, or a line is no info hash.
     pub(super) fn read(&mut self) -> Result<BTreeSet<Sha1Hash>, Failure> {
         self.stamp = stamp(&self.path);
+        self.seen = self.stamp;
         input::read_file(&self.path).and_then(|bytes| parse(&bytes)).map_err(|cause| {
             let sentence = format!("could not use the info hashes in `{}`", self.path.display());
             Failure::new(Exit::Input, sentence).cause(&cause)
@@ -87,11 +93,12 @@ mod tests {
         let mut file = AllowFile::new(path.clone());
         assert!(file.read().is_err() && !file.has_changed());
         fs::write(&path, "").expect("written");
-        assert!(file.has_changed());
+        assert!(!file.has_changed() && file.has_changed());
         assert!(file.read().expect("valid").is_empty() && !file.has_changed());
         fs::write(&path, "what").expect("written");
-        assert!(file.has_changed() && file.read().is_err() && !file.has_changed());
+        assert!(!file.has_changed() && file.has_changed());
+        assert!(file.read().is_err() && !file.has_changed());
         fs::remove_file(&path).expect("removed");
-        assert!(file.has_changed());
+        assert!(!file.has_changed() && file.has_changed());
     }
 }

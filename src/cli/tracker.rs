@@ -19,7 +19,7 @@ use crate::session::{
 };
 
 /// How often we look whether the file of `--allow` has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 struct Listening<'a> {

@@ -19,8 +19,8 @@ use std::{
 use super::system::{self, Access};
 use crate::base::index::FileIndex;
 
-/// Times a file is opened when there is no descriptor.
-const PATIENCE: usize = 12;
+/// Times a file is tried again when there is no descriptor.
+const ATTEMPTS: usize = 12;
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -77,7 +77,7 @@ impl FilePool {
     /// `open` gets a second chance, and some more while others close theirs: it says nothing of the file.
     pub(super) fn open<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
         let mut result = open();
-        for attempt in 0..PATIENCE {
+        for attempt in 0..ATTEMPTS {
             match &result {
                 Err(error) if system::is_out_of_descriptors(error) => {}
                 _ => break,
@@ -222,7 +222,7 @@ mod tests {
             })
         };
         assert!(open(3).is_ok() && attempts.get() == 4);
-        assert!(open(100).is_err() && attempts.get() == PATIENCE + 1);
+        assert!(open(100).is_err() && attempts.get() == ATTEMPTS + 1);
     }
 
     #[test]

@@ -293,13 +293,13 @@ mod platform {
     use super::{Access, Extent, refused};
     use crate::metainfo::SafePath;
 
-    /// Looks at every component before it goes on: enough against a torrent, though not against a
-    /// local program that swaps folders at that very moment.
     /// Found out with the first write.
     pub(super) fn may_write(_folder: &Path) -> io::Result<()> {
         Ok(())
     }
 
+    /// Looks at every component before it goes on: enough against a torrent, though not against a
+    /// local program that swaps folders at that very moment.
     pub(super) fn open(root: &Path, path: SafePath<'_>, access: Access) -> io::Result<File> {
         let mut place = root.to_path_buf();
         let mut names = path.components().peekable();

@@ -255,7 +255,7 @@ fn target(url: &Url, reply: &reqwest::Response) -> Result<Option<Url>, HttpError
     let next = location.to_str().ok().and_then(|text| url.join(text).ok());
     match next {
         Some(next) if matches!(next.scheme(), "http" | "https") => Ok(Some(next)),
-        _ => Err(HttpError::Redirect("a redirect to what is no HTTP address".to_owned())),
+        _ => Err(HttpError::Redirect("to what is no HTTP address".to_owned())),
     }
 }
 

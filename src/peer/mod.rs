@@ -63,6 +63,8 @@ pub struct Peer {
     pub stage: Stage,
     /// Our handshake is out, or on its way.
     pub said_hello: bool,
+    /// It has said what our address is.
+    pub named_us: bool,
     /// Requests were forgotten that it may answer still.
     pub forgot: bool,
     /// Its id, after the handshake.
@@ -148,6 +150,7 @@ impl Peer {
             since: now,
             stage: Stage::Handshake(Vec::new()),
             said_hello: false,
+            named_us: false,
             forgot: false,
             id: None,
             client: String::new(),
@@ -188,6 +191,11 @@ impl Peer {
     /// Whether messages flow.
     pub const fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open)
+    }
+
+    /// Whether there is something it could get from us.
+    pub const fn wants_from_us(&self) -> bool {
+        self.is_open() && self.peer_interested && !self.is_seed()
     }
 
     /// The payload that is arriving is of no use any more: the block it was for, if it was of use.

@@ -37,8 +37,8 @@ impl Default for ListenConfig {
 pub enum DiskPlacement {
     /// On so many threads of its own, handed over once per turn.
     Workers(usize),
-    /// On the shard, between reading and writing sockets: no hand-over, but a slow disk holds up
-    /// every connection.
+    /// On the shard, between reading and writing sockets: no hand-over, but a slow disk, or a
+    /// wait for a descriptor, holds up every connection.
     Inline,
 }
 

@@ -8,7 +8,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::id::TorrentId;
+use super::{
+    id::TorrentId,
+    uplink::{Sending, Uplink},
+};
 use crate::{
     base::{time::Instant, units::ByteRate},
     torrent::{Demand, Lease},
@@ -16,81 +19,67 @@ use crate::{
 
 /// A slot that carries less serves nobody well: a block would take seconds.
 const LEAST_SLOT_RATE: u64 = 8 << 10;
-/// Slots of the thinnest uplink: some for those who give most, one to look around.
+/// Slots of all torrents on the thinnest uplink.
 const LEAST_SLOTS: u32 = 4;
 /// A torrent has a slot whenever there is one for every second torrent; else torrents take turns.
 const TORRENTS_PER_SLOT: u32 = 2;
 /// How long a torrent keeps its slots before others have their turn.
 const TURN: Duration = Duration::from_secs(30);
-/// What the measured uplink keeps of its last value each second that all of it is used.
-const MEMORY: f64 = 0.9;
 /// Connections are kept free for newcomers, one in so many.
 const FREE: u32 = 16;
 /// Connections of a torrent among very many: with fewer it would hardly be in its swarm.
-const FEWEST: u32 = 4;
-
-/// What the torrents of a session send, together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Uplink {
-    /// Sent in the last second.
-    pub(super) rate: ByteRate,
-    /// The limit set by the user.
-    pub(super) limit: Option<ByteRate>,
-}
+const FEWEST_CONNECTIONS: u32 = 4;
 
 /// Divides what there is.
 #[derive(Debug)]
 pub(super) struct Leases {
     connections: u32,
-    /// The uplink in bytes per second, once it was seen to be full.
-    measured: Option<f64>,
+    uplink: Uplink,
+    /// What torrents have that may not take what they like.
+    given: HashMap<TorrentId, Lease>,
     /// When each torrent last got slots, while they take turns.
     served: HashMap<TorrentId, Instant>,
     /// When the present turn ends.
     turn_ends: Instant,
-    /// Some lease is in force.
-    binding: bool,
 }
 
 impl Leases {
     /// There are so many connections.
     pub(super) fn new(connections: u32) -> Self {
         let (served, turn_ends) = (HashMap::new(), Instant::ZERO);
-        Leases { connections, measured: None, served, turn_ends, binding: false }
+        Leases { connections, uplink: Uplink::new(), given: HashMap::new(), served, turn_ends }
     }
 
-    /// A lease for each torrent, or none at all if those of the last time are still right: nobody was
-    /// bound, and nobody needs to be.
+    /// The leases that are not what they were. `rate` is what was sent in the last second, `limit` the
+    /// user's.
     pub(super) fn divide(
         &mut self,
         now: Instant,
-        uplink: Uplink,
+        rate: ByteRate,
+        limit: Option<ByteRate>,
         demands: &[(TorrentId, Demand)],
     ) -> Vec<(TorrentId, Lease)> {
-        self.measure(uplink.rate, demands);
-        let slots = self.divide_slots(now, uplink.limit, demands);
+        let mut sending = Sending { rate: rate.0, ..Sending::default() };
+        for (_, demand) in demands {
+            sending.unchoked += demand.unchoked;
+            sending.waiting += demand.waiting;
+        }
+        self.uplink.see(now, sending);
+        let slots = self.divide_slots(now, limit, demands);
         let peers = self.divide_connections(demands);
-        let was_binding = std::mem::replace(&mut self.binding, slots.is_some() || peers.is_some());
-        if !was_binding && !self.binding {
-            return Vec::new();
-        }
-        let lease = |i| Lease { slots: slots.as_ref().map(|shares| shares[i]), peers };
-        demands.iter().enumerate().map(|(i, &(id, _))| (id, lease(i))).collect()
-    }
-
-    /// The uplink is full when everybody whom we serve waits for more.
-    fn measure(&mut self, rate: ByteRate, demands: &[(TorrentId, Demand)]) {
-        let unchoked: u32 = demands.iter().map(|(_, d)| d.unchoked).sum();
-        let waiting: u32 = demands.iter().map(|(_, d)| d.waiting).sum();
-        let rate = rate.0 as f64;
-        match self.measured {
-            _ if unchoked == 0 => {}
-            None if waiting == unchoked => self.measured = Some(rate),
-            Some(known) if waiting == unchoked || rate > known => {
-                self.measured = Some(known.mul_add(MEMORY, rate * (1.0 - MEMORY)).max(rate));
+        let mut changed = Vec::new();
+        let mut given = HashMap::new();
+        for (i, &(id, _)) in demands.iter().enumerate() {
+            let lease = Lease { slots: slots.as_ref().map(|shares| shares[i]), peers };
+            if self.given.get(&id).copied().unwrap_or_default() != lease {
+                changed.push((id, lease));
             }
-            _ => {}
+            if lease != Lease::default() {
+                given.insert(id, lease);
+            }
         }
+        self.given = given;
+        changed
     }
 
     /// `None` if there are enough for everybody who wants one, or nothing is known of the uplink.
@@ -100,8 +89,8 @@ impl Leases {
         limit: Option<ByteRate>,
         demands: &[(TorrentId, Demand)],
     ) -> Option<Vec<u32>> {
-        let measured = self.measured.map(|rate| rate as u64);
-        let uplink = [limit.map(|limit| limit.0), measured].into_iter().flatten().min()?;
+        let uplink =
+            [limit.map(|limit| limit.0), self.uplink.carries()].into_iter().flatten().min()?;
         let all = u32::try_from(uplink / LEAST_SLOT_RATE).unwrap_or(u32::MAX).max(LEAST_SLOTS);
         let wants: Vec<u32> = demands.iter().map(|(_, d)| d.interested).collect();
         let wanting = wants.iter().filter(|&&want| want > 0).count() as u32;
@@ -133,6 +122,7 @@ impl Leases {
         let is_new_turn = now >= self.turn_ends;
         if is_new_turn {
             self.turn_ends = now + TURN;
+            self.served.retain(|id, _| demands.iter().any(|(there, _)| there == id));
         }
         let in_turn = |id: &TorrentId| {
             !is_new_turn && self.served.get(id).is_some_and(|&at| at + TURN >= self.turn_ends)
@@ -154,7 +144,7 @@ impl Leases {
         if wanted <= all || demands.len() < 2 {
             return None;
         }
-        level(all, &wants).into_iter().max().map(|most| most.max(FEWEST))
+        level(all, &wants).into_iter().max().map(|most| most.max(FEWEST_CONNECTIONS))
     }
 }
 
@@ -183,12 +173,13 @@ mod tests {
         interested.iter().enumerate().map(demand).collect()
     }
 
-    fn limited(kib: u64) -> Uplink {
-        Uplink { rate: ByteRate(kib << 10), limit: Some(ByteRate(kib << 10)) }
-    }
-
-    fn slots(leases: &[(TorrentId, Lease)]) -> Vec<u32> {
-        leases.iter().map(|(_, lease)| lease.slots.unwrap_or(u32::MAX)).collect()
+    /// What is divided on an uplink limited to so much.
+    fn limited(leases: &mut Leases, now: Instant, kib: u64, interested: &[u32]) -> Vec<u32> {
+        let rate = ByteRate(kib << 10);
+        let demands = demands(interested);
+        leases.divide(now, rate, Some(rate), &demands);
+        let of = |(id, _): &(TorrentId, Demand)| leases.given.get(id).and_then(|lease| lease.slots);
+        demands.iter().map(|demand| of(demand).unwrap_or(u32::MAX)).collect()
     }
 
     const NOW: Instant = Instant::ZERO;
@@ -197,36 +188,42 @@ mod tests {
     fn a_torrent_alone_takes_what_it_likes() {
         let mut leases = Leases::new(500);
         for alone in [&[50][..], &[50, 0, 0]] {
-            assert_eq!(leases.divide(NOW, limited(1), &demands(alone)), []);
+            assert!(limited(&mut leases, NOW, 1, alone).iter().all(|&slots| slots == u32::MAX));
         }
-        let fast = Uplink { rate: ByteRate(1 << 30), limit: None };
-        let mut leases = Leases::new(500);
-        assert_eq!(leases.divide(NOW, fast, &demands(&[50; 10])), [], "as do all on a wide uplink");
+        let none = leases.divide(NOW, ByteRate(1 << 30), None, &demands(&[50; 10]));
+        assert_eq!(none, [], "as do all while nothing is known of the uplink");
     }
 
     #[test]
     fn a_thin_uplink_has_few_slots_and_each_torrent_some() {
         let mut leases = Leases::new(500);
-        let ten = demands(&[8; 10]);
-        assert_eq!(slots(&leases.divide(NOW, limited(160), &ten)), [2; 10]);
+        let mut go = |kib, interested: &[u32]| limited(&mut leases, NOW, kib, interested);
+        assert_eq!(go(160, &[8; 10]), [2; 10]);
         // Below one for each there is one for each.
-        assert_eq!(slots(&leases.divide(NOW, limited(50), &ten)), [1; 10]);
+        assert_eq!(go(50, &[8; 10]), [1; 10]);
         // Who wants less leaves it to the others.
-        let uneven = demands(&[1, 0, 30, 30]);
-        assert_eq!(slots(&leases.divide(NOW, limited(72), &uneven)), [1, 0, 4, 4]);
-        // When there is enough for all again, all are told.
-        assert_eq!(slots(&leases.divide(NOW, limited(9_999), &ten)), [u32::MAX; 10]);
-        assert_eq!(leases.divide(NOW, limited(9_999), &ten), []);
+        assert_eq!(go(72, &[1, 0, 30, 30]), [1, 0, 4, 4]);
+        assert_eq!(go(9_999, &[8; 10]), [u32::MAX; 10]);
+    }
+
+    #[test]
+    fn only_changes_are_told() {
+        let mut leases = Leases::new(500);
+        let (rate, mut wants) = (ByteRate(160 << 10), [8; 10]);
+        let mut go = |wants: &[u32]| leases.divide(NOW, rate, Some(rate), &demands(wants)).len();
+        assert_eq!((go(&wants), go(&wants)), (10, 0));
+        wants[9] = 0;
+        assert_eq!(go(&wants), 3, "what one leaves, two get");
+        assert_eq!((go(&[1; 10]), go(&[1; 10])), (10, 0), "enough for all");
     }
 
     #[test]
     fn more_torrents_than_the_uplink_carries_take_turns() {
         let mut leases = Leases::new(500);
-        let many = demands(&[3; 20]);
         let mut times = vec![0; 20];
         for second in 0..300 {
             let now = NOW + Duration::from_secs(second);
-            let shares = slots(&leases.divide(now, limited(1), &many));
+            let shares = limited(&mut leases, now, 1, &[3; 20]);
             assert_eq!(shares.iter().sum::<u32>(), 4);
             times.iter_mut().zip(&shares).for_each(|(time, share)| *time += share);
         }
@@ -234,25 +231,20 @@ mod tests {
     }
 
     #[test]
-    fn the_uplink_is_measured_when_it_is_full() {
+    fn an_uplink_that_is_full_needs_no_limit() {
         let mut leases = Leases::new(500);
-        let full = demands(&[8; 10]);
-        let idle: Vec<_> = full.iter().map(|&(id, d)| (id, Demand { waiting: 0, ..d })).collect();
-        let rate = |kib: u64| Uplink { rate: ByteRate(kib << 10), limit: None };
-        assert_eq!(leases.divide(NOW, rate(10), &idle), [], "nobody waits: it may carry more");
-        assert_eq!(slots(&leases.divide(NOW, rate(160), &full)), [2; 10]);
-        assert_eq!(slots(&leases.divide(NOW, rate(80), &idle)), [2; 10], "less was asked for");
-        for _ in 0..50 {
-            leases.divide(NOW, rate(80), &full);
+        for second in 0..30 {
+            let now = NOW + Duration::from_secs(second);
+            leases.divide(now, ByteRate(160 << 10), None, &demands(&[8; 10]));
         }
-        assert_eq!(slots(&leases.divide(NOW, rate(80), &full)), [1; 10], "it has become thinner");
-        assert_eq!(slots(&leases.divide(NOW, rate(320), &idle)), [4; 10], "and wider");
+        let slots: Vec<_> = leases.given.values().map(|lease| lease.slots).collect();
+        assert_eq!(slots.len(), 10);
+        assert!(slots.iter().all(|slots| matches!(slots, Some(1 | 2))), "{slots:?}");
     }
 
     #[test]
     fn connections_are_divided_when_they_run_short() {
         let mut leases = Leases::new(160);
-        let wide = Uplink { rate: ByteRate(0), limit: None };
         let of = |peers: &[u32]| -> Vec<(TorrentId, Demand)> {
             let demand = |(id, &peers): (usize, &u32)| {
                 (TorrentId(id as u64), Demand { peers, ..Demand::default() })
@@ -260,13 +252,14 @@ mod tests {
             peers.iter().enumerate().map(demand).collect()
         };
         let mut go = |peers: &[u32]| -> Vec<Option<u32>> {
-            leases.divide(NOW, wide, &of(peers)).iter().map(|(_, lease)| lease.peers).collect()
+            let changed = leases.divide(NOW, ByteRate(0), None, &of(peers));
+            changed.iter().map(|(_, lease)| lease.peers).collect()
         };
         assert_eq!(go(&[100, 50]), []);
         assert_eq!(go(&[200, 200, 10, 0]), [Some(70); 4], "who wants few may still have more");
         assert_eq!(go(&[100, 50]), [None, None]);
         assert_eq!(go(&[500]), [], "alone it meets the limit by itself");
-        assert_eq!(go(&[9; 100]), [Some(FEWEST); 100]);
+        assert_eq!(go(&[9; 100]), [Some(FEWEST_CONNECTIONS); 100]);
     }
 
     proptest! {

@@ -11,6 +11,7 @@
 //!       ready            which streams rang
 //!     dial             connections to be made
 //!     leases           upload slots and connections, divided among torrents
+//!       uplink           how much it carries
 //!     mail             what other threads leave for the shard
 //!     shared           what a torrent shows to other threads
 //!   discovery        trackers: when due, and what came of it
@@ -56,6 +57,7 @@ mod socket;
 pub mod torrent_file;
 pub mod tracker_host;
 pub mod turn;
+mod uplink;
 
 use std::{
     io,

@@ -8,6 +8,7 @@ use crate::{
 use super::{
     Demand, Lease, Phase, Torrent,
     choker::{Candidate, Change},
+    lifecycle::ENOUGH_PEERS,
 };
 
 /// What a score keeps from one round to the next: it remembers some minutes.
@@ -48,7 +49,7 @@ impl Torrent {
     pub fn demand(&self) -> Demand {
         let mut demand = Demand::default();
         for (_, peer) in self.peers.iter() {
-            if !peer.is_open() || !peer.peer_interested || peer.is_seed() {
+            if !peer.wants_from_us() {
                 continue;
             }
             demand.interested += 1;
@@ -56,7 +57,7 @@ impl Torrent {
             demand.waiting += u32::from(!peer.am_choking && peer.uploads.waiting() > 0);
         }
         if !matches!(self.phase, Phase::Paused | Phase::Failed) {
-            let could_be = self.peers.len() + self.candidates.len();
+            let could_be = self.peers.len() + self.candidates.len().min(ENOUGH_PEERS);
             demand.peers = could_be.min(self.settings.max_peers);
         }
         demand
@@ -99,7 +100,7 @@ impl Torrent {
         }
         self.peers
             .iter()
-            .filter(|(_, p)| p.is_open() && p.peer_interested && !p.is_seed())
+            .filter(|(_, p)| p.wants_from_us())
             .map(|(key, p)| Candidate {
                 key,
                 unchoked: !p.am_choking,

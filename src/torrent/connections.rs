@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use crate::{
     base::{
+        compact,
         id::{PeerId, PeerKey},
         limits::{self, MAX_PEERS_PER_ADDRESS},
         slab::Pool,
@@ -102,7 +103,7 @@ impl Torrent {
         direction: Direction,
     ) -> Result<PeerKey, Refusal> {
         let outgoing = direction == Direction::Outgoing;
-        if let Err(refusal) = self.may_admit(now, addr) {
+        if let Err(refusal) = self.may_admit(now, addr, direction) {
             if outgoing {
                 self.candidates.connection_ended(now, addr, Ended::Refused);
             }
@@ -120,16 +121,26 @@ impl Torrent {
         Ok(key)
     }
 
-    fn may_admit(&mut self, now: Instant, addr: SocketAddr) -> Result<(), Refusal> {
+    fn may_admit(
+        &mut self,
+        now: Instant,
+        addr: SocketAddr,
+        direction: Direction,
+    ) -> Result<(), Refusal> {
         if self.phase == Phase::Paused {
             return Err(Refusal::Paused);
         }
         if self.candidates.is_banned(addr) {
             return Err(Refusal::Banned);
         }
-        let of_address = self.peers.iter().filter(|(_, p)| p.addr.ip() == addr.ip()).count();
-        // On one host there may be a whole swarm.
-        if of_address >= MAX_PEERS_PER_ADDRESS && !addr.ip().is_loopback() {
+        let from = compact::network(addr.ip());
+        let of_address =
+            self.peers.iter().filter(|(_, p)| compact::network(p.addr.ip()) == from).count();
+        // On one host there may be a whole swarm; whom we dial we have chosen.
+        if direction == Direction::Incoming
+            && of_address >= MAX_PEERS_PER_ADDRESS
+            && !from.is_loopback()
+        {
             return Err(Refusal::Address);
         }
         if self.peers.len() < self.max_peers() {
@@ -159,7 +170,7 @@ impl Torrent {
         }
         let worth = |p: &Peer| {
             let exchanges = p.am_interested || p.peer_interested;
-            (exchanges, p.down.rate(now).0 + p.up.rate(now).0, self.candidates.priority(p.addr))
+            (exchanges, p.down.rate(now).0 + p.up.rate(now).0, self.priority(p))
         };
         let open = self.peers.iter().filter(|(_, p)| p.is_open());
         let mut ranked: Vec<_> = open.map(|(key, p)| (worth(p), key)).collect();
@@ -181,11 +192,14 @@ impl Torrent {
         peers.min_by_key(|(_, p)| p.last_received).map(|(key, _)| key)
     }
 
+    fn priority(&self, peer: &Peer) -> Option<u32> {
+        self.candidates.priority(peer.listen_addr.unwrap_or(peer.addr))
+    }
+
     /// The peer with the smallest priority, if that is smaller than the one of `addr`, among those with
     /// which nothing is being exchanged (BEP 40).
     fn less_preferred(&self, now: Instant, addr: SocketAddr) -> Option<PeerKey> {
         let newcomer = self.candidates.priority(addr)?;
-        let priority = |p: &Peer| self.candidates.priority(p.listen_addr.unwrap_or(p.addr));
         let idle = |p: &Peer| {
             p.is_open()
                 && p.am_choking
@@ -193,7 +207,7 @@ impl Torrent {
                 && now.since(p.since) > limits::HANDSHAKE_TIMEOUT * 3
         };
         let peers = self.peers.iter().filter(|(key, p)| idle(p) && !self.doomed.contains(key));
-        let ranked = peers.filter_map(|(key, p)| Some((priority(p)?, key)));
+        let ranked = peers.filter_map(|(key, p)| Some((self.priority(p)?, key)));
         let (least, key) = ranked.min_by_key(|&(priority, _)| priority)?;
         (least < newcomer).then_some(key)
     }

@@ -174,6 +174,11 @@ impl Torrent {
             && let Some(request) = arriving.block.and_then(|block| peer.requests.take(block))
         {
             peer.pipeline.block(now, request.sent, peer.requests.len());
+            if stored.is_none() {
+                // Its payload was of no use, and it will not come again.
+                self.pieces.release(request.block, key);
+                self.freed = true;
+            }
         }
         self.down.add(now, bytes);
         self.last_block = now;
@@ -486,6 +491,7 @@ impl Torrent {
 
     /// A piece we have can't be read as it was.
     pub(super) fn lose_piece(&mut self, piece: PieceIndex, kind: FaultKind) {
+        let before = self.uploads_only();
         if !matches!(kind, FaultKind::Changed | FaultKind::Missing) || !self.pieces.lose(piece) {
             return;
         }
@@ -499,7 +505,9 @@ impl Torrent {
         }
         for key in self.peers.keys() {
             self.update_interest(key);
-            self.tell_upload_only(key);
+            if before != self.uploads_only() {
+                self.tell_upload_only(key);
+            }
         }
         self.say(Event::PieceLost(piece));
     }
@@ -513,4 +521,54 @@ fn request_patience(peer: &Peer) -> Duration {
     let expected =
         if rate > 0.0 { Duration::from_secs_f64((queue / rate).min(60.0)) } else { Duration::ZERO };
     (expected * 4).clamp(limits::HANDSHAKE_TIMEOUT * 2, Duration::from_secs(60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::messages::tests::*, *};
+    use crate::{
+        base::{
+            bitfield::Bitfield, geometry::Geometry, hash::Sha1Hash, id::PeerId, rng::Rng,
+            slab::Chunk,
+        },
+        torrent::{CloseCause, Input, Settings, Setup},
+    };
+
+    /// In endgame a second copy takes the place of the first. When the first then ended in vain and the
+    /// second never did, the block was thought to be outstanding at the first for ever.
+    #[test]
+    fn a_block_whose_second_copy_never_ends_is_asked_for_again() {
+        let setup = Setup {
+            info_hash: Sha1Hash([7; 20]),
+            geometry: Geometry::new(1 << 14, 1 << 14).expect("valid"),
+            have: Bitfield::empty(1),
+            peer_id: PeerId::generate(&mut Rng::new(1)),
+            listen_port: None,
+            partial: Vec::new(),
+            metadata_size: 0,
+            settings: Settings::default(),
+            seed: 1,
+        };
+        let mut torrent = Torrent::new(setup, Instant::ZERO);
+        let mut pool = Pool::phantom(1 << 20);
+        let keys = [1, 2].map(|n| greet(&mut torrent, &mut pool, n));
+        for key in keys {
+            say(&mut torrent, &mut pool, key, &Message::HaveAll);
+            say(&mut torrent, &mut pool, key, &Message::Unchoke);
+        }
+        let asked = |t: &Torrent, key| t.peers.get(key).map_or(0, |p| p.requests.len());
+        assert_eq!(keys.map(|key| asked(&torrent, key)), [1, 1], "endgame");
+        let [first, second] = keys;
+        let mut piece = vec![0, 0, 0x40, 9, 7, 0, 0, 0, 0, 0, 0, 0, 0];
+        piece.resize(13 + (1 << 14), 0);
+        let mut send = |torrent: &mut Torrent, key, bytes: &[u8]| {
+            torrent.read(Instant::ZERO, key, Chunk::Bytes(bytes), &mut pool);
+        };
+        send(&mut torrent, first, &piece[..5_000]);
+        send(&mut torrent, second, &piece[..100]);
+        send(&mut torrent, first, &piece[5_000..]);
+        let closed = Input::Closed { peer: second, cause: CloseCause::Reset };
+        torrent.handle(Instant::ZERO, closed, &mut pool);
+        assert_eq!(asked(&torrent, first), 1);
+    }
 }

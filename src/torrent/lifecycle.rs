@@ -15,7 +15,7 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 /// We ask for addresses again no sooner than this; trackers have their own, longer, intervals.
 const NEED_PEERS_EVERY: Duration = Duration::from_secs(15);
 /// With fewer connections than this we look for more.
-const ENOUGH_PEERS: u32 = 30;
+pub(super) const ENOUGH_PEERS: u32 = 30;
 /// Nothing has arrived for so long: say why.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
 

@@ -328,7 +328,10 @@ impl Torrent {
         if let Some(id) = hello.m.upload_only {
             peer.upload_only_id = Some(id).filter(|&id| id != 0);
         }
-        if let Some(ip) = hello.yourip {
+        // Each has one voice.
+        if let Some(ip) = hello.yourip
+            && !std::mem::replace(&mut peer.named_us, true)
+        {
             self.candidates.hear_own(ip, Claimant::Peer);
         }
         if let Some(port) = hello.p {

@@ -11,6 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 const MAX_CLAIMS: usize = 16;
 /// Weight of claims by which an address counts as ours: two peers, or one tracker.
 const ENOUGH: u32 = 2;
+/// Weight that one address can have: after a change of ours as much is soon outweighed.
+const MOST: u32 = 16;
 
 /// Who says what our address is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl OwnAddress {
             Claimant::Tracker => ENOUGH,
         };
         match self.claims.iter_mut().find(|(claimed, _)| *claimed == ip) {
-            Some((_, weights)) => *weights = weights.saturating_add(weight),
+            Some((_, weights)) => *weights = (*weights + weight).min(MOST),
             None => {
                 if self.claims.len() >= MAX_CLAIMS
                     && let Some(least) = (0..MAX_CLAIMS).min_by_key(|&i| self.claims[i].1)

@@ -12,7 +12,7 @@ use crate::base::time::Instant;
 
 /// Slots to begin with, the optimistic one included.
 const USUAL: u32 = 4;
-/// Slots of the thinnest uplink: for who gives most, and to look around.
+/// Slots of one torrent on the thinnest uplink: for who gives most, and to look around.
 const FEWEST: u32 = 2;
 /// Slots at most.
 const MOST: u32 = 64;
@@ -99,7 +99,9 @@ impl UploadSlots {
     pub(super) fn adapt(&mut self, now: Instant, seen: Use) {
         // What the lease forbids says nothing about the uplink.
         if self.fixed.is_some() || self.lease < self.slots {
-            self.trial = None;
+            if let Some(trial) = self.trial.take() {
+                self.slots = trial.slots_before;
+            }
             self.window = (now, seen.sent);
             return;
         }
@@ -145,7 +147,10 @@ impl UploadSlots {
         let slots = if more { self.slots + (self.slots / 2).max(1) } else { self.slots * 3 / 4 };
         let slots = slots.clamp(USUAL.min(self.slots), MOST);
         if slots == self.slots {
-            return self.rest(now);
+            if last.is_some() {
+                self.rest(now);
+            }
+            return;
         }
         self.trial = Some(Trial { slots_before: self.slots, rate_before: rate });
         self.slots = slots;

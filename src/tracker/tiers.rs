@@ -216,6 +216,7 @@ enum Phase {
 pub struct Tiers {
     trackers: Vec<Tracker>,
     lines: Vec<Line>,
+    reach: Reach,
     timing: Timing,
     phase: Phase,
     next_ticket: u64,
@@ -272,6 +273,7 @@ impl Tiers {
         Tiers {
             trackers,
             lines,
+            reach,
             timing,
             phase: Phase::Idle,
             next_ticket: 0,
@@ -435,7 +437,14 @@ impl Tiers {
             return;
         }
         let (line, tell) = (tracker.line, tracker.tell_completed);
-        if !self.answers_line(i, ticket, now) || event == Event::Stopped {
+        if !self.answers_line(i, ticket, now) {
+            // Of a private torrent one tracker at a time is to know us (BEP 27).
+            if self.reach == Reach::FirstWorking && event != Event::Stopped {
+                self.announce(i, Event::Stopped);
+            }
+            return;
+        }
+        if event == Event::Stopped {
             return;
         }
         self.move_to_front(i);
@@ -655,6 +664,23 @@ mod tests {
     }
 
     #[test]
+    fn one_tracker_of_a_private_torrent_knows_us() {
+        for (reach, told) in [(Reach::FirstWorking, true), (Reach::EveryTier, false)] {
+            let mut t = tiers(&[&["a", "b"]], reach);
+            t.handle(at(0), Input::Start);
+            let slow = one(&mut t);
+            t.handle(at(15), Input::Slow { ticket: slow.ticket });
+            let other = one(&mut t);
+            ok(&mut t, 16, other.ticket, &reply(1800, 900));
+            ok(&mut t, 40, slow.ticket, &reply(1800, 900));
+            let stopped =
+                drain(&mut t).iter().any(|o| o.event == Event::Stopped && o.url == slow.url);
+            assert_eq!(stopped, told);
+            assert_eq!(t.poll_timeout(), Some(at(1816)));
+        }
+    }
+
+    #[test]
     fn a_slow_tracker_that_answers_when_no_other_did_is_used() {
         let mut t = tiers(&[&["a"]], Reach::FirstWorking);
         t.handle(at(0), Input::Start);
@@ -858,7 +884,8 @@ mod tests {
                             let last = last_ok.get(&o.url);
                             prop_assert!(last.is_none_or(|&l| now.since(l) >= SECOND * 120));
                         }
-                        Event::Stopped => prop_assert!(!running),
+                        // While it runs, one that came late hears that another is used.
+                        Event::Stopped => prop_assert!(!running || listed.contains(&o.url)),
                         Event::Completed => prop_assert!(listed.contains(&o.url)),
                         Event::Started => prop_assert!(!listed.contains(&o.url)),
                     }

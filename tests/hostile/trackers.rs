@@ -170,7 +170,7 @@ fn http_rows() -> Vec<Http> {
         http(
             "a redirect to a file",
             |_| b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n".to_vec(),
-            Told("{} answered with HTTP status 302"),
+            Told("{} redirected us in vain: to what is no HTTP address"),
         ),
         http(
             "an error with good peers",

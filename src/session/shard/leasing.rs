@@ -4,10 +4,7 @@
 
 use std::time::Duration;
 
-use super::{
-    super::leases::{Leases, Uplink},
-    Shard,
-};
+use super::{super::leases::Leases, Shard};
 use crate::{
     base::{time::Instant, units::ByteRate},
     torrent::{Command, Input},
@@ -49,7 +46,7 @@ impl Shard {
         let rate = ByteRate(((up - *sent) as f64 / since.as_secs_f64()) as u64);
         (*last, *sent) = (now, up);
         let demands: Vec<_> = self.turns.torrents().map(|(id, t)| (id, t.demand())).collect();
-        for (id, lease) in leases.divide(now, Uplink { rate, limit: *limit }, &demands) {
+        for (id, lease) in leases.divide(now, rate, *limit, &demands) {
             self.turns.handle(now, id, Input::Command(Command::Lease(lease)));
         }
     }
