@@ -527,29 +527,15 @@ fn request_patience(peer: &Peer) -> Duration {
 mod tests {
     use super::{super::messages::tests::*, *};
     use crate::{
-        base::{
-            bitfield::Bitfield, geometry::Geometry, hash::Sha1Hash, id::PeerId, rng::Rng,
-            slab::Chunk,
-        },
-        torrent::{CloseCause, Input, Settings, Setup},
+        base::{bitfield::Bitfield, slab::Chunk},
+        torrent::{CloseCause, Input},
     };
 
     /// In endgame a second copy takes the place of the first. When the first then ended in vain and the
     /// second never did, the block was thought to be outstanding at the first for ever.
     #[test]
     fn a_block_whose_second_copy_never_ends_is_asked_for_again() {
-        let setup = Setup {
-            info_hash: Sha1Hash([7; 20]),
-            geometry: Geometry::new(1 << 14, 1 << 14).expect("valid"),
-            have: Bitfield::empty(1),
-            peer_id: PeerId::generate(&mut Rng::new(1)),
-            listen_port: None,
-            partial: Vec::new(),
-            metadata_size: 0,
-            settings: Settings::default(),
-            seed: 1,
-        };
-        let mut torrent = Torrent::new(setup, Instant::ZERO);
+        let mut torrent = torrent(Bitfield::empty(1));
         let mut pool = Pool::phantom(1 << 20);
         let keys = [1, 2].map(|n| greet(&mut torrent, &mut pool, n));
         for key in keys {

@@ -431,11 +431,19 @@ pub(super) mod tests {
     /// A seeding torrent of 64 pieces of one block, with one fast peer that has said nothing but its
     /// handshake.
     pub(in crate::torrent) fn seeding() -> (Torrent, PeerKey, Pool) {
-        let geometry = Geometry::new(64 << 14, 1 << 14).expect("valid");
+        let mut torrent = torrent(Bitfield::full(64));
+        let mut pool = Pool::phantom(1 << 20);
+        let key = greet(&mut torrent, &mut pool, 1);
+        (torrent, key, pool)
+    }
+
+    /// A torrent of pieces of one block, of which it has these.
+    pub(in crate::torrent) fn torrent(have: Bitfield) -> Torrent {
+        let total = u64::from(have.len()) << 14;
         let setup = Setup {
             info_hash: Sha1Hash([7; 20]),
-            geometry,
-            have: Bitfield::full(64),
+            geometry: Geometry::new(total, 1 << 14).expect("valid"),
+            have,
             peer_id: PeerId::generate(&mut Rng::new(1)),
             listen_port: None,
             partial: Vec::new(),
@@ -443,10 +451,7 @@ pub(super) mod tests {
             settings: Settings::default(),
             seed: 1,
         };
-        let mut torrent = Torrent::new(setup, Instant::ZERO);
-        let mut pool = Pool::phantom(1 << 20);
-        let key = greet(&mut torrent, &mut pool, 1);
-        (torrent, key, pool)
+        Torrent::new(setup, Instant::ZERO)
     }
 
     /// Another peer of it.

@@ -21,7 +21,8 @@ const THIN: u64 = 4 << 10;
 /// Over which what is sent is measured, with the slots there are or in a trial: as long as a peer keeps
 /// its slot when peers take turns, because each begins slowly.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Between trials that changed nothing and the next; doubles with each further time.
+/// Before the first trial, and between one that changed nothing and the next; doubles with each further
+/// time.
 const FIRST_REST: Duration = Duration::from_secs(30);
 /// Longest time between trials.
 const LONGEST_REST: Duration = Duration::from_secs(480);
@@ -75,7 +76,8 @@ impl UploadSlots {
             lease: u32::MAX,
             window: (now, 0),
             trial: None,
-            rests_until: now,
+            // A young swarm has other worries, and a short one is over by then.
+            rests_until: now + FIRST_REST,
             rest: FIRST_REST,
         }
     }

@@ -65,14 +65,16 @@ impl Room {
                 result = timeout(PATIENCE, announce.as_mut()).await.ok();
             }
         }
-        let result = match (result, self.0.patient.try_acquire()) {
-            (Some(result), _) => result,
-            (None, Ok(_place)) => {
-                self.set_silent(&host, true);
-                slow();
-                announce.await
-            }
-            (None, Err(_)) => Err(TrackerError::TimedOut { host: host.clone() }),
+        let result = match result {
+            Some(result) => result,
+            None => match self.0.patient.try_acquire() {
+                Ok(_place) => {
+                    self.set_silent(&host, true);
+                    slow();
+                    announce.await
+                }
+                Err(_) => Err(TrackerError::TimedOut { host: host.clone() }),
+            },
         };
         self.set_silent(&host, matches!(result, Err(TrackerError::TimedOut { .. })));
         result
