@@ -1,9 +1,26 @@
 //! SHA-1 and SHA-256 digests, and the info hash made of them; the only home of `sha1` and `sha2`.
+//!
+//! ```text
+//! lanes      many messages at once, by whatever the processor has: `Lanes`
+//!   running    one message that arrives in parts: `Sha1`, `Sha256`
+//!   wide       SHA-1 in the lanes of wide vectors, written once for all of them
+//!   x86        instructions of x86-64; the only unsafe code there is
+//!   other      in its place on other processors: none
+//! ```
+
+mod lanes;
+mod running;
+mod wide;
+#[cfg_attr(not(target_arch = "x86_64"), path = "other.rs")]
+mod x86;
 
 use std::{fmt, str::FromStr};
 
 use data_encoding::{BASE32, HEXLOWER, HEXLOWER_PERMISSIVE};
 use sha1::Digest as _;
+
+pub use lanes::Lanes;
+pub use running::{Algorithm, OfSha1, OfSha256, Running, Sha1, Sha256};
 
 /// A SHA-1 digest: of a piece (BEP 3) or of an `info` dictionary.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,27 +38,6 @@ pub fn sha1(data: &[u8]) -> Sha1Hash {
 /// SHA-256 of `data`.
 pub fn sha256(data: &[u8]) -> Sha256Hash {
     Sha256Hash(sha2::Sha256::digest(data).into())
-}
-
-/// SHA-1 of bytes that arrive in parts.
-#[derive(Clone, Default)]
-pub struct Sha1(sha1::Sha1);
-
-impl Sha1 {
-    /// Starts a digest.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Appends `data`.
-    pub fn update(&mut self, data: &[u8]) {
-        self.0.update(data);
-    }
-
-    /// The digest of everything appended.
-    pub fn finish(self) -> Sha1Hash {
-        Sha1Hash(self.0.finalize().into())
-    }
 }
 
 /// What names a torrent: the SHA-1 of its `info` dictionary (v1), the SHA-256 (v2), or both.
