@@ -2,49 +2,33 @@
 //! torrent describes them.
 //!
 //! Reads as little as it can: a piece that reaches into a missing part of a file is missing without
-//! being read, and so is one in a hole, unless its bytes are meant to be zeros. Memory is one buffer
-//! a thread. Changes nothing.
+//! being read, and so is one in a hole, unless its bytes are meant to be zeros. How the rest is read
+//! and hashed is in `side_by_side`. Changes nothing.
 
 use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
     ops::Range,
-    sync::{
-        Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
+    sync::{Mutex, OnceLock},
 };
 
-use super::{backend::Extent, storage::Storage};
+use super::{
+    backend::Extent,
+    side_by_side::{Plan, SideBySide, Watch, cores, on_threads},
+    storage::Storage,
+};
 use crate::{
     base::{
         bitfield::Bitfield,
-        hash::{Sha1, Sha1Hash, sha1},
+        hash::{Sha1, Sha1Hash},
         index::{FileIndex, PieceIndex},
     },
     metainfo::Span,
     pieces::job::DiskFault,
 };
 
-/// Bytes read at once by each thread: it stays in the second cache until it is hashed.
-pub(crate) const BUFFER: u32 = 256 * 1024;
 /// Files looked at before a thread asks for more.
 const FILES_AT_ONCE: u32 = 64;
-
-/// How to follow a long piece of work, and how to end it early.
-#[derive(Clone, Copy)]
-pub struct Watch<'a> {
-    /// Told how many bytes more are done; called from several threads.
-    pub progress: &'a (dyn Fn(u64) + Sync),
-    /// Ends the work soon after it becomes true.
-    pub cancel: &'a AtomicBool,
-}
-
-impl Watch<'_> {
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
-    }
-}
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,9 +103,10 @@ pub fn check(
         zeros: [OnceLock::new(), OnceLock::new()],
         found: Mutex::new((found, BTreeMap::new())),
     };
-    let at_once = (BUFFER / storage.info().geometry().piece_length()).max(1);
-    on_threads(threads, pieces, at_once, || {
-        let mut examiner = Examiner { shared: &shared, buffer: Vec::new(), seen: None };
+    let plan = Plan::new(storage.info().geometry(), threads);
+    on_threads(threads, pieces, plan.at_once, || {
+        let hashing = SideBySide::new(plan, watch);
+        let mut examiner = Examiner { shared: &shared, hashing, seen: None };
         move |pieces| examiner.examine(pieces)
     });
     if watch.is_cancelled() {
@@ -137,46 +122,6 @@ pub fn check(
     }
     found.files = facts;
     Some(found)
-}
-
-/// Number of threads that can run at once.
-pub(crate) fn cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-/// Deals `0..count` out to threads in ascending stretches of at most `at_once`. Each thread gets a
-/// function from `worker`; it ends when that returns false.
-pub(crate) fn on_threads<W: FnMut(Range<u32>) -> bool>(
-    threads: NonZeroUsize,
-    count: u32,
-    at_once: u32,
-    worker: impl Fn() -> W + Sync,
-) {
-    let next = AtomicU32::new(0);
-    let run = || {
-        let mut work = worker();
-        loop {
-            let mut from = next.load(Ordering::Relaxed);
-            // Never counts beyond `count`, which may be near the largest number.
-            let to = loop {
-                let to = from.saturating_add(at_once).min(count);
-                match next.compare_exchange_weak(from, to, Ordering::Relaxed, Ordering::Relaxed) {
-                    Ok(_) => break to,
-                    Err(now) => from = now,
-                }
-            };
-            if from >= to || !work(from..to) {
-                return;
-            }
-        }
-    };
-    let threads = threads.get().min(count.div_ceil(at_once) as usize);
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(run);
-        }
-        run();
-    });
 }
 
 const LOCK: &str = "nothing panics while the findings are locked";
@@ -251,47 +196,43 @@ struct Seen {
 /// One thread's part of the check.
 struct Examiner<'a> {
     shared: &'a Shared<'a>,
-    buffer: Vec<u8>,
+    hashing: SideBySide<'a>,
     /// The extent found last.
     seen: Option<Seen>,
 }
 
 impl Examiner<'_> {
-    /// Checks some pieces that fit the buffer together, or one that does not.
+    /// Checks a batch of pieces. False when it was cancelled.
     fn examine(&mut self, pieces: Range<u32>) -> bool {
-        let geometry = self.shared.storage.info().geometry();
-        let mut from = pieces.start;
-        while from < pieces.end {
-            let first = PieceIndex(from);
-            let presence = self.presence(first);
-            // Neighbours that are there are read together with the first.
-            let mut to = from + 1;
-            if presence == Presence::Present {
-                while to < pieces.end && self.presence(PieceIndex(to)) == Presence::Present {
-                    to += 1;
+        let Shared { storage, watch, .. } = *self.shared;
+        let info = storage.info();
+        let mut present = Vec::with_capacity(pieces.len());
+        for piece in pieces.map(PieceIndex) {
+            match self.presence(piece) {
+                Presence::Present => {
+                    present.push(piece);
+                    continue;
                 }
-            }
-            match presence {
                 Presence::Known | Presence::Absent => {}
                 Presence::Hole => {
-                    if self.shared.storage.info().piece_hash(first) == self.zero_hash(first) {
-                        self.shared.found.lock().expect(LOCK).0.have.insert(first);
-                    }
-                }
-                Presence::Present => {
-                    if let Err(fault) = self.hash(from..to) {
-                        self.cannot_read(from..to, fault);
+                    if info.piece_hash(piece) == self.zero_hash(piece) {
+                        self.shared.found.lock().expect(LOCK).0.have.insert(piece);
                     }
                 }
             }
-            if self.shared.watch.is_cancelled() {
-                return false;
-            }
-            let bytes = (from..to).map(|i| u64::from(geometry.piece_len(PieceIndex(i)))).sum();
-            (self.shared.watch.progress)(bytes);
-            from = to;
+            (watch.progress)(info.geometry().piece_len(piece).into());
         }
-        true
+        let read = |offset, into: &mut [u8]| storage.read_content(offset, into);
+        let Some(hashes) = self.hashing.hash(&present, read) else {
+            return false;
+        };
+        for (piece, hash) in present.into_iter().zip(hashes) {
+            let judged = hash.and_then(|hash| self.judge(piece, hash));
+            if let Err(fault) = judged {
+                self.cannot_read(piece, fault);
+            }
+        }
+        !watch.is_cancelled()
     }
 
     fn presence(&mut self, piece: PieceIndex) -> Presence {
@@ -345,43 +286,12 @@ impl Examiner<'_> {
         false
     }
 
-    /// Reads and hashes `pieces`, which fit the buffer together unless it is one.
-    fn hash(&mut self, pieces: Range<u32>) -> Result<(), DiskFault> {
-        let storage = self.shared.storage;
-        let geometry = storage.info().geometry();
-        self.buffer.resize(BUFFER as usize, 0);
-        if pieces.len() == 1 {
-            let piece = PieceIndex(pieces.start);
-            let (begin, length) = (geometry.piece_offset(piece), geometry.piece_len(piece));
-            let (mut hash, mut zeros) = (Sha1::new(), Zeros::default());
-            let mut at = 0;
-            while at < length && !self.shared.watch.is_cancelled() {
-                let part = &mut self.buffer[..BUFFER.min(length - at) as usize];
-                storage.read_content(begin + u64::from(at), part)?;
-                hash.update(part);
-                zeros.look(part);
-                at += part.len() as u32;
-            }
-            self.judge(piece, hash.finish(), zeros);
-            return Ok(());
-        }
-        let lengths = pieces.clone().map(|i| geometry.piece_len(PieceIndex(i)) as usize);
-        let bytes = &mut self.buffer[..lengths.clone().sum()];
-        storage.read_content(geometry.piece_offset(PieceIndex(pieces.start)), bytes)?;
-        let mut rest = &self.buffer[..];
-        for (piece, length) in pieces.map(PieceIndex).zip(lengths) {
-            let (bytes, behind) = rest.split_at(length);
-            rest = behind;
-            let mut zeros = Zeros::default();
-            zeros.look(bytes);
-            self.judge(piece, sha1(bytes), zeros);
-        }
-        Ok(())
-    }
-
-    fn judge(&self, piece: PieceIndex, hash: Sha1Hash, zeros: Zeros) {
+    /// Notes what the hash of a piece says; a wrong one is looked at again.
+    fn judge(&self, piece: PieceIndex, hash: Sha1Hash) -> Result<(), DiskFault> {
+        let is_right = hash == self.shared.storage.info().piece_hash(piece);
+        let zeros = if is_right { Zeros::default() } else { self.zeros(piece)? };
         let found = &mut self.shared.found.lock().expect(LOCK).0;
-        if hash == self.shared.storage.info().piece_hash(piece) {
+        if is_right {
             found.have.insert(piece);
         } else if zeros.any_other {
             found.wrong.insert(piece);
@@ -389,21 +299,30 @@ impl Examiner<'_> {
                 found.solid.insert(piece);
             }
         }
+        Ok(())
     }
 
-    /// A read failed: each piece gets its own try, and the files at fault are noted.
-    fn cannot_read(&mut self, pieces: Range<u32>, fault: DiskFault) {
-        if pieces.len() > 1 {
-            for piece in pieces {
-                if let Err(fault) = self.hash(piece..piece + 1) {
-                    self.cannot_read(piece..piece + 1, fault);
-                }
+    /// Reads `piece` to see what of it is zeros.
+    fn zeros(&self, piece: PieceIndex) -> Result<Zeros, DiskFault> {
+        let Shared { storage, watch, .. } = self.shared;
+        let geometry = storage.info().geometry();
+        let mut buffer = vec![0; PAGES.min(geometry.piece_len(piece)) as usize];
+        let mut zeros = Zeros::default();
+        for at in (0..geometry.piece_len(piece)).step_by(PAGES as usize) {
+            if zeros.any_page && zeros.any_other || watch.is_cancelled() {
+                break;
             }
-            return;
+            let part = &mut buffer[..PAGES.min(geometry.piece_len(piece) - at) as usize];
+            storage.read_content(geometry.piece_offset(piece) + u64::from(at), part)?;
+            zeros.look(part);
         }
+        Ok(zeros)
+    }
+
+    /// A read failed: notes the file at fault.
+    fn cannot_read(&self, piece: PieceIndex, fault: DiskFault) {
         let info = self.shared.storage.info();
         let geometry = info.geometry();
-        let piece = PieceIndex(pieces.start);
         let spans =
             info.layout().spans(geometry.piece_offset(piece), u64::from(geometry.piece_len(piece)));
         let culprit = spans.map(|span| span.file).find(|&file| {
@@ -449,6 +368,8 @@ impl Zeros {
 }
 
 const PAGE: [u8; 4096] = [0; 4096];
+/// Bytes read at once to look for zeros: whole pages.
+const PAGES: u32 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -458,7 +379,14 @@ mod tests {
         preflight::{ConflictCause, conflicts},
         sample::{Sample, sample, verdict},
     };
-    use std::{fs, path::Path, sync::Arc, sync::atomic::AtomicU64};
+    use std::{
+        fs,
+        path::Path,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, AtomicU64, Ordering},
+        },
+    };
 
     fn look(s: &Sample, root: &Path) -> (Storage, Found) {
         let storage = Storage::on_disk(Arc::clone(&s.info), root, &FilePool::new(4));
@@ -581,7 +509,8 @@ mod tests {
 
     #[test]
     fn pieces_longer_than_the_buffer_and_shorter_ones_count_alike() {
-        for piece_length in [7, 1_000, 16_384, BUFFER - 1, BUFFER, BUFFER + 1, 700_000] {
+        let k64 = 64 * 1024;
+        for piece_length in [7, 1_000, 16_384, k64 - 1, k64, k64 + 1, 262_144, 700_000] {
             let dir = tempfile::tempdir().expect("dir");
             let length = if piece_length == 7 { 5_000 } else { 1_500_000 };
             let s = sample(piece_length, &[("a", length / 3), ("b", length - length / 3)]);

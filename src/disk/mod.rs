@@ -12,6 +12,7 @@
 //!         system     … by calls that keep below the output folder
 //!       memory   the same in RAM, for tests and benchmarks
 //! check      hash what is there on all cores; preflight says what must not be overwritten
+//!   side_by_side  several pieces at once on each of several threads; also for `session::create`
 //! ```
 //!
 //! Blocking calls and threads only; nothing here knows peers, time or an async runtime. Invariant:
@@ -27,14 +28,16 @@ pub mod memory;
 pub mod preflight;
 #[cfg(test)]
 pub(crate) mod sample;
+pub(crate) mod side_by_side;
 pub mod storage;
 mod system;
 mod touches;
 mod verify;
 pub mod worker;
 
-pub use check::{FileFact, FileState, Found, Watch, check};
+pub use check::{FileFact, FileState, Found, check};
 pub use file_pool::FilePool;
+pub use side_by_side::Watch;
 pub use storage::{Storage, perform_batch};
 pub(crate) use system::read_exact_at;
 pub use worker::{CompletionSink, Disk};

@@ -252,7 +252,8 @@ pub(super) fn runs(filled: u32, length: u32) -> impl Iterator<Item = Run> {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        check::{FileState, Watch, check},
+        Watch,
+        check::{FileState, check},
         preflight::conflicts,
         sample::{Sample, read, sample, verdict},
     };

@@ -16,15 +16,13 @@ use std::{
 use super::glob::Globs;
 use crate::{
     base::{
-        geometry::Geometry,
-        hash::{Sha1, Sha1Hash, sha1},
+        hash::Sha1Hash,
         index::{FileIndex, PieceIndex},
         limits::{MAX_FILES, MAX_PATH_DEPTH},
     },
     disk::{
-        Watch,
-        check::{BUFFER, cores, on_threads},
-        read_exact_at,
+        Watch, read_exact_at,
+        side_by_side::{self, SideBySide, cores, on_threads},
     },
     metainfo::{
         Builder, Layout, Metainfo,
@@ -148,16 +146,15 @@ impl Plan {
         let geometry = self.builder.geometry();
         let hashing = Hashing {
             layout: self.builder.layout(),
-            sources: &self.sources,
-            geometry,
             watch,
             results: Mutex::new((vec![Sha1Hash([0; 20]); geometry.pieces() as usize], None)),
         };
-        let at_once = (BUFFER / geometry.piece_length()).max(1);
-        on_threads(threads.unwrap_or_else(cores), geometry.pieces(), at_once, || {
-            let mut reader = Reader { buffer: Vec::new(), open: None };
-            let hashing = &hashing;
-            move |pieces| hashing.take(&mut reader, pieces)
+        let threads = threads.unwrap_or_else(cores);
+        let plan = side_by_side::Plan::new(geometry, threads);
+        on_threads(threads, geometry.pieces(), plan.at_once, || {
+            let mut reader = Reader { sources: &self.sources, open: Vec::new() };
+            let (hashing, mut lanes) = (&hashing, SideBySide::new(plan, watch));
+            move |pieces| hashing.take(&mut lanes, &mut reader, pieces)
         });
         let (hashes, error) = hashing.results.into_inner().expect(LOCK);
         if let Some(error) = error {
@@ -269,84 +266,71 @@ impl Walk<'_> {
 /// What the hashing threads share.
 struct Hashing<'a> {
     layout: &'a Layout,
-    sources: &'a [Source],
-    geometry: Geometry,
     watch: Watch<'a>,
     results: Mutex<(Vec<Sha1Hash>, Option<CreateError>)>,
 }
 
-/// One thread's buffer and the file it read last.
-struct Reader {
-    buffer: Vec<u8>,
-    open: Option<(FileIndex, File)>,
-}
-
 impl Hashing<'_> {
-    /// Hashes some pieces that fit the buffer together, or one that does not. False at the end.
-    fn take(&self, reader: &mut Reader, pieces: Range<u32>) -> bool {
-        reader.buffer.resize(BUFFER as usize, 0);
-        let result = if pieces.len() == 1 {
-            self.one(reader, PieceIndex(pieces.start))
-        } else {
-            self.several(reader, pieces)
+    /// Hashes a batch of pieces. False at the end.
+    fn take(&self, lanes: &mut SideBySide<'_>, reader: &mut Reader<'_>, batch: Range<u32>) -> bool {
+        let pieces: Vec<_> = batch.clone().map(PieceIndex).collect();
+        let read = |offset, into: &mut [u8]| reader.read(self.layout, offset, into);
+        let Some(hashes) = lanes.hash(&pieces, read) else {
+            return false;
         };
-        match result {
-            Ok(()) => !self.watch.is_cancelled() && self.results.lock().expect(LOCK).1.is_none(),
-            Err(error) => {
-                self.results.lock().expect(LOCK).1.get_or_insert(error);
-                false
+        let mut results = self.results.lock().expect(LOCK);
+        let (all, error) = &mut *results;
+        for (piece, hash) in pieces.into_iter().zip(hashes) {
+            match hash {
+                Ok(hash) => all[piece.at()] = hash,
+                Err(fault) => {
+                    error.get_or_insert(fault);
+                }
             }
         }
+        error.is_none() && !self.watch.is_cancelled()
     }
+}
 
-    fn one(&self, reader: &mut Reader, piece: PieceIndex) -> Result<(), CreateError> {
-        let length = self.geometry.piece_len(piece);
-        let mut hash = Sha1::new();
-        let mut at = 0;
-        while at < length && !self.watch.is_cancelled() {
-            let part = BUFFER.min(length - at);
-            self.read(reader, self.geometry.piece_offset(piece) + u64::from(at), part)?;
-            hash.update(&reader.buffer[..part as usize]);
-            (self.watch.progress)(part.into());
-            at += part;
-        }
-        self.results.lock().expect(LOCK).0[piece.at()] = hash.finish();
-        Ok(())
-    }
+/// Files that one thread keeps open: pieces side by side may lie in as many.
+const OPEN_FILES: usize = 16;
 
-    fn several(&self, reader: &mut Reader, pieces: Range<u32>) -> Result<(), CreateError> {
-        let lengths = pieces.clone().map(|i| self.geometry.piece_len(PieceIndex(i)));
-        let total = lengths.clone().sum();
-        let first = PieceIndex(pieces.start);
-        self.read(reader, self.geometry.piece_offset(first), total)?;
-        let mut rest = &reader.buffer[..];
-        for (piece, length) in pieces.map(PieceIndex).zip(lengths) {
-            let (bytes, behind) = rest.split_at(length as usize);
-            rest = behind;
-            let hash = sha1(bytes);
-            self.results.lock().expect(LOCK).0[piece.at()] = hash;
-        }
-        (self.watch.progress)(total.into());
-        Ok(())
-    }
+/// One thread's view of the files.
+struct Reader<'a> {
+    sources: &'a [Source],
+    /// Those it read last, the oldest first.
+    open: Vec<(FileIndex, File)>,
+}
 
-    /// Reads `length` bytes of the content into the start of the buffer.
-    fn read(&self, reader: &mut Reader, offset: u64, length: u32) -> Result<(), CreateError> {
-        let mut rest = &mut reader.buffer[..length as usize];
-        for span in self.layout.spans(offset, length.into()) {
+impl Reader<'_> {
+    /// Fills `into` with the content from `offset` on.
+    fn read(&mut self, layout: &Layout, offset: u64, into: &mut [u8]) -> Result<(), CreateError> {
+        let mut rest = into;
+        for span in layout.spans(offset, rest.len() as u64) {
             let source = &self.sources[span.file.at()];
-            let file = match &mut reader.open {
-                Some((file, handle)) if *file == span.file => handle,
-                open => &mut open.insert((span.file, source.open()?)).1,
-            };
             let (part, behind) = rest.split_at_mut(span.length as usize);
             rest = behind;
+            let file = self.file(span.file)?;
             read_exact_at(file, part, span.offset).map_err(|cause| match cause.kind() {
                 io::ErrorKind::UnexpectedEof => CreateError::Changed(source.path.clone()),
                 _ => failed("read", &source.path, cause),
             })?;
         }
         Ok(())
+    }
+
+    fn file(&mut self, index: FileIndex) -> Result<&File, CreateError> {
+        let at = match self.open.iter().position(|(open, _)| *open == index) {
+            Some(at) => at,
+            None => {
+                if self.open.len() == OPEN_FILES {
+                    self.open.remove(0);
+                }
+                self.open.push((index, self.sources[index.at()].open()?));
+                self.open.len() - 1
+            }
+        };
+        Ok(&self.open[at].1)
     }
 }
 
@@ -359,6 +343,7 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::hash::sha1;
     use std::{
         os::unix::{ffi::OsStrExt as _, fs::symlink},
         sync::atomic::{AtomicBool, AtomicU64, Ordering},

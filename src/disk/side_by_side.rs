@@ -1,0 +1,180 @@
+//! Reads pieces and hashes several side by side, on each of several threads: how `check` and
+//! `session::create` get through a lot of data.
+//!
+//! A thread takes a batch of neighbouring pieces and reads a part of each in turn: so much at once
+//! that a read costs little, and so little that all of it stays in the second cache until it is
+//! hashed. Pieces that fit into the buffer together are read at once. Where the bytes come from and
+//! what the hashes are for is the caller's.
+
+use std::{
+    num::NonZeroUsize,
+    ops::Range,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+};
+
+use crate::base::{
+    geometry::Geometry,
+    hash::{Lanes, Sha1, Sha1Hash},
+    index::PieceIndex,
+};
+
+/// Bytes read at once of each of several pieces.
+const PART: usize = 64 * 1024;
+/// The least that a thread's buffer has room for.
+const BUFFER: usize = 256 * 1024;
+
+/// How to follow a long piece of work, and how to end it early.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Told how many bytes more are done; called from several threads.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Ends the work soon after it becomes true.
+    pub cancel: &'a AtomicBool,
+}
+
+impl Watch<'_> {
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+}
+
+/// How pieces are dealt out and read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    geometry: Geometry,
+    lanes: Lanes,
+    /// Bytes of a piece read at once: the whole piece if several fit into the buffer.
+    part: usize,
+    /// Pieces that a thread takes at once.
+    pub(crate) at_once: u32,
+}
+
+impl Plan {
+    /// For `threads` threads by the fastest instructions.
+    pub(crate) fn new(geometry: Geometry, threads: NonZeroUsize) -> Self {
+        Self::with(Lanes::widest(), geometry, threads)
+    }
+
+    fn with(lanes: Lanes, geometry: Geometry, threads: NonZeroUsize) -> Self {
+        let count = lanes.count();
+        let room = BUFFER.max(count * PART);
+        let piece_length = geometry.piece_length() as usize;
+        let (part, at_once) = match room / piece_length {
+            fit if fit >= count => (piece_length, fit),
+            _ => (room / count, count),
+        };
+        // Every thread gets some of a few long pieces.
+        let share = (geometry.pieces() as usize).div_ceil(threads.get()).max(1);
+        Plan { geometry, lanes, part, at_once: at_once.min(share) as u32 }
+    }
+}
+
+/// One thread's buffer and digests.
+pub(crate) struct SideBySide<'a> {
+    plan: Plan,
+    watch: Watch<'a>,
+    buffer: Vec<u8>,
+    running: Vec<Sha1>,
+}
+
+impl<'a> SideBySide<'a> {
+    pub(crate) const fn new(plan: Plan, watch: Watch<'a>) -> Self {
+        SideBySide { plan, watch, buffer: Vec::new(), running: Vec::new() }
+    }
+
+    /// Hashes `pieces`, at most as many as the plan says and ascending. `read` fills bytes from an
+    /// offset of the content on. Gives the hash of each piece, or why it could not be read; `None`
+    /// when it was cancelled. The watch hears of every byte, read or not.
+    pub(crate) fn hash<E>(
+        &mut self,
+        pieces: &[PieceIndex],
+        mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Option<Vec<Result<Sha1Hash, E>>> {
+        let Plan { geometry, lanes, part, .. } = self.plan;
+        self.buffer.resize(part * self.plan.at_once as usize, 0);
+        self.running.clear();
+        self.running.resize(pieces.len(), Sha1::new());
+        let mut faults: Vec<Option<E>> = pieces.iter().map(|_| None).collect();
+        let length = |piece: PieceIndex| geometry.piece_len(piece) as usize;
+        let longest = pieces.iter().map(|&piece| length(piece)).max().unwrap_or(0);
+        for at in (0..longest).step_by(part) {
+            if self.watch.is_cancelled() {
+                return None;
+            }
+            let ahead = |piece| length(piece).saturating_sub(at).min(part);
+            let mut lane = 0;
+            for stretch in pieces.chunk_by(|a, b| self.plan.is_one_stretch(*a, *b)) {
+                let offset = geometry.piece_offset(stretch[0]) + at as u64;
+                let bytes = stretch.iter().map(|&piece| ahead(piece)).sum();
+                let mut buffer = &mut self.buffer[lane * part..][..bytes];
+                let faults = &mut faults[lane..lane + stretch.len()];
+                lane += stretch.len();
+                // When a read of several fails, each piece gets its own try.
+                if stretch.len() > 1 && read(offset, buffer).is_ok() {
+                    continue;
+                }
+                for (&piece, fault) in stretch.iter().zip(faults) {
+                    let (bytes, behind) = buffer.split_at_mut(ahead(piece));
+                    buffer = behind;
+                    if fault.is_none() && !bytes.is_empty() {
+                        *fault = read(geometry.piece_offset(piece) + at as u64, bytes).err();
+                    }
+                }
+            }
+            let buffers = self.buffer.chunks(part);
+            let parts: Vec<&[u8]> =
+                buffers.zip(pieces).map(|(bytes, &piece)| &bytes[..ahead(piece)]).collect();
+            lanes.update(&mut self.running, &parts);
+            (self.watch.progress)(parts.iter().map(|part| part.len() as u64).sum());
+        }
+        let hashes = lanes.finish(&mut self.running).into_iter().zip(faults);
+        Some(hashes.map(|(hash, fault)| fault.map_or(Ok(hash), Err)).collect())
+    }
+}
+
+impl Plan {
+    /// Whether two pieces lie side by side in the content and in the buffer.
+    const fn is_one_stretch(&self, a: PieceIndex, b: PieceIndex) -> bool {
+        self.part == self.geometry.piece_length() as usize && a.0 + 1 == b.0
+    }
+}
+
+/// Number of threads that can run at once.
+pub(crate) fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Deals `0..count` out to threads in ascending stretches of at most `at_once`. Each thread gets a
+/// function from `worker`; it ends when that returns false.
+pub(crate) fn on_threads<W: FnMut(Range<u32>) -> bool>(
+    threads: NonZeroUsize,
+    count: u32,
+    at_once: u32,
+    worker: impl Fn() -> W + Sync,
+) {
+    let next = AtomicU32::new(0);
+    let run = || {
+        let mut work = worker();
+        loop {
+            let mut from = next.load(Ordering::Relaxed);
+            // Never counts beyond `count`, which may be near the largest number.
+            let to = loop {
+                let to = from.saturating_add(at_once).min(count);
+                match next.compare_exchange_weak(from, to, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => break to,
+                    Err(now) => from = now,
+                }
+            };
+            if from >= to || !work(from..to) {
+                return;
+            }
+        }
+    };
+    let threads = threads.get().min(count.div_ceil(at_once) as usize);
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(run);
+        }
+        run();
+    });
+}
