@@ -111,6 +111,10 @@ class Process:
 class Sandbox:
     """`with Sandbox(...) as run:` one scenario; everything in it ends with the block."""
 
+    # What a started program becomes, and how long one wait is, seconds.
+    process_type = Process
+    step = 0.05
+
     def __init__(self, name, config, seconds, ipv6=False):
         self.name, self.config, self.ipv6 = name, config, ipv6
         # Where everything listens that has no address of its own.
@@ -157,7 +161,8 @@ class Sandbox:
         log = self.dir / f"{number:02}-{name}.log"
         cwd = cwd or self.dir
         try:
-            process = Process(name, argv, log, cwd, {**os.environ, **(env or {})}, may_exit)
+            env = {**os.environ, **(env or {})}
+            process = self.process_type(name, argv, log, cwd, env, may_exit)
         except OSError as error:
             raise Failure(f"{name} cannot be started: {error}") from None
         self.processes.append(process)
@@ -173,7 +178,7 @@ class Sandbox:
         return process.text()
 
     def until(self, true, what, seconds=None):
-        """Waits until `true()`, in steps of 50 ms; fails at the deadline or when a program dies."""
+        """Waits until `true()`, step by step; fails at the deadline or when a program dies."""
         limit = self.deadline
         if seconds is not None:
             limit = min(limit, time.monotonic() + seconds)
@@ -185,7 +190,7 @@ class Sandbox:
                     raise Failure(f"{process.name} exited with {process.code}, waiting for {what}")
             if time.monotonic() > limit:
                 raise Failure(f"timed out waiting for {what}")
-            time.sleep(0.05)
+            time.sleep(self.step)
 
     def listening(self, process, port, host=None):
         """Waits until something accepts connections there."""

@@ -35,11 +35,16 @@ class Qbittorrent(Client):
     name = "qbittorrent"
     needs = ("qbittorrent-nox",)
 
+    def __init__(self, settings=""):
+        """`settings` are further lines of the section `BitTorrent`."""
+        self.settings = settings
+
     def start(self, run, torrent, folder):
         home, port, web_port = run.folder("qbittorrent"), free_port(), free_port()
         settings = home / "qBittorrent" / "config" / "qBittorrent.conf"
         settings.parent.mkdir(parents=True)
-        settings.write_text(SETTINGS.format(host=run.own_host(), port=port))
+        text = SETTINGS + self.settings
+        settings.write_text(text.format(host=run.own_host(), port=port))
         argv = ["qbittorrent-nox", f"--profile={home}", f"--webui-port={web_port}"]
         process = run.start("qbittorrent", argv)
         web = Web(web_port)

@@ -36,6 +36,10 @@ class Rtorrent(Client):
     asks_udp_by_ipv6 = False
     knows_padding = False
 
+    def __init__(self, settings=""):
+        """`settings` are further lines of its settings, with the same fields to fill in."""
+        self.settings = settings
+
     def start(self, run, torrent, folder):
         home, port = run.folder("rtorrent"), free_port()
         (home / "session").mkdir()
@@ -43,7 +47,7 @@ class Rtorrent(Client):
         shutil.copy(torrent.path, home / "it.torrent")
         settings = home / "rtorrent.rc"
         where = {"host": run.own_host(), "port": port, "folder": folder, "home": home}
-        text = SETTINGS if run.ipv6 else SETTINGS + ADDRESS
+        text = SETTINGS + self.settings + ("" if run.ipv6 else ADDRESS)
         settings.write_text(text.format(**where))
         process = run.start("rtorrent", ["rtorrent", "-n", "-o", f"import={settings}"], home)
 

@@ -19,6 +19,10 @@ class Transmission(Client):
     knows_padding = False
     makes_empty_files = False
 
+    def __init__(self, settings=None):
+        """`settings` are further ones of its `settings.json`."""
+        self.settings = settings or {}
+
     def start(self, run, torrent, folder):
         home, port, rpc_port = run.folder("transmission"), free_port(), free_port()
         settings = {
@@ -32,6 +36,7 @@ class Transmission(Client):
             "rpc-bind-address": "127.0.0.1",
             "rpc-port": rpc_port,
             "umask": 18,
+            **self.settings,
         }
         (home / "settings.json").write_text(json.dumps(settings))
         argv = ["transmission-daemon", "-f", "-g", home, "--log-info"]

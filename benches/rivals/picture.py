@@ -1,0 +1,60 @@
+"""Results as a picture: two bars for each client of each job, MB/s and CPU seconds per GiB, downpour
+in colour. SVG, written as it is; without scripts and fonts.
+"""
+
+from html import escape
+
+from table import medians, number, summary
+
+ROW, HEAD, TOP, NAME, BAR, GAP = 17, 44, 50, 110, 250, 120
+STYLE = """\
+text { font: 12px sans-serif; fill: #222 }
+.title { font-size: 14px; font-weight: bold } .small { fill: #666 }
+.bar { fill: #b9c2cc } .floor { fill: #e4e7ea } .ours { fill: #1c7ed6 }
+@media (prefers-color-scheme: dark) {
+  svg { background: #15181c } text { fill: #ddd } .small { fill: #999 }
+  .bar { fill: #56606b } .floor { fill: #333a42 }
+}"""
+PANELS = (("rate", "MB/s, more is better"), ("cost", "CPU s/GiB, less is better"))
+
+
+def svg(title, jobs, rows):
+    found = summary(rows)
+    shown = [(job, found[job.name]) for job in jobs if job.name in found and job.kind != "control"]
+    shown = [
+        (job, {name: medians(line) for name, line in lines.items() if line["figures"]})
+        for job, lines in shown
+    ]
+    shown = [(job, lines) for job, lines in shown if lines]
+    height = TOP + sum(HEAD + ROW * len(lines) for _, lines in shown) + 10
+    width = NAME + 2 * (BAR + GAP)
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}">',
+        f"<style>{STYLE}</style>",
+        f'<text class="title" x="10" y="22">{escape(title)}</text>',
+    ]
+    y = TOP
+    for job, lines in shown:
+        out.append(f'<text class="title" x="10" y="{y + 14}">{escape(job.name)}</text>')
+        out.append(f'<text class="small" x="{NAME}" y="{y + 14}">{escape(job.title)}</text>')
+        for panel, (key, heading) in enumerate(PANELS):
+            x = NAME + panel * (BAR + GAP)
+            out.append(f'<text class="small" x="{x}" y="{y + 30}">{heading}</text>')
+        y += HEAD - 8
+        most = {key: max(line.get(key, 0) for line in lines.values()) or 1 for key, _ in PANELS}
+        for name, line in sorted(lines.items(), key=lambda item: -item[1].get("rate", 0)):
+            kind = {"downpour": "ours", "limit": "floor"}.get(name, "bar")
+            out.append(f'<text x="{NAME - 8}" y="{y + 12}" text-anchor="end">{escape(name)}</text>')
+            for panel, (key, _) in enumerate(PANELS):
+                if key not in line:
+                    continue
+                x = NAME + panel * (BAR + GAP)
+                length = max(1, line[key] / most[key] * BAR)
+                out.append(f'<rect class="{kind}" x="{x}" y="{y + 2}" width="{length:.1f}" '
+                           f'height="{ROW - 4}"/>')
+                out.append(f'<text x="{x + length + 6:.1f}" y="{y + 12}">{number(line[key])}</text>')
+            y += ROW
+        y += 8
+    out.append("</svg>")
+    return "\n".join(out) + "\n"
