@@ -2,6 +2,7 @@
 and the program `floor`, which makes them and plays the other side.
 """
 
+import hashlib
 import json
 import random
 import subprocess
@@ -56,6 +57,19 @@ class Content:
             raise Failure(f"{len(wrong)} files of {len(self.digests)} are wrong: {wrong[0]}")
 
 
+@dataclass(frozen=True)
+class Crowd:
+    """Many small files, and a torrent of each."""
+
+    root: Path
+    torrents: list
+    length: int
+
+    @property
+    def files(self):
+        return len(self.torrents)
+
+
 class Contents:
     """All of them, below one folder."""
 
@@ -68,6 +82,26 @@ class Contents:
         if key not in self._made:
             self._made[key] = self._make(*key)
         return self._made[key]
+
+    def crowd(self, number, length):
+        """So many torrents of one file of `length` each, which is one piece."""
+        root, torrents = self.folder / "crowd", []
+        root.mkdir()
+        generator = random.Random(number)
+        for index in range(number):
+            content = generator.randbytes(length)
+            path = root / f"file-{index:05}"
+            path.write_bytes(content)
+            info = {
+                b"length": length,
+                b"name": path.name,
+                b"piece length": length,
+                b"pieces": hashlib.sha1(content).digest(),
+            }
+            torrent = self.folder / f"{path.name}.torrent"
+            torrent.write_bytes(bencode.encode({b"info": info}))
+            torrents.append(Torrent.read(torrent))
+        return Crowd(root, torrents, number * length)
 
     def _make(self, length, piece_length, files):
         if (length, files) not in self._roots:

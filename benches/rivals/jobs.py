@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from content import Floor, Source, announce_seed, preheat
-from sandbox import Failure, free_port
+from sandbox import Failure, direct, free_port
 from trackers import Embedded
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -20,6 +20,8 @@ SWARM_RATE, SWARM_LEECHERS = 5_000_000, 8
 DELAY_MS = 50
 # How long a client may take to believe corrupt data, seconds.
 CONTROL_SECONDS = 8
+# Torrents of the idle job, bytes of each, and how long they are watched, seconds.
+IDLE_TORRENTS, IDLE_LENGTH, IDLE_SECONDS = 1_000, 16 * KIB, 10
 
 
 @dataclass(frozen=True)
@@ -289,6 +291,54 @@ def swarm(run, rival, content):
     }
 
 
+def idle(run, rival, content):
+    """Many small torrents that one process serves, and nobody wants: what each of them costs, as
+    the difference to a process with one."""
+    alone = many_idle(run, rival, content, 1)
+    began = time.time()
+    crowd = many_idle(run, rival, content, content.files)
+    seconds = crowd["ready"] - began
+    more = content.files - 1
+    return {
+        "seconds": seconds,
+        "anonymous": crowd["anonymous"],
+        "resident": crowd["resident"],
+        "anonymous_each": (crowd["anonymous"] - alone["anonymous"]) / more / KIB,
+        "resident_each": (crowd["resident"] - alone["resident"]) / more / KIB,
+        "adding": crowd["adding"] - alone["adding"],
+        "idling": crowd["idling"],
+    }
+
+
+def many_idle(run, rival, content, number):
+    tracker = Embedded().start(run, "0" * 40)
+    folder = run.folder("announced")
+    torrents = [
+        torrent.announced_at(tracker.url, folder / torrent.path.name)
+        for torrent in content.torrents[:number]
+    ]
+    peer = rival.seed_many(run, torrents, content.root)
+    run.step = 0.05
+
+    def seeds():
+        with direct.open(f"http://{tracker.where}/stats", timeout=10) as page:
+            stats = dict(line.split() for line in page.read().decode().splitlines() if line)
+        return int(stats["seeds"])
+
+    run.until(lambda: seeds() >= number, f"{number} seeds at the tracker")
+    ready = time.time()
+    run.settle(peer.process, 20)
+    before = peer.process.processor()
+    began = time.monotonic()
+    run.until(lambda: time.monotonic() > began + IDLE_SECONDS, "the time to pass")
+    after = peer.process.processor()
+    anonymous, resident = peer.process.sample()
+    peer.process.stop()
+    run.step = type(run).step
+    return {"ready": ready, "adding": before, "idling": (after - before) / IDLE_SECONDS * 30,
+            "anonymous": anonymous * KIB, "resident": resident * KIB}
+
+
 def jobs(config):
     """All jobs, with the sizes asked for."""
 
@@ -322,6 +372,10 @@ def jobs(config):
             size(64 * MIB, 64 * MIB), 256 * KIB, swarm, columns=of_swarm),
         Job("manysmall", "leech of many small files", "leech", size(600_000_000), MIB, leech,
             files=files, columns=of_leech),
+        Job("idle", "idle: many torrents of 16 KiB in one process", "idle",
+            config.torrents * IDLE_LENGTH, IDLE_LENGTH, idle, files=config.torrents,
+            columns=(("anonymous_each", "anon KiB each"), ("resident_each", "RSS KiB each"),
+                     ("adding", "CPU s to add"), ("idling", "CPU s in 30 s"))),
         Job("control", "control: corrupt data", "control", size(64 * MIB, 64 * MIB), 256 * KIB,
             control),
     ]
@@ -330,5 +384,5 @@ def jobs(config):
 GROUPS = {
     "seed": ("seed1", "seed8", "seed64"),
     "all": ("leech", "leech4m", "seed1", "seed8", "seed64", "pair", "check", "check4m", "latency",
-            "swarm", "manysmall", "control"),
+            "swarm", "idle", "manysmall", "control"),
 }

@@ -16,6 +16,7 @@ text { font: 12px sans-serif; fill: #222 }
   .bar { fill: #56606b } .floor { fill: #333a42 }
 }"""
 PANELS = (("rate", "MB/s, more is better"), ("cost", "CPU s/GiB, less is better"))
+IDLE_PANELS = (("anonymous_each", "anon KiB each"), ("idling", "CPU s in 30 s"))
 
 
 def svg(title, jobs, rows):
@@ -38,15 +39,16 @@ def svg(title, jobs, rows):
     for job, lines in shown:
         out.append(f'<text class="title" x="10" y="{y + 14}">{escape(job.name)}</text>')
         out.append(f'<text class="small" x="{NAME}" y="{y + 14}">{escape(job.title)}</text>')
-        for panel, (key, heading) in enumerate(PANELS):
+        panels = IDLE_PANELS if job.kind == "idle" else PANELS
+        for panel, (key, heading) in enumerate(panels):
             x = NAME + panel * (BAR + GAP)
             out.append(f'<text class="small" x="{x}" y="{y + 30}">{heading}</text>')
         y += HEAD - 8
-        most = {key: max(line.get(key, 0) for line in lines.values()) or 1 for key, _ in PANELS}
+        most = {key: max(line.get(key, 0) for line in lines.values()) or 1 for key, _ in panels}
         for name, line in sorted(lines.items(), key=lambda item: -item[1].get("rate", 0)):
             kind = {"downpour": "ours", "limit": "floor"}.get(name, "bar")
             out.append(f'<text x="{NAME - 8}" y="{y + 12}" text-anchor="end">{escape(name)}</text>')
-            for panel, (key, _) in enumerate(PANELS):
+            for panel, (key, _) in enumerate(panels):
                 if key not in line:
                     continue
                 x = NAME + panel * (BAR + GAP)

@@ -4,22 +4,19 @@ adapters but rqbit's are those of the interoperability tests.
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 from clients.aria2 import Aria2
 from clients.client import Client, Peer
 from clients.downpour import Downpour
 from clients.libtorrent_client import Libtorrent
-from clients.qbittorrent import Qbittorrent
+from clients.qbittorrent import Qbittorrent, Web
 from clients.rtorrent import Rtorrent
 from clients.transmission import Transmission
-from content import call
-from sandbox import direct, free_port
+from sandbox import Failure, direct, free_port
 
 ALL_JOBS = frozenset({"leech", "seed", "pair", "check", "latency", "swarm", "idle", "control"})
 
@@ -55,6 +52,10 @@ class Rival:
         """Hashes what is there; done when it says that all is right."""
         return self.seed(run, torrent, data)
 
+    def seed_many(self, run, torrents, data):
+        """Serves several torrents in one process. They lie in one folder without others."""
+        raise NotImplementedError
+
 
 class OfDownpour(Rival):
     settings = "none; check is `verify`"
@@ -75,6 +76,10 @@ class OfDownpour(Rival):
         return Peer(process, 0, partial(ended_well, process))
 
 
+    def seed_many(self, run, torrents, data):
+        return self.client.seed(run, torrents[0], data, options=[t.path for t in torrents[1:]])
+
+
 class OfLibtorrent(Rival):
     settings = ("Python driver, high_performance_seed(), 4 aio and 2 hashing threads, request "
                 "queue 2000, send watermark 4 MiB")
@@ -87,36 +92,52 @@ class OfLibtorrent(Rival):
 
         return libtorrent.__version__
 
+    def seed_many(self, run, torrents, data):
+        if len(torrents) == 1:
+            return self.seed(run, torrents[0], data)
+        also = ["--fast", "--also", folder_of(run, torrents[1:])]
+        return Libtorrent(also).seed(run, torrents[0], data)
+
 
 class OfAria2(Rival):
     settings = "file-allocation none, any number of peers, no DHT"
+    OPTIONS = ["--enable-dht=false", "--bt-max-peers=0", "--bt-request-peer-speed-limit=1024M"]
 
     def __init__(self):
-        options = ["--enable-dht=false", "--bt-max-peers=0", "--bt-request-peer-speed-limit=10G"]
-        super().__init__("aria2", Aria2(options))
+        super().__init__("aria2", Aria2(self.OPTIONS))
 
     def version(self, config):
         return first_line("aria2c", "--version").split()[-1]
+
+    def seed_many(self, run, torrents, data):
+        paths = [torrent.path for torrent in torrents[1:]]
+        at_once = f"--max-concurrent-downloads={len(torrents)}"
+        return Aria2([*self.OPTIONS, at_once, *paths]).seed(run, torrents[0], data)
 
 
 class OfTransmission(Rival):
     settings = "200 upload slots, plain connections; dialled, because it refuses loopback peers"
     step = 0.05
 
+    SETTINGS = {
+        "encryption": 0,
+        "peer-limit-global": 1000,
+        "peer-limit-per-torrent": 500,
+        "preallocation": 0,
+        "queue-stalled-enabled": False,
+        "upload-slots-per-torrent": 200,
+        "utp-enabled": False,
+    }
+
     def __init__(self):
-        settings = {
-            "encryption": 0,
-            "peer-limit-global": 1000,
-            "peer-limit-per-torrent": 500,
-            "preallocation": 0,
-            "queue-stalled-enabled": False,
-            "upload-slots-per-torrent": 200,
-            "utp-enabled": False,
-        }
-        super().__init__("transmission", Transmission(settings))
+        super().__init__("transmission", Transmission(self.SETTINGS))
 
     def version(self, config):
         return first_line("transmission-daemon", "--version").split()[1]
+
+    def seed_many(self, run, torrents, data):
+        watch = {"watch-dir": str(folder_of(run, torrents[1:])), "watch-dir-enabled": True}
+        return Transmission({**self.SETTINGS, **watch}).seed(run, torrents[0], data)
 
 
 class OfQbittorrent(Rival):
@@ -136,6 +157,12 @@ Session\\QueueingSystemEnabled=false
 
     def version(self, config):
         return first_line("qbittorrent-nox", "--version").split()[-1].lstrip("v")
+
+    def seed_many(self, run, torrents, data):
+        peer = self.seed(run, torrents[0], data)
+        for torrent in torrents[1:]:
+            Web.of(peer.process).add(torrent.path, data)
+        return peer
 
 
 class OfRtorrent(Rival):
@@ -164,6 +191,11 @@ method.set_key = event.download.hash_done, checked, \
         said = run.dir / "rtorrent" / "checked.1"
         return Peer(peer.process, peer.port, said.exists)
 
+    def seed_many(self, run, torrents, data):
+        also = folder_of(run, torrents[1:])
+        load = f'schedule2 = also, 0, 0, "load.start={also}/*.torrent"\n'
+        return Rtorrent(self.LINES + load).seed(run, torrents[0], data)
+
 
 class RqbitClient(Client):
     """rqbit. Bound to one loopback address it announces another port than its own."""
@@ -171,16 +203,13 @@ class RqbitClient(Client):
     name = "rqbit"
     needs = ("rqbit",)
 
-    def start(self, run, torrent, folder, exits=False):
+    def start(self, run, torrent, folder, exits=False, also=()):
         port, api = free_port(), free_port()
-        # A folder is not put into another one that is named after it.
-        if torrent_is_folder(torrent):
-            folder = folder / torrent.name
         argv = [
             "rqbit", "--listen-port", port, "--announce-port", port, "--listen-ip", "0.0.0.0",
             "--disable-upnp-port-forward", "--disable-dht", "--disable-lsd",
             "--http-api-listen-addr", f"127.0.0.1:{api}",
-            "download", "--overwrite", *["-e"] * exits, "-o", folder, torrent.path,
+            "download", "--overwrite", *["-e"] * exits, "-o", folder, torrent.path, *also,
         ]
         home = {"HOME": str(run.folder("rqbit-home"))}
         process = run.start("rqbit", argv, env=home, may_exit=exits)
@@ -216,6 +245,10 @@ class OfRqbit(Rival):
     def check(self, run, torrent, data):
         return self.leech(run, torrent, data)
 
+    def seed_many(self, run, torrents, data):
+        also = [torrent.path for torrent in torrents[1:]]
+        return self.client.start(run, torrents[0], data, also=also)
+
 
 class LimitClient(Client):
     """The least that a client has to do: `floor limit`. It is told of peers, it asks nobody."""
@@ -241,7 +274,7 @@ class LimitClient(Client):
 
 
 class OfLimit(Rival):
-    settings = "no client: one thread, one piece after the other, the sha1 crate; check has two"
+    settings = "no client: one thread, one piece after the other, the sha1 crate; check has two threads"
     jobs = frozenset({"leech", "seed", "pair", "check", "latency", "control"})
 
     def __init__(self):
@@ -251,19 +284,29 @@ class OfLimit(Rival):
         return self.client.check(run, torrent, data, 2)
 
 
+class OfLimitInOneThread(Rival):
+    jobs = frozenset({"check"})
+
+    def __init__(self):
+        super().__init__("limit1", LimitClient())
+
+    def check(self, run, torrent, data):
+        return self.client.check(run, torrent, data, 1)
+
+
 def ended_well(process):
     """Whether it is done, for a program that ends then."""
-    from sandbox import Failure
-
     if process.code not in (None, 0):
         raise Failure(f"{process.name} exited with {process.code}")
     return process.code == 0
 
 
-def torrent_is_folder(torrent):
-    import bencode
-
-    return b"files" in bencode.decode(bencode.raw_items(torrent.path.read_bytes())[b"info"])
+def folder_of(run, torrents):
+    """A folder with these torrents and nothing else."""
+    folder = run.folder("torrents")
+    for torrent in torrents:
+        (folder / torrent.path.name).symlink_to(torrent.path)
+    return folder
 
 
 def first_line(program, *arguments):
@@ -273,4 +316,5 @@ def first_line(program, *arguments):
 
 RIVALS = [
     OfDownpour, OfLibtorrent, OfRqbit, OfAria2, OfTransmission, OfQbittorrent, OfRtorrent, OfLimit,
+    OfLimitInOneThread,
 ]

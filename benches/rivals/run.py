@@ -62,7 +62,10 @@ def main():
         versions = {rival.name: rival.version(config) for rival in rivals}
         with open(lines, "w") as file:
             for job in chosen:
-                made = contents.get(job.length, job.piece_length, job.files)
+                if job.kind == "idle":
+                    made = contents.crowd(job.files, job.piece_length)
+                else:
+                    made = contents.get(job.length, job.piece_length, job.files)
                 takers = [rival for rival in rivals if job.kind in rival.jobs]
                 for round in range(config.runs):
                     # Each comes first once.
@@ -84,6 +87,9 @@ def measure(config, job, rival, made, round):
     row = {"job": job.name, "client": rival.name, "round": round, "length": job.length,
            "piece_length": job.piece_length, "time": time.time(), "ok": False}
     seconds = config.seconds + job.length / 4e6
+    if job.kind == "idle":
+        # Two processes, of which one has many to check.
+        seconds += 60 + job.files / 5
     with Run(f"{job.name}-{rival.name}", config, seconds) as run:
         try:
             row["figures"] = job.show(run, rival, made)
@@ -182,6 +188,8 @@ def arguments():
     parser.add_argument("--clients", default="all", help="names, with commas (%(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="of each (%(default)s)")
     parser.add_argument("--size", type=size, help="of every payload, such as 64M")
+    parser.add_argument("--torrents", type=int, default=all_jobs.IDLE_TORRENTS,
+                        help="of the job idle (%(default)s)")
     parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()),
                         help="folder on the disk to use (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("target/rivals"),

@@ -82,12 +82,15 @@ def markdown(head, jobs, rows, rivals):
         columns = [*USUAL, *job.columns]
         if job.kind == "control":
             columns = []
+        elif job.kind == "idle":
+            columns = [*USUAL[2:], *job.columns]
         heads = ["client", "version", "runs", *(head for _, head in columns)]
         out.append("| " + " | ".join(heads) + " |")
         out.append("|---" * len(heads) + "|")
 
         def order(item):
-            return -medians(item[1]).get("rate", -1)
+            figures = medians(item[1])
+            return -figures.get("rate", -figures.get("anonymous_each", 1e9))
 
         for client, line in sorted(lines.items(), key=order):
             name = f"**{client}**" if client == "downpour" else client

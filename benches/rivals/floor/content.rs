@@ -57,16 +57,25 @@ impl Random {
 pub(crate) fn write(path: &Path, bytes: u64, files: Option<u64>) -> io::Result<()> {
     let stream = Stream::new(false);
     let Some(files) = files else { return write_file(&stream, path, 0, bytes) };
-    let mean = bytes / files.max(1);
-    let (mut random, mut at) = (Random(1), 0);
+    if files == 0 || bytes < files {
+        return Err(io::Error::other("every file needs a byte"));
+    }
+    let mean = bytes / files;
+    let (mut random, mut at, mut longer) = (Random(1), 0, 0);
     for number in 0..files {
         let folder = path.join(format!("{:04}", number / FILES_IN_A_FOLDER));
         if number % FILES_IN_A_FOLDER == 0 {
             fs::create_dir_all(&folder)?;
         }
-        let rest = bytes - at;
-        let varied = mean / 2 + random.next() % mean.max(1);
-        let length = if number + 1 == files { rest } else { varied.min(rest) };
+        // Of two neighbours, one is as much longer than the mean as the other is shorter.
+        let length = if number + 1 == files {
+            bytes - at
+        } else if number % 2 == 0 {
+            longer = random.next() % (mean / 2).max(1);
+            mean + longer
+        } else {
+            mean - longer
+        };
         write_file(&stream, &folder.join(format!("{number:06}.bin")), at, length)?;
         at += length;
     }

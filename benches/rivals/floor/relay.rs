@@ -19,6 +19,8 @@ use crate::torrent::{Torrent, say};
 const PART_LEN: usize = 64 << 10;
 /// Parts on their way in one direction: half a GiB a second for a second.
 const PARTS: usize = 8 << 10;
+/// How long a client may take until it greets.
+const GREETING: Duration = Duration::from_secs(10);
 
 /// Serves until the process is ended.
 pub(crate) fn run(
@@ -32,7 +34,15 @@ pub(crate) fn run(
         for (number, pair) in (0..).zip(join) {
             let (a, b) = pair.split_once(',').ok_or_else(|| io::Error::other("a pair is A,B"))?;
             let address = |text: &str| text.parse().map_err(io::Error::other);
-            let (a, b) = introduce(&torrent, number, address(a)?, address(b)?)?;
+            let (a, b) = (address(a)?, address(b)?);
+            // A client that is not ready yet hangs up.
+            let since = Instant::now();
+            let (a, b) = loop {
+                match introduce(&torrent, number, a, b) {
+                    Err(_) if since.elapsed() < GREETING => thread::sleep(GREETING / 50),
+                    met => break met?,
+                }
+            };
             connect(a, b, delay)?;
         }
     }

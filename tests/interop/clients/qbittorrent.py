@@ -67,6 +67,11 @@ class Web:
     def __init__(self, port):
         self.url = f"http://127.0.0.1:{port}/api/v2/"
 
+    @staticmethod
+    def of(process):
+        """The one of an instance that runs."""
+        return Web(next(a for a in process.popen.args if "--webui-port=" in a).partition("=")[2])
+
     def answers(self):
         try:
             return bool(self._open(urllib.request.Request(self.url + "app/version")))

@@ -9,11 +9,14 @@ import json
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import libtorrent as lt
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--fast", action="store_true", help="settings for speed, no log")
+parser.add_argument("--also", type=Path, default=None, metavar="FOLDER",
+                    help="add all torrents in this folder too")
 parser.add_argument("torrent")
 parser.add_argument("save")
 parser.add_argument("listen", metavar="HOST:PORT")
@@ -54,10 +57,17 @@ if args.fast:
         "alert_mask": categories.error_notification | categories.status_notification,
     }
 session = lt.session(settings)
-params = lt.load_torrent_file(args.torrent)
-params.save_path = args.save
-params.flags &= ~(lt.torrent_flags.paused | lt.torrent_flags.auto_managed)
-handle = session.add_torrent(params)
+
+
+def add(path):
+    params = lt.load_torrent_file(str(path))
+    params.save_path = args.save
+    params.flags &= ~(lt.torrent_flags.paused | lt.torrent_flags.auto_managed)
+    return session.add_torrent(params)
+
+
+handle = add(args.torrent)
+also = [add(path) for path in sorted(args.also.glob("*.torrent"))] if args.also else []
 
 ended = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -65,7 +75,8 @@ before = None
 while not ended.is_set():
     session.wait_for_alert(50)
     for alert in session.pop_alerts():
-        print(alert.message(), file=sys.stderr, flush=True)
+        if not args.fast:
+            print(alert.message(), file=sys.stderr, flush=True)
     status = handle.status()
     if status.errc.value():
         say(event="error", message=status.errc.message())
@@ -74,3 +85,6 @@ while not ended.is_set():
     if state != before:
         before = state
         say(event="state", state=state[0], complete=state[1], hash=str(handle.info_hash()))
+    if args.fast and status.is_seeding:
+        # There is nothing more to say, and looking costs something.
+        ended.wait(1)
