@@ -12,9 +12,10 @@ pub mod job;
 mod assembly;
 mod availability;
 mod picker;
+mod shortlist;
 
 pub use assembly::Sender;
-pub use picker::{PeerView, Wish};
+pub use picker::{Offer, PeerView, Wish};
 
 use crate::base::{
     bitfield::Bitfield,
@@ -26,31 +27,28 @@ use crate::base::{
     units::BLOCK_LEN,
 };
 use assembly::{BlockState, Open};
-use availability::Availability;
+use availability::{Availability, State};
 use have_log::HaveLog;
 use job::{DiskJob, Held, Verdict};
+use shortlist::Shortlists;
 
 /// A piece above this length writes its full slabs early, so that memory does not grow with it.
 const EARLY_WRITE_ABOVE: u32 = 4 << 20;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Missing,
-    Open(u32),
-    Had,
-}
 
 /// All pieces of one torrent.
 #[derive(Debug)]
 pub struct Pieces {
     geometry: Geometry,
     have: Bitfield,
-    state: Vec<State>,
     availability: Availability,
     open: Vec<Option<Box<Open>>>,
     vacant: Vec<u32>,
     /// Open pieces that have a free block, oldest first.
     startable: Vec<PieceIndex>,
+    /// What peers have that are not served by the common order.
+    shortlists: Shortlists,
+    /// No piece before this one is missing.
+    cursor: PieceIndex,
     log: HaveLog,
     sequential: bool,
     /// Bytes of one slab of this torrent.
@@ -80,22 +78,18 @@ pub enum Closed {
 impl Pieces {
     /// The pieces of a torrent of which `have` are verified on disk.
     pub fn new(geometry: Geometry, have: Bitfield, sequential: bool, rng: &mut Rng) -> Self {
-        let mut availability = Availability::new(geometry.pieces(), rng);
-        let mut state = vec![State::Missing; geometry.pieces() as usize];
-        for piece in have.iter() {
-            state[piece.at()] = State::Had;
-            availability.leave_order(piece);
-        }
+        let availability = Availability::new(&have, rng);
         let blocks = geometry.piece_length().div_ceil(BLOCK_LEN).next_power_of_two();
         let window = blocks.min(crate::base::slab::SLAB_LEN / BLOCK_LEN) * BLOCK_LEN;
         Pieces {
             geometry,
             have,
-            state,
             availability,
             open: Vec::new(),
             vacant: Vec::new(),
             startable: Vec::new(),
+            shortlists: Shortlists::default(),
+            cursor: PieceIndex(0),
             log: HaveLog::default(),
             sequential,
             window,
@@ -107,7 +101,8 @@ impl Pieces {
     pub fn restore(&mut self, partial: &[PartialPiece]) -> Vec<DiskJob> {
         let mut jobs = Vec::new();
         for &PartialPiece { piece, ref blocks } in partial {
-            if self.state.get(piece.at()) != Some(&State::Missing) || blocks.is_empty() {
+            let is_known = piece.0 < self.geometry.pieces();
+            if !is_known || self.state(piece) != State::Missing || blocks.is_empty() {
                 continue;
             }
             self.start(piece);
@@ -176,12 +171,12 @@ impl Pieces {
 
     /// A peer that has `pieces` came, or sent its bitfield.
     pub fn peer_came(&mut self, pieces: &Bitfield) {
-        pieces.iter().for_each(|p| self.availability.more(p));
+        self.availability.add(pieces);
     }
 
     /// A peer that had `pieces` left, or became a seed.
     pub fn peer_left(&mut self, pieces: &Bitfield) {
-        pieces.iter().for_each(|p| self.availability.fewer(p));
+        self.availability.subtract(pieces);
     }
 
     /// A peer with every piece came.
@@ -204,8 +199,14 @@ impl Pieces {
         if self.availability.seeds > 0 {
             return 0;
         }
-        let missing = self.geometry.indices().filter(|&p| !self.have.has(p));
-        missing.filter(|&p| self.availability.of(p) == 0).count() as u32
+        let open = self.open.iter().flatten().map(|open| open.piece());
+        let open = open.filter(|&piece| self.availability.of(piece) == 0).count();
+        self.availability.in_no_bitfield() + open as u32
+    }
+
+    /// The peer has left.
+    pub fn forget(&mut self, peer: PeerKey) {
+        self.shortlists.forget(peer);
     }
 
     /// Every missing block is asked for or here: what is outstanding may be asked for twice.
@@ -215,7 +216,7 @@ impl Pieces {
 
     /// Whether `block` would still be of use.
     pub fn wants(&self, block: Block) -> bool {
-        match self.state[block.piece.at()] {
+        match self.state(block.piece) {
             State::Missing => true,
             State::Had => false,
             State::Open(slot) => {
@@ -343,17 +344,20 @@ impl Pieces {
 
     /// A check is done: what became of the piece.
     pub fn verified(&mut self, piece: PieceIndex, verdict: &Verdict) -> Closed {
-        let State::Open(slot) = self.state[piece.at()] else { return Closed::Lost };
+        let State::Open(slot) = self.state(piece) else { return Closed::Lost };
         let open = self.open[slot as usize].take().expect("open state has a slot");
         self.vacant.push(slot);
         if *verdict == Verdict::Good {
-            self.state[piece.at()] = State::Had;
+            self.availability.had(piece);
             self.have.insert(piece);
+            if self.have.is_full() {
+                self.availability.all_had();
+                self.shortlists.clear();
+            }
             self.log.push(piece);
             return Closed::Had;
         }
-        self.state[piece.at()] = State::Missing;
-        self.availability.enter_order(piece);
+        self.miss(piece);
         if *verdict == Verdict::Bad { Closed::Bad(open.into_senders()) } else { Closed::Lost }
     }
 
@@ -362,8 +366,7 @@ impl Pieces {
         if !self.have.remove(piece) {
             return false;
         }
-        self.state[piece.at()] = State::Missing;
-        self.availability.enter_order(piece);
+        self.miss(piece);
         true
     }
 
@@ -387,21 +390,30 @@ impl Pieces {
             let piece = open.piece();
             self.open[slot] = None;
             self.vacant.push(slot as u32);
-            self.state[piece.at()] = State::Missing;
-            self.availability.enter_order(piece);
+            self.miss(piece);
             self.startable.retain(|&p| p != piece);
         }
     }
 
+    fn state(&self, piece: PieceIndex) -> State {
+        self.availability.state(piece)
+    }
+
+    /// Something of the piece has to be asked for again.
+    fn miss(&mut self, piece: PieceIndex) {
+        self.availability.enter_order(piece);
+        self.cursor = self.cursor.min(piece);
+    }
+
     fn open_piece(&self, piece: PieceIndex) -> Option<&Open> {
-        match self.state[piece.at()] {
+        match self.state(piece) {
             State::Open(slot) => self.open[slot as usize].as_deref(),
             _ => None,
         }
     }
 
     fn open_piece_mut(&mut self, piece: PieceIndex) -> Option<&mut Open> {
-        match self.state[piece.at()] {
+        match self.state(piece) {
             State::Open(slot) => self.open[slot as usize].as_deref_mut(),
             _ => None,
         }
@@ -409,24 +421,23 @@ impl Pieces {
 
     /// Moves a missing piece to the open ones.
     fn start(&mut self, piece: PieceIndex) {
-        debug_assert_eq!(self.state[piece.at()], State::Missing);
+        debug_assert_eq!(self.state(piece), State::Missing);
         let open = Box::new(Open::new(piece, self.geometry.piece_len(piece), self.window));
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.open.push(None);
             self.open.len() as u32 - 1
         });
         self.open[slot as usize] = Some(open);
-        self.state[piece.at()] = State::Open(slot);
-        self.availability.leave_order(piece);
+        self.availability.leave_order(piece, slot);
         self.startable.push(piece);
     }
 
     /// Panics if the sentence at the top of this file is not true. For tests and debug builds.
     pub fn check_invariants(&self) {
         for piece in self.geometry.indices() {
-            let state = self.state[piece.at()];
+            let state = self.state(piece);
             assert_eq!(state == State::Had, self.have.has(piece), "{piece}");
-            assert_eq!(state == State::Missing, self.availability.in_order(piece), "{piece}");
+            assert!(state != State::Missing || self.cursor <= piece, "{piece}");
             if let State::Open(slot) = state {
                 let open = self.open[slot as usize].as_ref().expect("slot of an open piece");
                 open.check_invariants();

@@ -1,19 +1,72 @@
 //! Which blocks to ask of one peer: what nobody else has, started pieces, then the rarest, then, when
 //! everything is asked for, what others are slow to send.
 //!
-//! Sees the peer through [`PeerView`]. How many blocks it gets is decided by its pipeline.
+//! Sees the peer through [`PeerView`]. How many blocks it gets is decided by its pipeline. The order
+//! of rarity is looked through for the first piece that the peer has, but not for long: a peer that has
+//! little of what is rare is served from a list of its own (`shortlist`).
+
+use std::ops::RangeInclusive;
 
 use crate::base::{
+    bitfield::Bitfield,
     id::PeerKey,
     index::{Block, PieceIndex},
     rng::Rng,
     slab::Pool,
 };
 
-use super::{Pieces, State};
+use super::{Pieces, availability::State};
+
+/// Pieces of the common order looked at for one that the peer has.
+const PROBES: usize = 128;
+
+/// What a peer may be asked for at this moment.
+#[derive(Debug, Clone, Copy)]
+pub enum Offer<'a> {
+    /// Every piece; it counts as a seed.
+    All,
+    /// These pieces; they are counted.
+    These(&'a Bitfield),
+    /// Only some of these pieces, a short list.
+    Few(&'a [PieceIndex]),
+}
+
+/// Which pieces are looked for, by how many peers have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// At most one.
+    Sole,
+    /// Two or more.
+    Shared,
+    /// Any number.
+    Any,
+}
+
+impl Kind {
+    pub(super) const fn fits(self, availability: u32) -> bool {
+        match self {
+            Kind::Sole => availability <= 1,
+            Kind::Shared => availability > 1,
+            Kind::Any => true,
+        }
+    }
+
+    /// Peers besides `seeds` that have such a piece, if the one that is asked does.
+    fn counts(self, seeds: u32, offer: Offer<'_>) -> RangeInclusive<u32> {
+        let least = u32::from(!matches!(offer, Offer::All));
+        match self {
+            Kind::Sole if seeds > 1 => RangeInclusive::new(1, 0),
+            Kind::Sole => least..=1 - seeds,
+            Kind::Shared => least.max(2u32.saturating_sub(seeds))..=u32::MAX,
+            Kind::Any => least..=u32::MAX,
+        }
+    }
+}
 
 /// What the picker must know of a peer.
 pub trait PeerView {
+    /// What it may be asked for, as a whole.
+    fn offer(&self) -> Offer<'_>;
     /// Whether the peer has `piece`, and we may ask it for that now.
     fn offers(&self, piece: PieceIndex) -> bool;
     /// Whether `piece` may only be taken whole from one peer, another than this one
@@ -47,11 +100,18 @@ impl Pieces {
     ) -> bool {
         let mut left = wish;
         if !self.sequential {
+            self.availability.refresh();
             if !self.pick_sole(view, &mut left, rng, pool, out) {
                 return false;
             }
             // While it has more that nobody else has, its uplink is for that alone.
-            if left.sole == 0 && left.blocks > 0 && self.next_sole(view, rng).is_some() {
+            if left.sole == 0 && left.blocks > 0 {
+                let more = self.next_new(view, wish.peer, Kind::Sole, rng);
+                if more.is_some() {
+                    return true;
+                }
+            }
+            if left.blocks == 0 {
                 return true;
             }
         }
@@ -59,7 +119,8 @@ impl Pieces {
             return false;
         }
         while left.blocks > 0 {
-            let Some(piece) = self.next_new(view, left.sole > 0, rng) else { break };
+            let kind = if left.sole > 0 { Kind::Any } else { Kind::Shared };
+            let Some(piece) = self.next_new(view, wish.peer, kind, rng) else { break };
             self.start(piece);
             if !self.ask(piece, &mut left, pool, out) {
                 return false;
@@ -80,12 +141,15 @@ impl Pieces {
         pool: &mut Pool,
         out: &mut Vec<Block>,
     ) -> bool {
+        if self.availability.seeds > 1 {
+            return true;
+        }
         if !self.pick_started(view, left, |availability| availability <= 1, pool, out) {
             return false;
         }
         while left.blocks > 0
             && left.sole > 0
-            && let Some(piece) = self.next_sole(view, rng)
+            && let Some(piece) = self.next_new(view, left.peer, Kind::Sole, rng)
         {
             self.start(piece);
             if !self.ask(piece, left, pool, out) {
@@ -93,11 +157,6 @@ impl Pieces {
             }
         }
         true
-    }
-
-    /// A missing piece that this peer alone has.
-    fn next_sole(&self, view: &impl PeerView, rng: &mut Rng) -> Option<PieceIndex> {
-        self.next_new(view, true, rng).filter(|&p| self.availability.of(p) <= 1)
     }
 
     /// Blocks of open pieces that as many peers have as `fits` says: of those this peer already works on, then of the oldest.
@@ -122,7 +181,7 @@ impl Pieces {
             offered.sort_unstable();
         } else {
             let peer = left.peer;
-            offered.sort_by_key(|&p| !self.open_piece(p).is_some_and(|o| o.involves(peer)));
+            offered.sort_by_cached_key(|&p| !self.open_piece(p).is_some_and(|o| o.involves(peer)));
         }
         for piece in offered {
             if left.blocks == 0 {
@@ -162,21 +221,66 @@ impl Pieces {
         room
     }
 
-    /// The rarest missing piece the peer offers; among equals a random one. In sequential mode the
-    /// first.
-    fn next_new(&self, view: &impl PeerView, sole: bool, rng: &mut Rng) -> Option<PieceIndex> {
-        let fits = |p: &PieceIndex| {
-            view.offers(*p) && !view.is_barred(*p) && (sole || self.availability.of(*p) > 1)
-        };
-        if self.sequential {
-            return self
-                .geometry
-                .indices()
-                .find(|p| self.state[p.at()] == State::Missing && fits(p));
+    /// The rarest missing piece of a kind that the peer offers; among equals a random one. In sequential
+    /// mode the first.
+    fn next_new(
+        &mut self,
+        view: &impl PeerView,
+        peer: PeerKey,
+        kind: Kind,
+        rng: &mut Rng,
+    ) -> Option<PieceIndex> {
+        let offer = view.offer();
+        if self.sequential && !matches!(offer, Offer::Few(_)) {
+            return self.first_missing(view, kind);
         }
-        self.availability.buckets().find_map(|bucket| {
+        let Pieces { availability, shortlists, .. } = self;
+        let is_open_to = |piece: PieceIndex| view.offers(piece) && !view.is_barred(piece);
+        if let Offer::Few(few) = offer {
+            let fits = |&piece: &PieceIndex| {
+                availability.state(piece) == State::Missing
+                    && is_open_to(piece)
+                    && kind.fits(availability.of(piece))
+            };
+            return few.iter().copied().filter(fits).min_by_key(|&p| availability.of(p));
+        }
+        let counts = kind.counts(availability.seeds, offer);
+        if counts.is_empty() {
+            return None;
+        }
+        let mut probes = PROBES;
+        for bucket in availability.buckets(counts) {
             let (before, after) = bucket.split_at(rng.index(bucket.len()));
-            after.iter().chain(before).copied().find(fits)
+            for &piece in after.iter().chain(before).take(probes) {
+                if is_open_to(piece) {
+                    return Some(piece);
+                }
+            }
+            probes = probes.saturating_sub(bucket.len());
+            if probes == 0 {
+                return match offer {
+                    // Whoever has everything is refused only what is barred.
+                    Offer::All => bucket.iter().copied().find(|&piece| is_open_to(piece)),
+                    Offer::These(bits) => {
+                        shortlists.next(peer, bits, availability, is_open_to, kind, rng)
+                    }
+                    Offer::Few(_) => None,
+                };
+            }
+        }
+        None
+    }
+
+    /// The first missing piece of a kind that the peer offers.
+    fn first_missing(&mut self, view: &impl PeerView, kind: Kind) -> Option<PieceIndex> {
+        let missing = self.availability.missing();
+        self.cursor = missing.common(None, self.cursor).next()?;
+        let bits = match view.offer() {
+            Offer::These(bits) => Some(bits),
+            _ => None,
+        };
+        missing.common(bits, self.cursor).find(|&piece| {
+            view.offers(piece) && !view.is_barred(piece) && kind.fits(self.availability.of(piece))
         })
     }
 

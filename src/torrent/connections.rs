@@ -343,6 +343,7 @@ impl Torrent {
         }
         peer.uploads.clear(pool);
         self.choker.forget(key);
+        self.pieces.forget(key);
         self.blame.forget(key);
         self.given.retain(|_, k| *k != key);
         self.choke_dirty = true;

@@ -15,7 +15,7 @@ use crate::{
     },
     peer::{Arriving, Peer},
     pieces::{
-        Closed, PeerView, Stored, Wish,
+        Closed, Offer, PeerView, Stored, Wish,
         job::{DiskEvent, DiskFault, DiskJob, FaultKind, Verdict},
     },
     wire::{self, Message},
@@ -36,6 +36,15 @@ struct View<'a> {
 }
 
 impl PeerView for View<'_> {
+    fn offer(&self) -> Offer<'_> {
+        match self.peer.pieces.bits() {
+            _ if self.peer.peer_choking => Offer::Few(&self.peer.allowed_fast),
+            Some(bits) => Offer::These(bits),
+            None if self.peer.pieces.is_all() => Offer::All,
+            None => Offer::Few(&[]),
+        }
+    }
+
     fn offers(&self, piece: PieceIndex) -> bool {
         self.peer.pieces.has(piece)
             && (!self.peer.peer_choking || self.peer.allowed_fast.contains(&piece))

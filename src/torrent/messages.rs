@@ -159,8 +159,7 @@ impl Torrent {
             Message::HaveAll => {
                 self.fast_only(key, "have all")?;
                 self.before_bitfield(key, "have all")?;
-                let full = Bitfield::full(self.pieces.geometry().pieces());
-                self.peer_has_bits(now, key, full)
+                self.peer_has_all(now, key)
             }
             Message::HaveNone => {
                 self.fast_only(key, "have none")?;
@@ -219,15 +218,28 @@ impl Torrent {
         bits: Bitfield,
     ) -> Result<(), Disconnect> {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
-        let wanted = bits.iter().filter(|&p| !self.pieces.have().has(p)).count() as u32;
         if bits.is_full() && !bits.is_empty() {
+            return self.peer_has_all(now, key);
+        }
+        peer.wanted = self.pieces.have().count_lacking(&bits);
+        self.pieces.peer_came(&bits);
+        peer.pieces.set_bits(bits);
+        self.has_come(now, key)
+    }
+
+    fn peer_has_all(&mut self, now: Instant, key: PeerKey) -> Result<(), Disconnect> {
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        let have = self.pieces.have();
+        peer.wanted = have.len() - have.count();
+        if self.pieces.geometry().pieces() > 0 {
             self.pieces.seed_came();
             peer.pieces.set_all();
-        } else {
-            self.pieces.peer_came(&bits);
-            peer.pieces.set_bits(bits);
         }
-        peer.wanted = wanted;
+        self.has_come(now, key)
+    }
+
+    /// What a peer has is known.
+    fn has_come(&mut self, now: Instant, key: PeerKey) -> Result<(), Disconnect> {
         self.update_interest(key);
         self.grant(now, key);
         self.part_if_both_seeds(key)
