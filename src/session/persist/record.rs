@@ -101,15 +101,16 @@ impl Record {
         Found { record: Arc::new(record), state, trouble }
     }
 
-    /// Writes the state after files were `flushed`; they have new stamps.
+    /// Writes the state beside its place after files were `flushed`; they have new stamps. It is to be
+    /// made durable, then [put in place](Record::put_in_place).
     ///
     /// # Errors
     /// One sentence. What was there before is still there.
-    pub(super) fn write(
+    pub(super) fn write_beside(
         &self,
         flushed: Vec<(FileIndex, FileStamp)>,
         entry: Entry,
-    ) -> Result<(), String> {
+    ) -> Result<File, String> {
         let Entry { have, partial, peers, settled, saved } = entry;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for (file, stamp) in flushed {
@@ -125,10 +126,38 @@ impl Record {
         let info_hash = self.info.info_hash().wire();
         let files = known.stamps.clone();
         let state = ResumeState { info_hash, have, partial, files, saved, settled, peers };
-        put_in_place(&self.path, &state.encode())
-            .map_err(|error| format!("could not write `{}`: {error}", self.path.display()))?;
+        let write = || {
+            let mut file = File::create(self.beside())?;
+            file.write_all(&state.encode())?;
+            Ok(file)
+        };
+        write().map_err(|error| self.not_written(&error))
+    }
+
+    /// Makes what was written beside the state: the whole file is there or the one before it, whatever
+    /// happens in between.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(super) fn put_in_place(&self) -> Result<(), String> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        fs::rename(self.beside(), &self.path).map_err(|error| self.not_written(&error))?;
         known.version = version(&self.path);
         Ok(())
+    }
+
+    /// The folder it lies in.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().expect("its name is in a folder")
+    }
+
+    pub(super) fn not_written(&self, error: &io::Error) -> String {
+        format!("could not write `{}`: {error}", self.path.display())
+    }
+
+    /// Two runs may write at once.
+    fn beside(&self) -> PathBuf {
+        self.path.with_extension(format!("resume.new-{}", std::process::id()))
     }
 
     /// Whether whoever wrote what is there now was done with it.
@@ -178,21 +207,6 @@ fn set_aside(path: &Path, why: &str) -> String {
     }
 }
 
-/// The whole file or the one before it, whatever happens in between.
-fn put_in_place(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Two runs may write at once.
-    let beside = path.with_extension(format!("resume.new-{}", std::process::id()));
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    match path.parent() {
-        // Makes the new name durable; not every system can open a folder.
-        Some(folder) => File::open(folder).and_then(|folder| folder.sync_all()).or(Ok(())),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +221,13 @@ mod tests {
     fn find(dir: &Path, s: &Sample, storage: &Storage) -> Found {
         let stamps = storage.stamps().expect("looked at");
         Record::find(dir, &dir.join("data"), &s.info, stamps)
+    }
+
+    impl Record {
+        fn write(&self, flushed: Vec<(FileIndex, FileStamp)>, entry: Entry) -> Result<(), String> {
+            self.write_beside(flushed, entry)?;
+            self.put_in_place()
+        }
     }
 
     fn entry(s: &Sample) -> Entry {
