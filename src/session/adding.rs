@@ -156,6 +156,7 @@ impl Core {
         storage: Arc<Storage>,
         shared: Arc<Shared>,
     ) {
+        let told = shared.clone();
         match self.check(&add, &storage, &shared).await {
             Ok(present) => {
                 let (have, pieces) = (present.have.count(), present.have.len());
@@ -168,6 +169,7 @@ impl Core {
             }
             Err(Obstacle::Cancelled) => {}
         }
+        told.arrived();
     }
 
     /// Finds out which pieces are on disk.

@@ -1,10 +1,11 @@
 //! Asks trackers for peers: one task carries out what each torrent's tiers decide.
 //!
 //! When to announce where is decided in [`crate::tracker::tiers`], the announce itself is made by
-//! [`crate::net::tracker_client`], one [`errand`] each. Here are the timers, and what handles see of
+//! [`crate::net::tracker_client`], one [`errand`] each, and torrents that start together are kept apart by [`pace`]. Here are the timers, and what handles see of
 //! the trackers. Torrents ask through a [`Line`].
 
 mod errand;
+mod pace;
 mod room;
 
 use std::{
@@ -19,6 +20,7 @@ use tokio::{
 };
 
 use errand::{Errand, LastFigures};
+use pace::Pace;
 use room::Room;
 
 use super::{
@@ -44,8 +46,8 @@ use crate::{
 pub(super) enum Input {
     /// There is a torrent; it has not started.
     Add(Box<Announcing>),
-    /// It runs.
-    Start(TorrentId),
+    /// It runs, and is complete or needs peers.
+    Start { torrent: TorrentId, needs_peers: bool },
     /// It needs addresses.
     NeedPeers(TorrentId),
     /// It has just become complete.
@@ -109,6 +111,8 @@ struct Announcer {
     /// What the shard said last.
     figures: LastFigures,
     armed: Option<Instant>,
+    /// It starts when that time has come.
+    starting: bool,
     removed: bool,
 }
 
@@ -121,6 +125,7 @@ pub(super) struct Discovery {
     line: Line,
     torrents: HashMap<TorrentId, Announcer>,
     timers: BinaryHeap<Reverse<(Instant, TorrentId)>>,
+    pace: Pace,
     room: Room,
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -141,6 +146,7 @@ impl Discovery {
             line,
             torrents: HashMap::new(),
             timers: BinaryHeap::new(),
+            pace: Pace::default(),
             room: Room::new(),
             stopping: None,
         }
@@ -165,25 +171,25 @@ impl Discovery {
     fn input(&mut self, input: Input) {
         match input {
             Input::Add(announcing) => self.add(*announcing),
-            Input::Start(id) => self.handle(id, tiers::Input::Start),
+            Input::Start { torrent, needs_peers } => self.start(torrent, needs_peers),
             Input::NeedPeers(id) => self.handle(id, tiers::Input::NeedPeers),
             Input::Completed(id) => self.handle(id, tiers::Input::Completed),
             Input::Stop(id, figures) => {
                 if let Some(announcer) = self.torrents.get(&id) {
                     announcer.figures.set(figures);
                 }
-                self.handle(id, tiers::Input::Stop);
+                self.stop(id);
             }
             Input::Remove(id) => {
                 if let Some(announcer) = self.torrents.get_mut(&id) {
                     announcer.removed = true;
                 }
-                self.handle(id, tiers::Input::Stop);
+                self.stop(id);
             }
             Input::StopAll(reply) => {
                 self.stopping = Some(reply);
                 let all: Vec<TorrentId> = self.torrents.keys().copied().collect();
-                all.into_iter().for_each(|id| self.handle(id, tiers::Input::Stop));
+                all.into_iter().for_each(|id| self.stop(id));
             }
             Input::Slow { torrent, ticket } => self.handle(torrent, tiers::Input::Slow { ticket }),
             Input::Answered { torrent, ticket, url, result } => {
@@ -202,6 +208,7 @@ impl Discovery {
             key: self.rng.next_u64() as u32,
             figures: LastFigures::default(),
             armed: None,
+            starting: false,
             removed: false,
             shard,
             shared,
@@ -211,6 +218,26 @@ impl Discovery {
         }
         announcer.show(self.clock.now());
         self.torrents.insert(announcer.shared.id, announcer);
+    }
+
+    fn start(&mut self, id: TorrentId, needs_peers: bool) {
+        let now = self.clock.now();
+        let Some(announcer) = self.torrents.get_mut(&id) else { return };
+        let at = self.pace.start(now, needs_peers);
+        if at > now {
+            announcer.starting = true;
+            announcer.armed = Some(at);
+            self.timers.push(Reverse((at, id)));
+        } else {
+            self.handle(id, tiers::Input::Start);
+        }
+    }
+
+    fn stop(&mut self, id: TorrentId) {
+        if let Some(announcer) = self.torrents.get_mut(&id) {
+            announcer.starting = false;
+        }
+        self.handle(id, tiers::Input::Stop);
     }
 
     fn answered(
@@ -272,7 +299,9 @@ impl Discovery {
                 && announcer.armed == Some(at)
             {
                 announcer.armed = None;
-                self.handle(id, tiers::Input::Timeout);
+                let starts = std::mem::take(&mut announcer.starting);
+                let input = if starts { tiers::Input::Start } else { tiers::Input::Timeout };
+                self.handle(id, input);
             }
         }
     }

@@ -292,7 +292,7 @@ impl Shard {
         if request == Some(Request::Pause) || (complete && !keep_seeding) {
             self.pause(now, id);
         } else {
-            self.discovery.send(discovery::Input::Start(id));
+            self.start_announcing(id, !complete);
         }
         self.publish(now, id);
         shared.set_stage(if complete { Stage::Complete } else { Stage::Busy });
@@ -321,13 +321,18 @@ impl Shard {
         }
     }
 
+    fn start_announcing(&self, torrent: TorrentId, needs_peers: bool) {
+        self.discovery.send(discovery::Input::Start { torrent, needs_peers });
+    }
+
     fn resume(&mut self, now: Instant, id: TorrentId) {
         let Some(tenant) = self.tenants.get_mut(&id) else { return };
         if tenant.fault.take().is_some() {
             tenant.shared.set_stage(Stage::Busy);
         }
         self.turns.handle(now, id, Input::Command(torrent::Command::Resume));
-        self.discovery.send(discovery::Input::Start(id));
+        let complete = self.turns.torrent(id).is_some_and(Torrent::is_complete);
+        self.start_announcing(id, !complete);
     }
 
     fn take_mail(&mut self, now: Instant) {

@@ -61,6 +61,7 @@ pub(super) struct Shared {
     pub(super) cancel: AtomicBool,
     /// The task that checks existing data and brings the torrent to the shard.
     arrival: Mutex<Option<JoinHandle<()>>>,
+    arrived: AtomicBool,
     stage: watch::Sender<Stage>,
     events: OnceLock<broadcast::Sender<TorrentEvent>>,
 }
@@ -86,6 +87,7 @@ impl Shared {
             nudged: AtomicBool::new(false),
             cancel: AtomicBool::new(false),
             arrival: Mutex::default(),
+            arrived: AtomicBool::new(false),
             stage: watch::Sender::new(Stage::Checking),
             events: OnceLock::new(),
         })
@@ -139,8 +141,19 @@ impl Shared {
         }
     }
 
+    /// The task that brings it to the shard. What has ended already is not kept, nor what ends later:
+    /// see [`Shared::arrived`].
     pub(super) fn set_arrival(&self, task: JoinHandle<()>) {
-        *lock(&self.arrival) = Some(task);
+        let mut arrival = lock(&self.arrival);
+        if !self.arrived.load(Ordering::Acquire) {
+            *arrival = Some(task);
+        }
+    }
+
+    /// That task has nothing more to do: its memory is given back.
+    pub(super) fn arrived(&self) {
+        self.arrived.store(true, Ordering::Release);
+        lock(&self.arrival).take();
     }
 
     /// Ends the check of existing data, and waits until the torrent is at the shard or never will be.
