@@ -108,7 +108,7 @@ fn geometry() -> Geometry {
 }
 
 /// Two shards that live on, so that their memory is warm as it is in a running program.
-struct Pair {
+pub(crate) struct Pair {
     seed: Side,
     leech: Side,
     now: Instant,
@@ -116,12 +116,12 @@ struct Pair {
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Pair { seed: Side::new(), leech: Side::new(), now: Instant::ZERO, transfers: 0 }
     }
 
     /// Carries a torrent over; gives what the turns of seed and leech took.
-    fn transfer(
+    pub(crate) fn transfer(
         &mut self,
         from: Option<&Arc<Storage>>,
         to: Option<&Arc<Storage>>,
