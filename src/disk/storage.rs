@@ -11,7 +11,7 @@ use super::{
     file_pool::FilePool,
     files::Files,
     memory::Memory,
-    verify::{self, Verification},
+    verify::{self, Verification, hash_all},
 };
 use crate::{
     base::{
@@ -57,22 +57,32 @@ impl Storage {
         &*self.backend
     }
 
-    /// Does `job`, whose slabs hold real bytes, and gives its slabs back in the event.
+    /// Does `job`, whose slabs hold real bytes, and gives its slabs back in the event. For several
+    /// at once there is [`perform_batch`].
     pub fn perform(&self, job: DiskJob) -> DiskEvent {
+        match self.begin(job) {
+            Begun::Done(event) => event,
+            Begun::Piece(mut verification) => {
+                hash_all(&mut [(self, &mut verification)]);
+                verification.conclude(self)
+            }
+        }
+    }
+
+    /// Does `job` unless it is a check.
+    fn begin(&self, job: DiskJob) -> Begun {
         match job {
             DiskJob::Verify { piece, slabs, digests } => {
-                let mut verification = Verification::new(piece, slabs, digests);
-                verification.hash(self);
-                verification.conclude(self)
+                Begun::Piece(Verification::new(piece, slabs, digests))
             }
             DiskJob::Spill { piece, held } => {
                 let result = self.write_held(piece, &held);
-                DiskEvent::Spilled { piece, held, result }
+                Begun::Done(DiskEvent::Spilled { piece, held, result })
             }
             DiskJob::Read { peer, run, mut slab } => {
                 let bytes = slab.bytes_mut().expect("a session's slabs hold bytes");
                 let result = self.read_to_serve(run, &mut bytes[..run.length as usize]);
-                DiskEvent::Read { peer, run, slab, result }
+                Begun::Done(DiskEvent::Read { peer, run, slab, result })
             }
         }
     }
@@ -211,9 +221,39 @@ impl Storage {
     }
 }
 
-/// Does a batch of jobs and gives their events in the same order.
+/// A job that has been begun.
+enum Begun {
+    /// It is done.
+    Done(DiskEvent),
+    /// A piece to be hashed, side by side with others.
+    Piece(Verification),
+}
+
+/// Does a batch of jobs, of which no two are for one piece, and gives their events in the same order.
+/// All pieces that are to be checked are hashed together.
 pub fn perform_batch(batch: Vec<(Arc<Storage>, DiskJob)>) -> Vec<DiskEvent> {
-    batch.into_iter().map(|(storage, job)| storage.perform(job)).collect()
+    let mut begun: Vec<_> = batch
+        .into_iter()
+        .map(|(storage, job)| {
+            let begun = storage.begin(job);
+            (storage, begun)
+        })
+        .collect();
+    let mut pieces: Vec<_> = begun
+        .iter_mut()
+        .filter_map(|(storage, begun)| match begun {
+            Begun::Done(_) => None,
+            Begun::Piece(verification) => Some((&**storage, verification)),
+        })
+        .collect();
+    hash_all(&mut pieces);
+    begun
+        .into_iter()
+        .map(|(storage, begun)| match begun {
+            Begun::Done(event) => event,
+            Begun::Piece(verification) => verification.conclude(&storage),
+        })
+        .collect()
 }
 
 /// A run of blocks of one slab that are all filled or all not, in bytes from the slab's start.

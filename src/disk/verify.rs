@@ -1,26 +1,21 @@
 //! One piece from slabs to its final place: hash, compare, write.
 //!
 //! In two steps, because hashing is where a batch of pieces can share the processor: first
-//! [`Verification::hash`], for one piece or for several side by side, then
-//! [`Verification::conclude`] for each. Nothing is written before the hash is right.
-
-use std::{cell::RefCell, ops::Range};
+//! [`hash_all`] for several side by side, then [`Verification::conclude`] for each. Nothing is written before the hash is right.
 
 use super::storage::{Storage, runs, window};
 use crate::{
     base::{
-        hash::{Sha1, Sha1Hash},
+        hash::{Lanes, Sha1, Sha1Hash},
         index::{Block, PieceIndex},
-        slab::{SLAB_LEN, Slab},
+        slab::Slab,
         units::BLOCK_LEN,
     },
     pieces::job::{DiskEvent, DiskFault, Held, Verdict},
 };
 
-thread_local! {
-    /// Where parts of a piece go that no slab has room for, one after the other.
-    static SCRATCH: RefCell<Slab> = RefCell::new(Slab::zeroed(SLAB_LEN / BLOCK_LEN));
-}
+/// Length of a buffer for parts of a piece that no slab has room for, in blocks.
+const SCRATCH_BLOCKS: u32 = 4;
 
 /// A piece on its way through the check.
 #[derive(Debug)]
@@ -31,6 +26,34 @@ pub(super) struct Verification {
     found: Option<Result<Sha1Hash, DiskFault>>,
 }
 
+/// Hashes several pieces side by side.
+pub(super) fn hash_all(work: &mut [(&Storage, &mut Verification)]) {
+    let mut walks: Vec<Walk> = work.iter().map(|_| Walk::default()).collect();
+    let mut running = vec![Sha1::new(); work.len()];
+    loop {
+        for ((storage, verification), walk) in work.iter_mut().zip(&mut walks) {
+            if verification.found.is_none()
+                && let Err(fault) = walk.step(storage, verification.piece, &mut verification.slabs)
+            {
+                verification.found = Some(Err(fault));
+            }
+        }
+        let parts: Vec<&[u8]> = work
+            .iter()
+            .zip(&walks)
+            .map(|((_, verification), walk)| walk.bytes(&verification.slabs))
+            .collect();
+        if parts.iter().all(|part| part.is_empty()) {
+            break;
+        }
+        Lanes::widest().update(&mut running, &parts);
+    }
+    let hashes = Lanes::widest().finish(&mut running);
+    for ((_, verification), hash) in work.iter_mut().zip(hashes) {
+        verification.found.get_or_insert(Ok(hash));
+    }
+}
+
 impl Verification {
     /// The check of `piece`, of which `slabs` hold parts, ascending; `digests` of blocks are wanted
     /// even if it is good.
@@ -38,18 +61,7 @@ impl Verification {
         Verification { piece, slabs, digests, found: None }
     }
 
-    /// Hashes the piece. What the slabs do not hold is read from the files: into the slabs where
-    /// they have room for it.
-    pub(super) fn hash(&mut self, storage: &Storage) {
-        let mut sha1 = Sha1::new();
-        let result = walk(storage, self.piece, &mut self.slabs, |slab, length| {
-            let bytes = slab.bytes().expect("a session's slabs hold bytes");
-            sha1.update(&bytes[..length as usize]);
-        });
-        self.found = Some(result.map(|()| sha1.finish()));
-    }
-
-    /// Compares, and writes what the slabs held if the hash is right.
+    /// Compares, and writes what the slabs held if the hash is right. [`hash_all`] comes first.
     pub(super) fn conclude(mut self, storage: &Storage) -> DiskEvent {
         let (verdict, digests) =
             self.judge(storage).unwrap_or_else(|fault| (Verdict::Failed(fault), Vec::new()));
@@ -106,16 +118,77 @@ fn walk(
     slabs: &mut [Held],
     mut visit: impl FnMut(&Slab, u32),
 ) -> Result<(), DiskFault> {
-    let piece_len = storage.info().geometry().piece_len(piece);
-    let mut at = 0;
-    for held in slabs {
-        from_files(storage, piece, at..held.begin, &mut visit)?;
-        let length = window(held, piece_len);
-        fill(storage, piece, held, length)?;
-        visit(&held.slab, length);
-        at = held.begin + length;
+    let mut walk = Walk::default();
+    loop {
+        walk.step(storage, piece, slabs)?;
+        if walk.length == 0 {
+            return Ok(());
+        }
+        visit(walk.slab(slabs).expect("a step that is not empty is somewhere"), walk.length);
     }
-    from_files(storage, piece, at..piece_len, &mut visit)
+}
+
+/// A walk through one piece: where its bytes are, part after part.
+#[derive(Debug, Default)]
+struct Walk {
+    /// Where the part that comes next begins.
+    next: u32,
+    /// Slabs passed.
+    passed: usize,
+    /// Whether this part is in the last slab passed; else it is in `scratch`.
+    held: bool,
+    /// Length of this part; 0 at the end.
+    length: u32,
+    /// Where parts go that no slab has room for, one after the other.
+    scratch: Option<Slab>,
+}
+
+impl Walk {
+    /// Goes on to the next part of `piece`, of which `slabs` hold some, ascending. What the slabs do
+    /// not hold is read from the files: into the slabs where they have room for it.
+    fn step(
+        &mut self,
+        storage: &Storage,
+        piece: PieceIndex,
+        slabs: &mut [Held],
+    ) -> Result<(), DiskFault> {
+        let piece_len = storage.info().geometry().piece_len(piece);
+        // Nothing, should it fail.
+        self.length = 0;
+        let begin = self.next;
+        let ahead = slabs.get_mut(self.passed);
+        let gap_end = ahead.as_ref().map_or(piece_len, |held| held.begin);
+        self.held = begin == gap_end;
+        if !self.held {
+            let slab = self.scratch.get_or_insert_with(|| Slab::zeroed(SCRATCH_BLOCKS));
+            let length = slab.capacity().min(gap_end - begin);
+            let bytes = slab.bytes_mut().expect("made of bytes");
+            storage.read_run(Block { piece, begin, length }, &mut bytes[..length as usize])?;
+            self.length = length;
+        } else if let Some(held) = ahead {
+            self.passed += 1;
+            let length = window(held, piece_len);
+            fill(storage, piece, held, length)?;
+            self.length = length;
+        }
+        self.next += self.length;
+        Ok(())
+    }
+
+    /// Where this part is, from its start on.
+    fn slab<'a>(&'a self, slabs: &'a [Held]) -> Option<&'a Slab> {
+        if self.held {
+            Some(&slabs.get(self.passed.checked_sub(1)?)?.slab)
+        } else {
+            self.scratch.as_ref()
+        }
+    }
+
+    /// The bytes of this part; none at the end.
+    fn bytes<'a>(&'a self, slabs: &'a [Held]) -> &'a [u8] {
+        let bytes = self.slab(slabs).and_then(Slab::bytes);
+        bytes.map_or(&[], |bytes| &bytes[..self.length as usize])
+    }
 }
 
 /// Reads the blocks that `held` lacks into their places.
@@ -131,25 +204,4 @@ fn fill(
         storage.read_run(block, &mut bytes[run.start as usize..run.end as usize])?;
     }
     Ok(())
-}
-
-/// Shows `visit` a part of `piece` that no slab has room for.
-fn from_files(
-    storage: &Storage,
-    piece: PieceIndex,
-    part: Range<u32>,
-    mut visit: impl FnMut(&Slab, u32),
-) -> Result<(), DiskFault> {
-    if part.is_empty() {
-        return Ok(());
-    }
-    SCRATCH.with_borrow_mut(|slab| {
-        for begin in part.clone().step_by(SLAB_LEN as usize) {
-            let length = SLAB_LEN.min(part.end - begin);
-            let bytes = slab.bytes_mut().expect("made of bytes");
-            storage.read_run(Block { piece, begin, length }, &mut bytes[..length as usize])?;
-            visit(slab, length);
-        }
-        Ok(())
-    })
 }

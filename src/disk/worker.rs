@@ -90,15 +90,16 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Queues `jobs` for `storage`. Each event comes back next to `token`.
-    pub fn submit(&self, storage: &Arc<Storage>, token: u64, jobs: Vec<DiskJob>) {
-        let count = jobs.len();
+    /// Queues jobs, each for a torrent's place; its event comes back next to its token.
+    pub fn submit(&self, jobs: impl IntoIterator<Item = (u64, Arc<Storage>, DiskJob)>) {
+        let mut count = 0;
         let mut total = 0;
         let mut queues = self.shared.queues();
-        for job in jobs {
+        for (token, storage, job) in jobs {
             let bytes = size(&job);
+            count += 1;
             total += bytes;
-            let queued = Queued { token, storage: Arc::clone(storage), job, bytes };
+            let queued = Queued { token, storage, job, bytes };
             match queued.job {
                 DiskJob::Read { .. } => queues.reads.push_back(queued),
                 DiskJob::Verify { .. } | DiskJob::Spill { .. } => queues.writes.push_back(queued),
@@ -371,10 +372,13 @@ mod tests {
         let (storage, gate) = gated(&s);
         let log = Arc::new(Log::default());
         let disk = Disk::start(1, Arc::clone(&log) as _).expect("threads");
-        disk.submit(&storage, 0, vec![s.verify(PieceIndex(0))]);
+        let submit = |token, jobs: Vec<DiskJob>| {
+            disk.submit(jobs.into_iter().map(|job| (token, Arc::clone(&storage), job)));
+        };
+        submit(0, vec![s.verify(PieceIndex(0))]);
         gate.wait_for_writer();
-        disk.submit(&storage, 1, (1..100).map(|i| s.verify(PieceIndex(i))).collect());
-        disk.submit(&storage, 2, (0..40).map(read).collect());
+        submit(1, (1..100).map(|i| s.verify(PieceIndex(i))).collect());
+        submit(2, (0..40).map(read).collect());
         assert_eq!(disk.backlog(), 140 * 16_384);
         gate.open();
         drop(disk);
@@ -398,14 +402,11 @@ mod tests {
             // The check finds on disk what the early write, submitted just before, has put there.
             let held = s.held(piece, 0b1111).swap_remove(0);
             let rest = s.held(piece, !0b1111);
-            disk.submit(
-                &storage,
-                7,
-                vec![
-                    DiskJob::Spill { piece, held },
-                    DiskJob::Verify { piece, slabs: rest, digests: false },
-                ],
-            );
+            let jobs = [
+                DiskJob::Spill { piece, held },
+                DiskJob::Verify { piece, slabs: rest, digests: false },
+            ];
+            disk.submit(jobs.map(|job| (7, Arc::clone(&storage), job)));
         }
         drop(disk);
         let events = events(Arc::into_inner(log).expect("workers are gone"));
@@ -432,7 +433,7 @@ mod tests {
         let log = Arc::new(Log::default());
         let disk = Disk::start(2, Arc::clone(&log) as _).expect("threads");
         for piece in s.info.geometry().indices() {
-            disk.submit(&storage, piece.0.into(), vec![s.verify(piece)]);
+            disk.submit([(piece.0.into(), Arc::clone(&storage), s.verify(piece))]);
         }
         drop(disk);
         let log = Arc::into_inner(log).expect("workers are gone");

@@ -9,6 +9,7 @@
 //!     turn             the hot path: read, drain, write, timers
 //!       connection       one stream and what is about to leave on it
 //!       ready            which streams rang
+//!     disk_work        what goes to the disk, when, and to whom
 //!     dial             connections to be made
 //!     leases           upload slots and connections, divided among torrents
 //!       uplink           how much it carries
@@ -37,6 +38,7 @@ pub mod create;
 mod descriptors;
 mod dial;
 mod discovery;
+mod disk_work;
 mod error;
 mod event;
 pub mod glob;

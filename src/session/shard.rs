@@ -28,9 +28,10 @@ use tokio::{
 use super::{
     clock::Clock,
     command::{COMMANDS_QUEUED, Command, Figures, Hosting},
-    config::{Config, DiskPlacement},
+    config::Config,
     dial::{self, Dialler},
     discovery,
+    disk_work::DiskWork,
     event::{PeerEnd, TorrentEvent},
     id::TorrentId,
     mail::{Dialled, Letters, Mail},
@@ -43,7 +44,7 @@ use super::{
 };
 use crate::{
     base::{slab::SLAB_LEN, time::Instant},
-    disk::{Disk, Storage, perform_batch},
+    disk::Storage,
     pieces::job::{DiskEvent, DiskFault, DiskJob},
     torrent::{self, Direction, Event, Input, Phase, Snapshot, Torrent},
 };
@@ -65,8 +66,6 @@ struct Tenant {
     jobs: usize,
     /// Those among them that write.
     writes: usize,
-    /// Jobs to be handed over at the end of the turn.
-    batch: Vec<DiskJob>,
     /// Why the machine stopped.
     fault: Option<DiskFault>,
     /// Somebody looks at it.
@@ -77,11 +76,6 @@ struct Tenant {
     retiring: Option<Vec<oneshot::Sender<()>>>,
 }
 
-enum Placement {
-    Workers(Disk),
-    Inline,
-}
-
 struct Shard {
     clock: Clock,
     turns: Turns<Socket>,
@@ -90,14 +84,12 @@ struct Shard {
     mail: Arc<Mail>,
     letters: Letters,
     wake: Arc<Notify>,
-    disk: Placement,
+    disk: DiskWork,
     dialler: Dialler,
     leasing: Leasing,
     discovery: discovery::Line,
     gauges: Arc<Gauges>,
     saves: Option<Saves>,
-    /// Torrents with a batch for the disk.
-    batched: Vec<TorrentId>,
     /// Torrents somebody looks at.
     watched: Vec<TorrentId>,
     published: Instant,
@@ -121,10 +113,7 @@ pub(super) fn start(
     let now = clock.now();
     let mut turns = Turns::new(config.slab_budget(), wake.clone(), now);
     turns.set_limits(now, config.max_up, config.max_down);
-    let disk = match config.disk {
-        DiskPlacement::Workers(workers) => Placement::Workers(Disk::start(workers, mail.clone())?),
-        DiskPlacement::Inline => Placement::Inline,
-    };
+    let disk = DiskWork::new(config.disk, mail.clone(), config.slab_budget())?;
     let saves = match config.state_dir {
         Some(_) => Some(Saves::new(Keeper::start(mail.clone())?)),
         None => None,
@@ -145,7 +134,6 @@ pub(super) fn start(
         discovery,
         gauges: gauges.clone(),
         saves,
-        batched: Vec::new(),
         watched: Vec::new(),
         published: now,
         leaving: Vec::new(),
@@ -204,7 +192,8 @@ impl Shard {
         }
         let watched = (!self.watched.is_empty()).then(|| self.published + SNAPSHOT_EVERY);
         let save = self.saves.as_ref().and_then(Saves::next);
-        let deadline = [self.turns.deadline(), watched, save].into_iter().flatten().min();
+        let due = [self.turns.deadline(), self.disk.deadline(), watched, save];
+        let deadline = due.into_iter().flatten().min();
         if let Some(deadline) = deadline {
             let deadline = self.clock.at(deadline);
             if timer.deadline() != deadline {
@@ -277,7 +266,6 @@ impl Shard {
             keep_seeding,
             jobs: 0,
             writes: 0,
-            batch: Vec::new(),
             fault: None,
             watched: false,
             recording: recorded.map(|(record, settled)| Recording::new(record, settled)),
@@ -421,29 +409,17 @@ impl Shard {
         }
         for (id, job) in wishes.disk.drain(..) {
             let tenant = self.tenants.get_mut(&id).expect("a torrent with jobs is a tenant");
-            if tenant.batch.is_empty() {
-                self.batched.push(id);
-            }
             tenant.jobs += 1;
             tenant.writes += usize::from(!matches!(job, DiskJob::Read { .. }));
-            tenant.batch.push(job);
+            // The last pieces are what everybody waits for.
+            let urgent = self.turns.torrent(id).is_none_or(Torrent::is_endgame);
+            self.disk.push(now, id, &tenant.storage, job, urgent);
         }
         // Keeps the room of its lists; what came meanwhile stays.
         let late = std::mem::replace(self.turns.wishes(), wishes);
         self.turns.wishes().append(late);
-        for id in std::mem::take(&mut self.batched) {
-            let Some(tenant) = self.tenants.get_mut(&id) else { continue };
-            let jobs = std::mem::take(&mut tenant.batch);
-            match &self.disk {
-                Placement::Workers(disk) => disk.submit(&tenant.storage, id.0, jobs),
-                Placement::Inline => {
-                    let storage = tenant.storage.clone();
-                    let batch = jobs.into_iter().map(|job| (storage.clone(), job)).collect();
-                    for event in perform_batch(batch) {
-                        self.disk_done(now, id, event);
-                    }
-                }
-            }
+        for (id, event) in self.disk.hand_over(now) {
+            self.disk_done(now, id, event);
         }
     }
 
