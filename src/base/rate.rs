@@ -11,39 +11,46 @@ const STEP: Duration = Duration::from_millis(500);
 /// Buckets in the window: the average spans the last five seconds.
 const STEPS: usize = 10;
 
-/// Bytes per second over the last five seconds, and bytes in all.
+/// Bytes per second over the last five seconds, and bytes in all. Next to nothing until bytes flow.
 #[derive(Debug, Clone, Default)]
 pub struct RateMeter {
+    window: Option<Box<Window>>,
+    total: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Window {
     buckets: [u64; STEPS],
     /// Number of the newest bucket: time divided by `STEP`.
     step: u64,
     /// Bucket of the first sample; the window is shorter until it is full.
-    first: Option<u64>,
-    total: u64,
+    first: u64,
 }
 
 impl RateMeter {
     /// Counts `bytes` at `now`.
     pub fn add(&mut self, now: Instant, bytes: u64) {
-        self.advance(now);
-        self.first.get_or_insert(self.step);
-        self.buckets[(self.step % STEPS as u64) as usize] += bytes;
+        let new =
+            || Box::new(Window { buckets: [0; STEPS], step: step_of(now), first: step_of(now) });
+        let window = self.window.get_or_insert_with(new);
+        window.advance(now);
+        window.buckets[(window.step % STEPS as u64) as usize] += bytes;
         self.total += bytes;
     }
 
     /// The average over the window that ends at `now`.
     pub fn rate(&self, now: Instant) -> ByteRate {
-        let Some(first) = self.first else { return ByteRate(0) };
-        let step = step_of(now).max(self.step);
-        let age = step - self.step;
+        let Some(window) = &self.window else { return ByteRate(0) };
+        let step = step_of(now).max(window.step);
+        let age = step - window.step;
         if age >= STEPS as u64 {
             return ByteRate(0);
         }
         // Buckets that `now` has pushed out of the window no longer count.
         let oldest = (step + 1).saturating_sub(STEPS as u64);
-        let sum: u64 =
-            (oldest..=self.step).map(|s| self.buckets[(s % STEPS as u64) as usize]).sum();
-        let from = oldest.max(first) * STEP.as_micros() as u64;
+        let buckets = (oldest..=window.step).map(|s| window.buckets[(s % STEPS as u64) as usize]);
+        let sum: u64 = buckets.sum();
+        let from = oldest.max(window.first) * STEP.as_micros() as u64;
         let span = now.as_micros().saturating_sub(from).max(STEP.as_micros() as u64);
         ByteRate((u128::from(sum) * 1_000_000 / u128::from(span)) as u64)
     }
@@ -52,7 +59,9 @@ impl RateMeter {
     pub const fn total(&self) -> u64 {
         self.total
     }
+}
 
+impl Window {
     fn advance(&mut self, now: Instant) {
         let step = step_of(now);
         if step <= self.step {

@@ -79,7 +79,8 @@ struct Tenant {
 struct Shard {
     clock: Clock,
     turns: Turns<Socket>,
-    tenants: HashMap<TorrentId, Tenant>,
+    /// Each in a box, because a table has room for twice as many.
+    tenants: HashMap<TorrentId, Box<Tenant>>,
     commands: mpsc::Receiver<Command>,
     mail: Arc<Mail>,
     letters: Letters,
@@ -241,8 +242,8 @@ impl Shard {
             }
             Command::Retire { torrent, reply } => {
                 self.leave(now, torrent);
-                if let Some(Tenant { retiring: Some(waiting), .. }) = self.tenants.get_mut(&torrent)
-                {
+                let tenant = self.tenants.get_mut(&torrent).map(Box::as_mut);
+                if let Some(Tenant { retiring: Some(waiting), .. }) = tenant {
                     waiting.push(reply);
                 }
             }
@@ -272,7 +273,7 @@ impl Shard {
             retiring: None,
         };
         let is_new = tenant.recording.as_ref().is_some_and(|recording| !recording.settled);
-        self.tenants.insert(id, tenant);
+        self.tenants.insert(id, Box::new(tenant));
         if is_new {
             self.changed_much(now, id);
         }

@@ -2,13 +2,16 @@
 //!
 //! Nothing here is on the hot path. A handle asks by leaving a request and nudging the shard.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::{
-    sync::{broadcast, watch},
+    sync::{Notify, broadcast},
     task::JoinHandle,
 };
 
@@ -62,7 +65,9 @@ pub(super) struct Shared {
     /// The task that checks existing data and brings the torrent to the shard.
     arrival: Mutex<Option<JoinHandle<()>>>,
     arrived: AtomicBool,
-    stage: watch::Sender<Stage>,
+    stage: Mutex<Stage>,
+    /// Tells those who wait of a new stage.
+    stage_changed: Notify,
     events: OnceLock<broadcast::Sender<TorrentEvent>>,
 }
 
@@ -88,7 +93,8 @@ impl Shared {
             cancel: AtomicBool::new(false),
             arrival: Mutex::default(),
             arrived: AtomicBool::new(false),
-            stage: watch::Sender::new(Stage::Checking),
+            stage: Mutex::new(Stage::Checking),
+            stage_changed: Notify::new(),
             events: OnceLock::new(),
         })
     }
@@ -167,18 +173,19 @@ impl Shared {
     }
 
     pub(super) fn set_stage(&self, stage: Stage) {
-        self.stage.send_if_modified(|now| std::mem::replace(now, stage.clone()) != stage);
+        *lock(&self.stage) = stage;
+        self.stage_changed.notify_waiters();
     }
 
     /// The torrent leaves the session: nobody need wait any longer. What is complete stays so.
     pub(super) fn leave(&self) {
-        self.stage.send_if_modified(|now| {
-            let busy = matches!(now, Stage::Checking | Stage::Busy);
-            if busy {
-                *now = Stage::Failed(TorrentError::Removed);
+        {
+            let mut stage = lock(&self.stage);
+            if matches!(*stage, Stage::Checking | Stage::Busy) {
+                *stage = Stage::Failed(TorrentError::Removed);
             }
-            busy
-        });
+        }
+        self.stage_changed.notify_waiters();
         self.tell(|| TorrentEvent::Removed);
     }
 
@@ -189,7 +196,7 @@ impl Shared {
 
     /// How it has ended, if it has.
     pub(super) fn outcome(&self) -> Option<Result<(), TorrentError>> {
-        match &*self.stage.borrow() {
+        match &*lock(&self.stage) {
             Stage::Checking | Stage::Busy => None,
             Stage::Complete => Some(Ok(())),
             Stage::Failed(error) => Some(Err(error.clone())),
@@ -201,12 +208,20 @@ impl Shared {
         self.wait_until(|stage| *stage != Stage::Checking).await
     }
 
-    async fn wait_until(&self, reached: impl FnMut(&Stage) -> bool) -> Result<(), TorrentError> {
-        let mut stage = self.stage.subscribe();
-        match stage.wait_for(reached).await.as_deref() {
-            Ok(Stage::Failed(error)) => Err(error.clone()),
-            Ok(_) => Ok(()),
-            Err(_) => Err(TorrentError::Removed),
+    async fn wait_until(&self, reached: impl Fn(&Stage) -> bool) -> Result<(), TorrentError> {
+        let mut changed = pin!(self.stage_changed.notified());
+        loop {
+            // What changes from here on is heard of.
+            changed.as_mut().enable();
+            let stage = lock(&self.stage).clone();
+            if reached(&stage) {
+                return match stage {
+                    Stage::Failed(error) => Err(error),
+                    _ => Ok(()),
+                };
+            }
+            changed.as_mut().await;
+            changed.set(self.stage_changed.notified());
         }
     }
 

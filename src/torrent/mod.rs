@@ -136,7 +136,8 @@ pub struct Torrent {
     lease: Lease,
     phase: Phase,
     rng: Rng,
-    pieces: Pieces,
+    /// In a box, because there may be very many torrents in a table with room for twice as many.
+    pieces: Box<Pieces>,
     peers: Peers,
     candidates: Candidates,
     choker: Choker,
@@ -196,7 +197,7 @@ impl Torrent {
             lease: Lease::default(),
             candidates: Candidates::new(setup.listen_port, rng.fork()),
             rng,
-            pieces,
+            pieces: Box::new(pieces),
             peers: Peers::default(),
             blame: Blame::default(),
             grants: Grants::default(),
@@ -242,7 +243,12 @@ impl Torrent {
 
     /// The next thing for the driver to do; `None` when it has it all.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() && self.peers.len() == 0 {
+            // An idle torrent holds no memory for what it will say.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// When to give [`Input::Timeout`]; `None` while nothing is to happen by itself.

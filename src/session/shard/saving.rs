@@ -74,7 +74,8 @@ impl Shard {
 
     /// Keeps in mind whom a torrent was connected to; to be called before it drops all peers.
     pub(super) fn remember_peers(&mut self, id: TorrentId) {
-        if let Some(Tenant { recording: Some(recording), .. }) = self.tenants.get_mut(&id)
+        let tenant = self.tenants.get_mut(&id).map(Box::as_mut);
+        if let Some(Tenant { recording: Some(recording), .. }) = tenant
             && let Some(torrent) = self.turns.torrent(id)
         {
             let peers = torrent.reachable();
