@@ -193,8 +193,10 @@ impl Observer {
         }
     }
 
-    /// The host is gone: its pieces are no longer in the swarm.
+    /// The host is gone: its pieces are no longer in the swarm. What it decided to ask for and has not
+    /// asked, it never will: whether that was endgame cannot be told any more.
     pub(super) fn stop(&mut self, host: HostId, have: &Bitfield) {
+        self.hosts[host.at()].doubtful.clear();
         if self.hosts[host.at()].role == Role::Leecher {
             for piece in have.iter() {
                 self.holders[piece.at()] -= 1;
