@@ -116,6 +116,13 @@ struct Present {
     trouble: Option<String>,
 }
 
+/// A torrent that is listed.
+struct Entered {
+    add: AddTorrent,
+    storage: Arc<Storage>,
+    shared: Arc<Shared>,
+}
+
 /// Why a torrent does not get to the shard.
 enum Obstacle {
     Error(TorrentError),
@@ -129,25 +136,39 @@ impl From<DiskFault> for Obstacle {
 }
 
 impl Core {
-    /// Takes a torrent in. Its files are checked after that; see [`TorrentState::Checking`].
-    pub(super) async fn add(self: &Arc<Self>, add: AddTorrent) -> Result<TorrentHandle, AddError> {
+    /// Takes torrents in, each by itself. Their files are checked after that; see
+    /// [`TorrentState::Checking`].
+    pub(super) async fn add(
+        self: &Arc<Self>,
+        adds: Vec<AddTorrent>,
+    ) -> Vec<Result<TorrentHandle, AddError>> {
+        let entered: Vec<_> = adds.into_iter().map(|add| self.enter(add)).collect();
+        // One way to a thread that may block and back, for however many.
+        let looked = blocking(|| {
+            let look_at = |entered: Result<Entered, AddError>| {
+                entered.map(|entered| (look(&entered.storage, entered.add.force), entered))
+            };
+            entered.into_iter().map(look_at).collect::<Vec<_>>()
+        });
+        let take_in = |looked: Result<(Result<(), AddError>, Entered), AddError>| {
+            let (may_be, Entered { add, storage, shared }) = looked?;
+            may_be.inspect_err(|_| self.registry.remove(shared.info.info_hash().wire()))?;
+            let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
+            let arrival = tokio::spawn(self.clone().bring_up(add, storage, shared.clone()));
+            shared.set_arrival(arrival);
+            Ok(handle)
+        };
+        looked.await.into_iter().map(take_in).collect()
+    }
+
+    /// Lists a torrent.
+    fn enter(&self, add: AddTorrent) -> Result<Entered, AddError> {
         let info = add.metainfo.info.clone();
         let info_hash = info.info_hash().wire();
         let storage = Arc::new(Storage::on_disk(info.clone(), &add.root, &self.files));
         let mail = self.shard.mail.clone();
-        let shared = self
-            .registry
-            .enter(info_hash, |id| Shared::new(id, info, mail))
-            .map_err(AddError::Duplicate)?;
-        let looked = blocking({
-            let (storage, force) = (storage.clone(), add.force);
-            move || look(&storage, force)
-        });
-        looked.await.inspect_err(|_| self.registry.remove(info_hash))?;
-        let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
-        let arrival = tokio::spawn(self.clone().bring_up(add, storage, shared.clone()));
-        shared.set_arrival(arrival);
-        Ok(handle)
+        let shared = self.registry.enter(info_hash, |id| Shared::new(id, info, mail));
+        Ok(Entered { add, storage, shared: shared.map_err(AddError::Duplicate)? })
     }
 
     async fn bring_up(
