@@ -22,6 +22,10 @@ use crate::base::{
 const PART: usize = 64 * 1024;
 /// The least that a thread's buffer has room for.
 const BUFFER: usize = 256 * 1024;
+/// Where the buffer begins: at a page. Reading from the page cache to 16 bytes behind the start of a
+/// page, where an allocator puts large blocks, took 0.54 to 0.70 s/GiB of system time on Zen 3; at
+/// the start of a page, and at every other place that was tried, 0.13 to 0.20.
+const PAGE: usize = 4096;
 
 /// How to follow a long piece of work, and how to end it early.
 #[derive(Clone, Copy)]
@@ -91,7 +95,9 @@ impl<'a> SideBySide<'a> {
         mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
     ) -> Option<Vec<Result<Sha1Hash, E>>> {
         let Plan { geometry, lanes, part, .. } = self.plan;
-        self.buffer.resize(part * self.plan.at_once as usize, 0);
+        self.buffer.resize(part * self.plan.at_once as usize + PAGE, 0);
+        let start = self.buffer.as_ptr().align_offset(PAGE).min(PAGE);
+        let buffer = &mut self.buffer[start..];
         self.running.clear();
         self.running.resize(pieces.len(), Sha1::new());
         let mut faults: Vec<Option<E>> = pieces.iter().map(|_| None).collect();
@@ -106,22 +112,22 @@ impl<'a> SideBySide<'a> {
             for stretch in pieces.chunk_by(|a, b| self.plan.is_one_stretch(*a, *b)) {
                 let offset = geometry.piece_offset(stretch[0]) + at as u64;
                 let bytes = stretch.iter().map(|&piece| ahead(piece)).sum();
-                let mut buffer = &mut self.buffer[lane * part..][..bytes];
+                let mut into = &mut buffer[lane * part..][..bytes];
                 let faults = &mut faults[lane..lane + stretch.len()];
                 lane += stretch.len();
                 // When a read of several fails, each piece gets its own try.
-                if stretch.len() > 1 && read(offset, buffer).is_ok() {
+                if stretch.len() > 1 && read(offset, into).is_ok() {
                     continue;
                 }
                 for (&piece, fault) in stretch.iter().zip(faults) {
-                    let (bytes, behind) = buffer.split_at_mut(ahead(piece));
-                    buffer = behind;
+                    let (bytes, behind) = into.split_at_mut(ahead(piece));
+                    into = behind;
                     if fault.is_none() && !bytes.is_empty() {
                         *fault = read(geometry.piece_offset(piece) + at as u64, bytes).err();
                     }
                 }
             }
-            let buffers = self.buffer.chunks(part);
+            let buffers = buffer.chunks(part);
             let parts: Vec<&[u8]> =
                 buffers.zip(pieces).map(|(bytes, &piece)| &bytes[..ahead(piece)]).collect();
             lanes.update(&mut self.running, &parts);
