@@ -16,7 +16,7 @@ use downpour::{
         slab::{SLAB_LEN, Slab},
         units::BLOCK_LEN,
     },
-    disk::{FilePool, Storage, Watch, check},
+    disk::{Effort, FilePool, Storage, Watch, check},
     metainfo::{Builder, Info, build::NewFile},
     pieces::job::{DiskEvent, DiskJob, Held, Verdict},
 };
@@ -101,12 +101,12 @@ fn disk(c: &mut Criterion) {
         });
     }
     for (name, storage) in [("1 file", &on_disk), ("4096 files", &small)] {
-        for threads in 1..=2 {
+        for threads in [1, 2].map(|n| NonZeroUsize::new(n).expect("not zero")) {
             group.bench_function(format!("check {name}, {threads} threads"), |b| {
                 let never = AtomicBool::new(false);
                 let watch = Watch { progress: &|_| {}, cancel: &never };
                 b.iter(|| {
-                    let found = check(storage, None, NonZeroUsize::new(threads), watch);
+                    let found = check(storage, None, Effort::with_threads(threads), watch);
                     assert!(found.is_some_and(|found| found.have.is_full()));
                 });
             });

@@ -24,6 +24,7 @@ use crate::{
     },
     metainfo::{Magnet, Metainfo},
     session::{
+        check::Effort,
         create::{CreateError, Options, Plan},
         glob::Globs,
     },
@@ -67,7 +68,8 @@ pub(super) fn run(args: &args::Create, terminal: Terminal) -> Result<Exit, Failu
     if args.private && args.tracker.is_empty() {
         terminal.warn("a private torrent without a tracker: its peers cannot find one another")?;
     }
-    let torrent = hash(plan, terminal)?;
+    let effort = Effort::default().with_low_priority(args.low_priority);
+    let torrent = hash(plan, effort, terminal)?;
     match &target {
         Target::File(path) => write(path, &torrent.to_bytes(), args.force)?,
         Target::Stdout => {
@@ -83,10 +85,10 @@ pub(super) fn run(args: &args::Create, terminal: Terminal) -> Result<Exit, Failu
 /// Makes a torrent of `path` with everything chosen by itself.
 pub(super) fn in_memory(path: &Path, terminal: Terminal) -> Result<Metainfo, Failure> {
     let plan = Plan::new(path, &Options::default()).map_err(|e| failure(&e))?;
-    hash(plan, terminal)
+    hash(plan, Effort::default(), terminal)
 }
 
-fn hash(mut plan: Plan, terminal: Terminal) -> Result<Metainfo, Failure> {
+fn hash(mut plan: Plan, effort: Effort, terminal: Terminal) -> Result<Metainfo, Failure> {
     plan.builder.created_by = Some(CREATED_BY.to_owned());
     for path in &plan.skipped {
         terminal.warn(&format!("left out: `{}` is not a file or folder", path.display()))?;
@@ -98,7 +100,7 @@ fn hash(mut plan: Plan, terminal: Terminal) -> Result<Metainfo, Failure> {
         total: layout.total(),
         ..View::default()
     };
-    work::watch(terminal, view, |watch| plan.hash(None, watch))?.map_err(|e| failure(&e))
+    work::watch(terminal, view, |watch| plan.hash(effort, watch))?.map_err(|e| failure(&e))
 }
 
 fn options(args: &args::Create) -> Result<Options, Failure> {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     base::units::ByteCount,
-    session::check::{self, BadFile, BadRange, FileState, RangeFault, Report},
+    session::check::{self, BadFile, BadRange, Effort, FileState, RangeFault, Report},
 };
 
 pub(super) async fn run(args: &args::Verify, terminal: Terminal) -> Result<Exit, Failure> {
@@ -62,8 +62,10 @@ async fn one(text: &str, args: &args::Verify, terminal: Terminal) -> Result<(), 
         ..View::default()
     };
     let id = view.id.clone();
-    let report = work::watch(terminal, view, |watch| check::check(info, &args.data, None, watch))?
-        .expect("only a failure to show progress cancels, and that has returned");
+    let effort = Effort::default().with_low_priority(args.low_priority);
+    let report =
+        work::watch(terminal, view, |watch| check::check(info, &args.data, effort, watch))?
+            .expect("only a failure to show progress cancels, and that has returned");
     if terminal.json {
         terminal.event("checked", &Checked::of(id, info.name(), &report))?;
     } else if !report.is_good() {

@@ -7,14 +7,14 @@
 
 use std::{
     collections::BTreeMap,
-    num::NonZeroUsize,
     ops::Range,
     sync::{Mutex, OnceLock},
 };
 
 use super::{
     backend::Extent,
-    side_by_side::{Plan, SideBySide, Watch, cores, on_threads},
+    effort::Effort,
+    side_by_side::{Plan, SideBySide, Watch, deal, on_threads},
     storage::Storage,
 };
 use crate::{
@@ -81,17 +81,16 @@ pub enum FileState {
 }
 
 /// Checks all files, and the pieces in `doubtful` (all when `None`; others are not in what was
-/// found), with `threads` threads, one for each core when `None`.
+/// found).
 ///
 /// `None` when it was cancelled. `watch` hears of every byte of the content once, read or not.
 pub fn check(
     storage: &Storage,
     doubtful: Option<&Bitfield>,
-    threads: Option<NonZeroUsize>,
+    effort: Effort,
     watch: Watch<'_>,
 ) -> Option<Found> {
-    let threads = threads.unwrap_or_else(cores);
-    let mut facts = look_at_files(storage, threads, watch)?;
+    let mut facts = look_at_files(storage, effort, watch)?;
     let pieces = storage.info().geometry().pieces();
     let nothing = || Bitfield::empty(pieces);
     let found = Found { have: nothing(), wrong: nothing(), solid: nothing(), files: Vec::new() };
@@ -103,8 +102,8 @@ pub fn check(
         zeros: [OnceLock::new(), OnceLock::new()],
         found: Mutex::new((found, BTreeMap::new())),
     };
-    let plan = Plan::new(storage.info().geometry(), threads);
-    on_threads(threads, pieces, plan.at_once, || {
+    let plan = Plan::new(storage.info().geometry(), effort);
+    on_threads(effort, plan, || {
         let hashing = SideBySide::new(plan, watch);
         let mut examiner = Examiner { shared: &shared, hashing, seen: None };
         move |pieces| examiner.examine(pieces)
@@ -131,14 +130,10 @@ fn fact(facts: &[FileFact], file: FileIndex) -> Option<&FileState> {
 }
 
 /// Compares the length of every file that is stored.
-fn look_at_files(
-    storage: &Storage,
-    threads: NonZeroUsize,
-    watch: Watch<'_>,
-) -> Option<Vec<FileFact>> {
+fn look_at_files(storage: &Storage, effort: Effort, watch: Watch<'_>) -> Option<Vec<FileFact>> {
     let layout = storage.info().layout();
     let facts = Mutex::new(Vec::new());
-    on_threads(threads, layout.len() as u32, FILES_AT_ONCE, || {
+    deal(effort, layout.len() as u32, FILES_AT_ONCE, || {
         |files: Range<u32>| {
             for index in files.map(FileIndex) {
                 let Some(file) = layout.file(index).filter(|file| file.is_stored()) else {
@@ -381,12 +376,17 @@ mod tests {
     };
     use std::{
         fs,
+        num::NonZeroUsize,
         path::Path,
         sync::{
             Arc,
             atomic::{AtomicBool, AtomicU64, Ordering},
         },
     };
+
+    fn threads(n: usize) -> Effort {
+        Effort::with_threads(NonZeroUsize::new(n).expect("not zero"))
+    }
 
     fn look(s: &Sample, root: &Path) -> (Storage, Found) {
         let storage = Storage::on_disk(Arc::clone(&s.info), root, &FilePool::new(4));
@@ -395,7 +395,7 @@ mod tests {
             bytes.fetch_add(more, Ordering::Relaxed);
         };
         let watch = Watch { progress: &progress, cancel: &AtomicBool::new(false) };
-        let found = check(&storage, None, NonZeroUsize::new(3), watch).expect("not cancelled");
+        let found = check(&storage, None, threads(3), watch).expect("not cancelled");
         assert_eq!(bytes.into_inner(), s.content.len() as u64);
         (storage, found)
     }
@@ -532,6 +532,6 @@ mod tests {
         let cancel = AtomicBool::new(false);
         let progress = |_| cancel.store(true, Ordering::Relaxed);
         let watch = Watch { progress: &progress, cancel: &cancel };
-        assert_eq!(check(&storage, None, NonZeroUsize::new(2), watch), None);
+        assert_eq!(check(&storage, None, threads(2), watch), None);
     }
 }

@@ -12,6 +12,7 @@
 //!         system     … by calls that keep below the output folder
 //!       memory   the same in RAM, for tests and benchmarks
 //! check      hash what is there on all cores; preflight says what must not be overwritten
+//!   effort        how much of the machine that may take
 //!   side_by_side  several pieces at once on each of several threads; also for `session::create`
 //! ```
 //!
@@ -21,6 +22,7 @@
 mod allocate;
 pub mod backend;
 pub mod check;
+pub mod effort;
 mod fault;
 pub mod file_pool;
 pub mod files;
@@ -36,6 +38,7 @@ mod verify;
 pub mod worker;
 
 pub use check::{FileFact, FileState, Found, check};
+pub use effort::Effort;
 pub use file_pool::FilePool;
 pub use side_by_side::Watch;
 pub use storage::{Storage, perform_batch};

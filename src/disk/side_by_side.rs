@@ -7,11 +7,11 @@
 //! what the hashes are for is the caller's.
 
 use std::{
-    num::NonZeroUsize,
     ops::Range,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
+use super::effort::Effort;
 use crate::base::{
     geometry::Geometry,
     hash::{Lanes, Sha1, Sha1Hash},
@@ -50,25 +50,23 @@ pub(crate) struct Plan {
     /// Bytes of a piece read at once: the whole piece if several fit into the buffer.
     part: usize,
     /// Pieces that a thread takes at once.
-    pub(crate) at_once: u32,
+    at_once: u32,
 }
 
 impl Plan {
-    /// For `threads` threads by the fastest instructions.
-    pub(crate) fn new(geometry: Geometry, threads: NonZeroUsize) -> Self {
-        Self::with(Lanes::widest(), geometry, threads)
-    }
-
-    fn with(lanes: Lanes, geometry: Geometry, threads: NonZeroUsize) -> Self {
+    /// For the fastest instructions there are.
+    pub(crate) fn new(geometry: Geometry, effort: Effort) -> Self {
+        let lanes = Lanes::widest();
         let count = lanes.count();
         let room = BUFFER.max(count * PART);
         let piece_length = geometry.piece_length() as usize;
         let (part, at_once) = match room / piece_length {
             fit if fit >= count => (piece_length, fit),
+            _ if effort.is_in_order() => (room, 1),
             _ => (room / count, count),
         };
         // Every thread gets some of a few long pieces.
-        let share = (geometry.pieces() as usize).div_ceil(threads.get()).max(1);
+        let share = (geometry.pieces() as usize).div_ceil(effort.threads().get()).max(1);
         Plan { geometry, lanes, part, at_once: at_once.min(share) as u32 }
     }
 }
@@ -145,15 +143,19 @@ impl Plan {
     }
 }
 
-/// Number of threads that can run at once.
-pub(crate) fn cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+/// Deals the pieces out to threads in ascending batches, as `plan` says. Each thread gets a function
+/// from `worker`; it ends when that returns false.
+pub(crate) fn on_threads<W: FnMut(Range<u32>) -> bool>(
+    effort: Effort,
+    plan: Plan,
+    worker: impl Fn() -> W + Sync,
+) {
+    deal(effort, plan.geometry.pieces(), plan.at_once, worker);
 }
 
-/// Deals `0..count` out to threads in ascending stretches of at most `at_once`. Each thread gets a
-/// function from `worker`; it ends when that returns false.
-pub(crate) fn on_threads<W: FnMut(Range<u32>) -> bool>(
-    threads: NonZeroUsize,
+/// Deals `0..count` out to threads in ascending stretches of at most `at_once`.
+pub(super) fn deal<W: FnMut(Range<u32>) -> bool>(
+    effort: Effort,
     count: u32,
     at_once: u32,
     worker: impl Fn() -> W + Sync,
@@ -176,11 +178,86 @@ pub(crate) fn on_threads<W: FnMut(Range<u32>) -> bool>(
             }
         }
     };
-    let threads = threads.get().min(count.div_ceil(at_once) as usize);
+    let threads = effort.threads().get().min(count.div_ceil(at_once) as usize);
     std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(run);
+        for _ in usize::from(!effort.needs_own_threads())..threads {
+            scope.spawn(|| {
+                effort.begin();
+                run();
+            });
         }
-        run();
+        if !effort.needs_own_threads() {
+            run();
+        }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{num::NonZeroUsize, sync::Mutex};
+
+    /// Content of zeros: what was read of it in which order, and how many batches came of it.
+    fn reads(piece_length: u32, pieces: u32, effort: Effort) -> (Vec<(u64, usize)>, u32) {
+        let geometry = Geometry::new(u64::from(piece_length) * u64::from(pieces) - 1, piece_length);
+        let geometry = geometry.expect("valid");
+        let watch = Watch { progress: &|_| {}, cancel: &AtomicBool::new(false) };
+        let plan = Plan::new(geometry, effort);
+        let reads = Mutex::new(Vec::new());
+        on_threads(effort, plan, || {
+            let mut lanes = SideBySide::new(plan, watch);
+            let reads = &reads;
+            move |batch: Range<u32>| {
+                let pieces: Vec<_> = batch.map(PieceIndex).collect();
+                let hashes = lanes.hash(&pieces, |offset, into| {
+                    reads.lock().expect("alone").push((offset, into.len()));
+                    into.fill(0);
+                    Ok::<_, ()>(())
+                });
+                for (piece, hash) in pieces.iter().zip(hashes.expect("not cancelled")) {
+                    let zeros = vec![0; geometry.piece_len(*piece) as usize];
+                    assert_eq!(hash, Ok(crate::base::hash::sha1(&zeros)));
+                }
+                true
+            }
+        });
+        let mut reads = reads.into_inner().expect("alone");
+        if effort.threads().get() > 1 {
+            reads.sort_unstable();
+        }
+        (reads, plan.at_once)
+    }
+
+    #[test]
+    fn every_byte_is_read_once_whatever_the_piece_length() {
+        for threads in 1..=3 {
+            let effort = Effort::with_threads(NonZeroUsize::new(threads).expect("not zero"));
+            for (piece_length, pieces) in [(1_000, 1_000), (65_536, 9), (100_000, 7), (1 << 20, 5)]
+            {
+                let (mut reads, at_once) = reads(piece_length, pieces, effort);
+                assert!((1..=pieces).contains(&at_once));
+                reads.sort_unstable();
+                let mut at = 0;
+                for (offset, length) in reads {
+                    assert_eq!(offset, at);
+                    at += length as u64;
+                }
+                assert_eq!(at, u64::from(piece_length) * u64::from(pieces) - 1);
+            }
+        }
+    }
+
+    #[test]
+    fn the_calling_thread_keeps_its_priority() {
+        let effort = Effort::default().with_low_priority(true);
+        let before = rustix::process::getpriority_process(None).ok();
+        deal(effort, 4, 1, || {
+            |_| {
+                let now = rustix::process::getpriority_process(None).ok();
+                assert!(!cfg!(target_os = "linux") || now == Some(19));
+                true
+            }
+        });
+        assert_eq!(rustix::process::getpriority_process(None).ok(), before);
+    }
 }

@@ -292,7 +292,7 @@ pub(super) fn runs(filled: u32, length: u32) -> impl Iterator<Item = Run> {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        Watch,
+        Effort, Watch,
         check::{FileState, check},
         preflight::conflicts,
         sample::{Sample, read, sample, verdict},
@@ -304,7 +304,7 @@ mod tests {
 
     fn check_quietly(storage: &Storage) -> super::super::Found {
         let watch = Watch { progress: &|_| {}, cancel: &AtomicBool::new(false) };
-        check(storage, None, None, watch).expect("not cancelled")
+        check(storage, None, Effort::default(), watch).expect("not cancelled")
     }
 
     fn on_disk(s: &Sample, root: &Path) -> Storage {

@@ -6,7 +6,7 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -33,7 +33,7 @@ use crate::{
         index::{FileIndex, PartialPiece},
     },
     disk::{
-        Found, Storage, Watch, check,
+        Effort, Found, Storage, Watch, check,
         preflight::{Conflict, ConflictCause, conflicts},
     },
     metainfo::{Info, Metainfo},
@@ -218,7 +218,8 @@ impl Core {
                 && state.is_some_and(|state| state.settled);
             let peers = state.map_or_else(Vec::new, |state| state.peers.clone());
             if !doubtful.is_empty() {
-                let mut now = hash(&storage, &shared, &doubtful).ok_or(Obstacle::Cancelled)?;
+                let mut now =
+                    hash(&storage, &root, &shared, &doubtful).ok_or(Obstacle::Cancelled)?;
                 storage.found(&now.have);
                 for piece in have.iter() {
                     now.have.insert(piece);
@@ -330,7 +331,7 @@ fn judge(
 }
 
 /// Hashes the pieces in `doubtful`; `None` when it was cancelled.
-fn hash(storage: &Storage, shared: &Shared, doubtful: &Bitfield) -> Option<Found> {
+fn hash(storage: &Storage, root: &Path, shared: &Shared, doubtful: &Bitfield) -> Option<Found> {
     let total = storage.info().geometry().total();
     let step = (total / PROGRESS_STEPS).max(PROGRESS_LEAST);
     let done = AtomicU64::new(0);
@@ -342,7 +343,8 @@ fn hash(storage: &Storage, shared: &Shared, doubtful: &Bitfield) -> Option<Found
             shared.tell(|| TorrentEvent::CheckProgress { done: now, total });
         }
     };
-    check(storage, Some(doubtful), None, Watch { progress: &progress, cancel: &shared.cancel })
+    let watch = Watch { progress: &progress, cancel: &shared.cancel };
+    check(storage, Some(doubtful), Effort::default().at(root), watch)
 }
 
 /// Runs what may block where it may.

@@ -1,8 +1,8 @@
 //! Compares data on disk with a torrent and names what is wrong: file, pieces, byte range.
 
-use std::{num::NonZeroUsize, ops::RangeInclusive, path::Path, sync::Arc};
+use std::{ops::RangeInclusive, path::Path, sync::Arc};
 
-pub use crate::disk::{FileState, Watch};
+pub use crate::disk::{Effort, FileState, Watch};
 use crate::{
     base::index::{FileIndex, PieceIndex},
     disk::{self, FilePool, Found, Storage},
@@ -73,17 +73,12 @@ pub enum RangeFault {
     Unproven,
 }
 
-/// Checks the data of a torrent below `data`, the parent of its top-level file or folder, with
-/// `threads` threads or one for each core. `None` when it was cancelled.
-pub fn check(
-    info: &Arc<Info>,
-    data: &Path,
-    threads: Option<NonZeroUsize>,
-    watch: Watch<'_>,
-) -> Option<Report> {
+/// Checks the data of a torrent below `data`, the parent of its top-level file or folder. `None` when
+/// it was cancelled.
+pub fn check(info: &Arc<Info>, data: &Path, effort: Effort, watch: Watch<'_>) -> Option<Report> {
     let pool = FilePool::new(OPEN_FILES);
     let storage = Storage::on_disk(Arc::clone(info), data, &pool);
-    disk::check(&storage, None, threads, watch).map(|found| report(info, &found))
+    disk::check(&storage, None, effort.at(data), watch).map(|found| report(info, &found))
 }
 
 /// Puts what a check found in terms of files.
@@ -177,7 +172,7 @@ mod tests {
 
     fn run(s: &Sample, data: &Path) -> Report {
         let watch = Watch { progress: &|_| {}, cancel: &AtomicBool::new(false) };
-        check(&s.info, data, None, watch).expect("not cancelled")
+        check(&s.info, data, Effort::default(), watch).expect("not cancelled")
     }
 
     #[test]

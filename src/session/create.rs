@@ -6,7 +6,6 @@
 use std::{
     fs::{self, File},
     io,
-    num::NonZeroUsize,
     ops::Range,
     path::{Path, PathBuf},
     sync::Mutex,
@@ -21,8 +20,8 @@ use crate::{
         limits::{MAX_FILES, MAX_PATH_DEPTH},
     },
     disk::{
-        Watch, read_exact_at,
-        side_by_side::{self, SideBySide, cores, on_threads},
+        Effort, Watch, read_exact_at,
+        side_by_side::{self, SideBySide, on_threads},
     },
     metainfo::{
         Builder, Layout, Metainfo,
@@ -136,22 +135,17 @@ impl Plan {
         Ok(Plan { builder, skipped, sources })
     }
 
-    /// Hashes the files with `threads` threads, one for each core when `None`, and makes the
-    /// torrent. `watch` hears of every byte of the content once.
-    pub fn hash(
-        self,
-        threads: Option<NonZeroUsize>,
-        watch: Watch<'_>,
-    ) -> Result<Metainfo, CreateError> {
+    /// Hashes the files and makes the torrent. `watch` hears of every byte of the content once.
+    pub fn hash(self, effort: Effort, watch: Watch<'_>) -> Result<Metainfo, CreateError> {
         let geometry = self.builder.geometry();
         let hashing = Hashing {
             layout: self.builder.layout(),
             watch,
             results: Mutex::new((vec![Sha1Hash([0; 20]); geometry.pieces() as usize], None)),
         };
-        let threads = threads.unwrap_or_else(cores);
-        let plan = side_by_side::Plan::new(geometry, threads);
-        on_threads(threads, geometry.pieces(), plan.at_once, || {
+        let effort = self.sources.first().map_or(effort, |source| effort.at(&source.path));
+        let plan = side_by_side::Plan::new(geometry, effort);
+        on_threads(effort, plan, || {
             let mut reader = Reader { sources: &self.sources, open: Vec::new() };
             let (hashing, mut lanes) = (&hashing, SideBySide::new(plan, watch));
             move |pieces| hashing.take(&mut lanes, &mut reader, pieces)
@@ -345,9 +339,14 @@ mod tests {
     use super::*;
     use crate::base::hash::sha1;
     use std::{
+        num::NonZeroUsize,
         os::unix::{ffi::OsStrExt as _, fs::symlink},
         sync::atomic::{AtomicBool, AtomicU64, Ordering},
     };
+
+    fn effort(threads: usize) -> Effort {
+        Effort::with_threads(NonZeroUsize::new(threads).expect("not zero"))
+    }
 
     fn tree(files: &[(&str, usize)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("dir");
@@ -366,7 +365,7 @@ mod tests {
 
     fn hash(plan: Plan, threads: usize) -> Result<Metainfo, CreateError> {
         let watch = Watch { progress: &|_| {}, cancel: &AtomicBool::new(false) };
-        plan.hash(NonZeroUsize::new(threads), watch)
+        plan.hash(effort(threads), watch)
     }
 
     #[test]
@@ -382,11 +381,12 @@ mod tests {
                 total.fetch_add(more, Ordering::Relaxed);
             };
             let watch = Watch { progress: &progress, cancel: &AtomicBool::new(false) };
-            let torrent = plan.hash(None, watch).expect("made");
+            let torrent = plan.hash(Effort::default(), watch).expect("made");
             assert_eq!(total.into_inner(), 370_001);
             assert_eq!(torrent.info.name(), "x");
             let watch = Watch { progress: &|_| {}, cancel: &AtomicBool::new(false) };
-            let report = crate::session::check::check(&torrent.info, dir.path(), None, watch);
+            let report =
+                crate::session::check::check(&torrent.info, dir.path(), Effort::default(), watch);
             assert!(report.is_some_and(|report| report.is_good()));
             // The same again, whatever the number of threads.
             let again = hash(Plan::new(&root, &options).expect("found"), 1).expect("made");
@@ -475,7 +475,7 @@ mod tests {
         let cancel = AtomicBool::new(false);
         let progress = |_| cancel.store(true, Ordering::Relaxed);
         let watch = Watch { progress: &progress, cancel: &cancel };
-        let result = plan.hash(NonZeroUsize::new(2), watch);
+        let result = plan.hash(effort(2), watch);
         assert!(matches!(result, Err(CreateError::Cancelled)));
     }
 }

@@ -70,4 +70,8 @@ pub(in crate::cli) struct Create {
     /// Print only the magnet link
     #[arg(long)]
     pub(in crate::cli) magnet: bool,
+
+    /// Let other programs go first
+    #[arg(long)]
+    pub(in crate::cli) low_priority: bool,
 }

@@ -14,4 +14,8 @@ pub(in crate::cli) struct Verify {
     /// Folder that holds the torrent's file or folder
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(in crate::cli) data: PathBuf,
+
+    /// Let other programs go first
+    #[arg(long)]
+    pub(in crate::cli) low_priority: bool,
 }

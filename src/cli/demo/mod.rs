@@ -94,7 +94,9 @@ fn verify(torrent: &Metainfo, folders: &[PathBuf], terminal: Terminal) -> Result
             total: torrent.info.geometry().total(),
             ..View::default()
         };
-        let check = |watch: check::Watch<'_>| check::check(&torrent.info, folder, None, watch);
+        let check = |watch: check::Watch<'_>| {
+            check::check(&torrent.info, folder, check::Effort::default(), watch)
+        };
         let report = work::watch(terminal, view, check)?
             .expect("only a failure to show progress cancels, and that has returned");
         if !report.is_good() {
