@@ -141,10 +141,11 @@ class OfTransmission(Rival):
 
 
 class OfQbittorrent(Rival):
-    settings = "any number of upload slots and connections, plain connections"
+    settings = "any number of upload slots and connections, 50 checks at a time"
     step = 0.05
     LINES = """\
 Session\\Encryption=2
+Session\\MaxActiveCheckingTorrents=50
 Session\\MaxConnections=-1
 Session\\MaxConnectionsPerTorrent=-1
 Session\\MaxUploads=-1

@@ -13,7 +13,7 @@ use std::{
 use downpour::wire::{HANDSHAKE_LEN, Handshake, Reserved};
 use serde_json::json;
 
-use crate::torrent::{Torrent, say};
+use crate::torrent::{Torrent, dial, say};
 
 /// Most bytes that are read at once.
 const PART_LEN: usize = 64 << 10;
@@ -66,7 +66,7 @@ fn introduce(
     a: SocketAddr,
     b: SocketAddr,
 ) -> io::Result<(TcpStream, TcpStream)> {
-    let (mut a, mut b) = (TcpStream::connect(a)?, TcpStream::connect(b)?);
+    let (mut a, mut b) = (dial(2, number, a)?, dial(3, number, b)?);
     let mut id = *b"-FL0001-joined000000";
     id[14..].copy_from_slice(format!("{number:06}").as_bytes());
     let ours = Handshake {

@@ -5,7 +5,7 @@
 use std::{
     collections::VecDeque,
     io,
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
@@ -20,11 +20,10 @@ use downpour::{
     wire::{Decoded, ExtensionHandshake, Message, encode::requests},
 };
 use serde_json::json;
-use socket2::{Domain, Socket, Type};
 
 use crate::{
     content::Stream,
-    torrent::{Connection, Torrent, say},
+    torrent::{Connection, Torrent, dial, say},
 };
 
 /// Blocks that a connection takes at once: neighbours, as clients ask for them.
@@ -146,13 +145,7 @@ struct View {
 
 impl<'w> Taker<'w> {
     fn open(work: &'w Work, peer: SocketAddr, number: u32) -> io::Result<Self> {
-        // Each has an address of its own, as peers do.
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        let own: SocketAddr = ([127, 1, (number / 250) as u8, (number % 250 + 1) as u8], 0).into();
-        socket.bind(&own.into())?;
-        socket.connect(&peer.into())?;
-        let stream = TcpStream::from(socket);
-        let mut connection = Connection::open(stream, &work.torrent, number, true)?;
+        let mut connection = Connection::open(dial(1, number, peer)?, &work.torrent, number, true)?;
         connection.stream.set_read_timeout(Some(IDLE))?;
         connection.send(&[Message::Interested])?;
         let depth = work.depth;

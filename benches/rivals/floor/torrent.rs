@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -22,6 +22,7 @@ use downpour::{
         encode::encode,
     },
 };
+use socket2::{Domain, Socket, Type};
 
 /// Requests that a peer here lets wait.
 pub(crate) const REQUEST_QUEUE: u32 = 2_000;
@@ -152,6 +153,16 @@ impl Connection {
         }
         Ok(length > 0)
     }
+}
+
+/// Connects from a loopback address that only `number` in this `net` has, as peers come from
+/// different ones: some clients take one connection from each.
+pub(crate) fn dial(net: u8, number: u32, peer: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    let own: SocketAddr = ([127, net, (number / 250) as u8, (number % 250 + 1) as u8], 0).into();
+    socket.bind(&own.into())?;
+    socket.connect(&peer.into())?;
+    Ok(socket.into())
 }
 
 /// A line for the harness, written at once.
