@@ -8,7 +8,7 @@ use std::{
     io::{self, IoSlice, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::FileExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -235,7 +235,7 @@ impl Server {
     }
 
     /// Reads the blocks into `buffer`, one behind the other; neighbours at once.
-    fn load(&mut self, folder: &PathBuf, blocks: &[Block], buffer: &mut Vec<u8>) -> io::Result<()> {
+    fn load(&mut self, folder: &Path, blocks: &[Block], buffer: &mut Vec<u8>) -> io::Result<()> {
         let total: usize = blocks.iter().map(|block| block.length as usize).sum();
         if buffer.len() < total {
             buffer.resize(total, 0);

@@ -235,7 +235,7 @@ impl View {
                 self.coming =
                     asked.iter().position(same).and_then(|at| asked.remove(at)).map(|b| {
                         let number = work.torrent.offset(b) / u64::from(b.length.max(1));
-                        (b, number % COMPARE_ONE_OF == 0)
+                        (b, number.is_multiple_of(COMPARE_ONE_OF))
                     });
                 self.at = 0;
                 if work.first_byte.load(SeqCst) == 0 {
