@@ -10,6 +10,7 @@
 
 mod lanes;
 mod running;
+#[cfg(any(test, target_arch = "x86_64"))]
 mod wide;
 #[cfg_attr(not(target_arch = "x86_64"), path = "other.rs")]
 mod x86;
