@@ -87,7 +87,7 @@ fn disk(c: &mut Criterion) {
                     for begin in (0..PIECE).step_by(length as usize) {
                         let peer = PeerKey { slot: 0, generation: 0 };
                         let run = Block { piece, begin, length };
-                        let given = std::mem::replace(&mut slab, Slab::Bytes(Box::default()));
+                        let given = std::mem::replace(&mut slab, Slab::zeroed(0));
                         let job = DiskJob::Read { peer, run, slab: given };
                         let DiskEvent::Read { slab: back, result: Ok(()), .. } =
                             on_disk.perform(job)

@@ -11,6 +11,7 @@ pub mod hash;
 pub mod id;
 pub mod index;
 pub mod limits;
+pub mod pages;
 pub mod rate;
 pub mod rng;
 pub mod slab;

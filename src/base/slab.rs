@@ -4,7 +4,7 @@
 //! lends the one used last first, because fresh memory is dear. A *phantom* slab holds one tag for
 //! each block in place of bytes: the simulator moves terabytes with it.
 
-use super::units::BLOCK_LEN;
+use super::{pages::Pages, units::BLOCK_LEN};
 
 /// Largest slab, in bytes.
 pub const SLAB_LEN: u32 = 256 * 1024;
@@ -42,7 +42,7 @@ impl Chunk<'_> {
 #[derive(Debug)]
 pub enum Slab {
     /// Real bytes; the length is a multiple of a block.
-    Bytes(Box<[u8]>),
+    Bytes(Pages),
     /// One tag for each block.
     Phantom(Box<[u64]>),
 }
@@ -50,7 +50,7 @@ pub enum Slab {
 impl Slab {
     /// A slab of zero bytes, outside any pool: `blocks` × 16 KiB.
     pub fn zeroed(blocks: u32) -> Self {
-        Slab::Bytes(vec![0; (blocks * BLOCK_LEN) as usize].into())
+        Slab::Bytes(Pages::zeroed((blocks * BLOCK_LEN) as usize))
     }
 
     /// Room in bytes.

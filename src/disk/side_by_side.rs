@@ -16,17 +16,13 @@ use crate::base::{
     geometry::Geometry,
     hash::{Lanes, Sha1, Sha1Hash},
     index::PieceIndex,
+    pages::Pages,
 };
 
 /// Bytes read at once of each of several pieces.
 const PART: usize = 64 * 1024;
 /// The least that a thread's buffer has room for.
 const BUFFER: usize = 256 * 1024;
-/// Where the buffer begins: at a page. Reading from the page cache to 16 bytes behind the start of a
-/// page, where an allocator puts large blocks, took 0.54 to 0.70 s/GiB of system time on Zen 3; at
-/// the start of a page, and at every other place that was tried, 0.13 to 0.20.
-const PAGE: usize = 4096;
-
 /// How to follow a long piece of work, and how to end it early.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
@@ -75,13 +71,13 @@ impl Plan {
 pub(crate) struct SideBySide<'a> {
     plan: Plan,
     watch: Watch<'a>,
-    buffer: Vec<u8>,
+    buffer: Pages,
     running: Vec<Sha1>,
 }
 
 impl<'a> SideBySide<'a> {
-    pub(crate) const fn new(plan: Plan, watch: Watch<'a>) -> Self {
-        SideBySide { plan, watch, buffer: Vec::new(), running: Vec::new() }
+    pub(crate) fn new(plan: Plan, watch: Watch<'a>) -> Self {
+        SideBySide { plan, watch, buffer: Pages::zeroed(0), running: Vec::new() }
     }
 
     /// Hashes `pieces`, at most as many as the plan says and ascending. `read` fills bytes from an
@@ -93,9 +89,11 @@ impl<'a> SideBySide<'a> {
         mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
     ) -> Option<Vec<Result<Sha1Hash, E>>> {
         let Plan { geometry, lanes, part, .. } = self.plan;
-        self.buffer.resize(part * self.plan.at_once as usize + PAGE, 0);
-        let start = self.buffer.as_ptr().align_offset(PAGE).min(PAGE);
-        let buffer = &mut self.buffer[start..];
+        let room = part * self.plan.at_once as usize;
+        if self.buffer.len() != room {
+            self.buffer = Pages::zeroed(room);
+        }
+        let buffer = &mut *self.buffer;
         self.running.clear();
         self.running.resize(pieces.len(), Sha1::new());
         let mut faults: Vec<Option<E>> = pieces.iter().map(|_| None).collect();

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     base::{
         id::PeerKey,
+        pages::Pages,
         slab::{Chunk, Pool, SLAB_LEN},
         time::Instant,
         token_bucket::TokenBucket,
@@ -107,7 +108,7 @@ pub struct Carried {
 pub struct Turns<T> {
     hosted: HashMap<TorrentId, Hosted<T>>,
     pool: Pool,
-    buf: Box<[u8]>,
+    buf: Pages,
     list: Arc<ReadyList>,
     /// Connections to read, in the order in which they rang.
     ready: VecDeque<Key>,
@@ -163,7 +164,7 @@ impl<T: Transport> Turns<T> {
         Turns {
             hosted: HashMap::new(),
             pool: Pool::new(slab_budget),
-            buf: vec![0; READ_LEN].into(),
+            buf: Pages::zeroed(READ_LEN),
             list: Arc::new(ReadyList::new(wake)),
             ready: VecDeque::new(),
             speakers: VecDeque::new(),
