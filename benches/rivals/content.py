@@ -2,6 +2,7 @@
 and the program `floor`, which makes them and plays the other side.
 """
 
+import contextlib
 import hashlib
 import json
 import random
@@ -18,6 +19,8 @@ from torrent import Torrent
 ROOT = Path(__file__).resolve().parents[2]
 # Memory that a client may want besides the room for its files.
 SPARE = 256 << 20
+# How much is left free while the rest is held: so many times the payload, and this much besides.
+LEFT_TIMES, LEFT = 3, 2 << 30
 
 
 def build_floor():
@@ -128,9 +131,32 @@ def call(program, *arguments):
 
 
 def preheat(config, length):
-    """Memory that a virtual machine gave back to its host is dear to the first who touches it."""
+    """Memory that a virtual machine gave back to its host is dear to the first who touches it. While
+    most is held, all that is left is warmed: nobody can come by any other."""
     if config.preheat:
-        call(config.floor, "preheat", "--bytes", length + SPARE)
+        all_of_it = config.hold and length
+        room = free_memory() - SPARE if all_of_it else length + SPARE
+        call(config.floor, "preheat", "--bytes", max(room, 0))
+
+
+@contextlib.contextmanager
+def held(config, longest):
+    """Keeps all memory but a few times the longest payload from everybody."""
+    if not config.hold:
+        yield
+        return
+    leave = LEFT_TIMES * longest + LEFT
+    argv = [config.floor, "hold", "--leave", str(leave)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        # It holds until its standard input ends, with this program at the latest.
+        holder.stdout.readline()
+        yield
+
+
+def free_memory():
+    with open("/proc/meminfo") as lines:
+        kib = next(line.split()[1] for line in lines if line.startswith("MemFree:"))
+    return int(kib) << 10
 
 
 class Floor:

@@ -58,7 +58,8 @@ class Rival:
 
 
 class OfDownpour(Rival):
-    settings = "none; check is `verify`"
+    settings = "200 upload slots; check is `verify`"
+    SLOTS = ("--upload-slots", "200")
 
     def __init__(self):
         super().__init__("downpour", Downpour())
@@ -66,6 +67,9 @@ class OfDownpour(Rival):
 
     def version(self, config):
         return first_line(config.bin, "--version").split()[-1]
+
+    def seed(self, run, torrent, data):
+        return self.client.seed(run, torrent, data, options=self.SLOTS)
 
     def stay(self, run, torrent, output):
         return self.staying.leech(run, torrent, output)

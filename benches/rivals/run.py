@@ -59,8 +59,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="downpour-rivals-", dir=config.dir) as folder:
         tempfile.tempdir = folder
         contents = content.Contents(config, Path(folder))
+        longest = max(job.length for job in chosen)
         versions = {rival.name: rival.version(config) for rival in rivals}
-        with open(lines, "w") as file:
+        with content.held(config, longest), open(lines, "w") as file:
             for job in chosen:
                 if job.kind == "idle":
                     made = contents.crowd(job.files, job.piece_length)
@@ -199,6 +200,8 @@ def arguments():
     parser.add_argument("--floor", type=Path, help="the program `floor`, if it is built")
     parser.add_argument("--no-preheat", dest="preheat", action="store_false",
                         help="do not warm memory")
+    parser.add_argument("--hold", action="store_true",
+                        help="keep most of the memory from everybody, and the rest warm")
     parser.add_argument("--seconds", type=float, default=60, help="grace of one run (%(default)s)")
     parser.add_argument("-v", "--verbose", action="store_true", help="logs of runs that fail")
     config = parser.parse_args()

@@ -75,6 +75,7 @@ fn config(args: &args::Network, state_dir: Option<PathBuf>, port: u16) -> Config
     Config {
         listen: ListenConfig { port, ipv6: !args.no_ipv6, addr: None },
         max_peers: args.max_peers,
+        upload_slots: args.upload_slots,
         max_connections: default.max_connections.max(args.max_peers),
         max_up: args.max_up,
         max_down: args.max_down,

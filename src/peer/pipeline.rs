@@ -1,7 +1,8 @@
 //! How many requests one peer should have in hand: rate × delay, never a fixed small number.
 //!
 //! Starts small and doubles each round trip while the rate still grows; after that the depth is what
-//! the peer delivers in two round trips and a little, bounded by what it takes (`reqq`, BEP 10).
+//! the peer delivers in two round trips and a little, bounded by what it takes (`reqq`, BEP 10). Each
+//! request holds memory: a peer that is fast because it is near needs no more of it than a far one.
 //! The delay is the least ever seen, allowed to rise by a tenth each half minute: a queue that stands
 //! at the peer must not count as distance, or it would feed itself.
 
@@ -13,8 +14,12 @@ use crate::base::{limits, time::Instant, units::BLOCK_LEN};
 const FIRST: u32 = 4;
 /// Least depth of a peer that answers.
 const LEAST: u32 = 2;
-/// Room for scheduling and for rates that rise, on top of two round trips.
+/// Room for scheduling and for rates that rise, on top of two round trips: this much time, but no
+/// more blocks than these.
 const SLACK: Duration = Duration::from_millis(50);
+const SLACK_BLOCKS: f32 = 256.0;
+/// So many times what fits on the way to the peer and back while the depth grows.
+const HEADROOM: f32 = 4.0;
 /// How long one sample of the rate takes at least.
 const SAMPLE: Duration = Duration::from_millis(100);
 /// Samples of which the best counts.
@@ -98,10 +103,10 @@ impl Pipeline {
 
         let start = *self.sample_start.get_or_insert(sent);
         self.sample_blocks += 1;
-        if self.growing {
+        let span = now.since(start);
+        if self.growing && self.depth < self.most(span) {
             self.depth = (self.depth + 1).min(self.reqq);
         }
-        let span = now.since(start);
         if span >= SAMPLE.max(self.delay().unwrap_or(Duration::ZERO)) {
             self.end_sample(now, span, listed);
         }
@@ -120,6 +125,14 @@ impl Pipeline {
         self.growing = true;
         self.flat = 0;
         self.depth = 1;
+    }
+
+    /// How far the depth may grow, `span` after the start of this sample.
+    fn most(&self, span: Duration) -> u32 {
+        let delay = self.delay().unwrap_or(Duration::ZERO).as_secs_f32();
+        let span = span.as_secs_f32().max(delay).max(f32::MIN_POSITIVE);
+        let rate = self.best().max(self.sample_blocks as f32 / span);
+        (rate * delay * HEADROOM + SLACK_BLOCKS) as u32
     }
 
     fn best(&self) -> f32 {
@@ -144,8 +157,8 @@ impl Pipeline {
         }
         if !self.growing {
             let delay = self.delay().unwrap_or(Duration::ZERO);
-            let span = delay * 2 + SLACK;
-            let want = (self.best() * span.as_secs_f32()).ceil() as u32 + LEAST;
+            let slack = (self.best() * SLACK.as_secs_f32()).min(SLACK_BLOCKS);
+            let want = (self.best() * 2.0 * delay.as_secs_f32() + slack).ceil() as u32 + LEAST;
             // Down slowly, for one slow second must not starve a fast peer.
             let slower = self.depth.saturating_sub((self.depth / 8).max(1));
             self.depth = want.max(slower).clamp(LEAST, self.reqq.max(LEAST));
@@ -196,6 +209,14 @@ mod tests {
         let (got, depth) = run(7_600.0, Duration::from_millis(100), 250, 20);
         assert!(got > 2_300.0, "{got} at depth {depth}");
         assert_eq!(depth, 250);
+    }
+
+    #[test]
+    fn near_peers_get_no_more_memory_than_they_need() {
+        // 1 GB/s over 0.3 ms.
+        let (got, depth) = run(61_000.0, Duration::from_micros(300), 2_048, 2);
+        assert!(got > 60_000.0, "{got} at depth {depth}");
+        assert!(depth <= 300, "{depth}");
     }
 
     #[test]

@@ -266,6 +266,7 @@ impl Core {
             metadata_size: info.bytes().len() as u32,
             settings: Settings {
                 max_peers: add.max_peers.unwrap_or(self.config.max_peers),
+                unchoke_slots: self.config.upload_slots,
                 sequential: add.sequential,
                 fetch: add.fetch,
                 keep_useless: add.keep_useless,

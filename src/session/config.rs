@@ -49,6 +49,8 @@ pub struct Config {
     pub listen: ListenConfig,
     /// Most connections of one torrent.
     pub max_peers: u32,
+    /// Peers served at once by one torrent; `None` finds out how many fill the uplink.
+    pub upload_slots: Option<u32>,
     /// Most connections of all torrents; fewer when the system allows fewer open files.
     pub max_connections: u32,
     /// Most bytes sent to peers per second, of all torrents together.
@@ -74,6 +76,7 @@ impl Default for Config {
         Config {
             listen: ListenConfig::default(),
             max_peers: 200,
+            upload_slots: None,
             max_connections: 500,
             max_up: None,
             max_down: None,

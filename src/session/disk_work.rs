@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// How long a piece waits for others at most.
-const PATIENCE: Duration = Duration::from_millis(3);
+const PATIENCE: Duration = Duration::from_millis(5);
 /// Share of the slab budget, as a divisor, that may wait.
-const SHARE_THAT_WAITS: usize = 8;
+const SHARE_THAT_WAITS: usize = 4;
 
 /// Work for the disk that has not been handed over.
 pub(super) struct DiskWork {

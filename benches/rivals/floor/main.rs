@@ -2,7 +2,7 @@
 //! next to nothing, so that the client measured is what limits a transfer.
 //!
 //! `source` serves and `sink` takes, neither with disk or hashes; `relay` delays; `limit` is the least
-//! that a client has to do; `payload` makes the content and `preheat` the memory for it. Plain
+//! that a client has to do; `payload` makes the content, `preheat` and `hold` the memory for it. Plain
 //! blocking sockets and threads. Of downpour only the torrent file and the wire codec are used here,
 //! never its engine, disk or hashes. What a run is made of is decided in `run.py`, not here.
 
@@ -46,6 +46,11 @@ enum Command {
     Preheat {
         #[arg(long)]
         bytes: u64,
+    },
+    /// Take all free memory but so much, until standard input ends.
+    Hold {
+        #[arg(long)]
+        leave: u64,
     },
     /// Serve a payload from memory to everyone who asks.
     Source {
@@ -142,7 +147,14 @@ fn run(command: Command) -> io::Result<()> {
     match command {
         Command::Payload { path, bytes, files } => content::write(&path, bytes, files),
         Command::Preheat { bytes } => {
-            preheat(bytes);
+            black_box(touched(bytes));
+            Ok(())
+        }
+        Command::Hold { leave } => {
+            let held = touched(memory_free()?.saturating_sub(leave));
+            println!("{{\"held\":{}}}", held.len() as u64 * PART);
+            io::copy(&mut io::stdin(), &mut io::sink())?;
+            black_box(held);
             Ok(())
         }
         Command::Source { torrent, listen, dial, rate, corrupt } => {
@@ -172,9 +184,19 @@ fn run(command: Command) -> io::Result<()> {
     }
 }
 
-/// Virtual machines give free memory back to their host, and whoever uses it first pays for that.
-fn preheat(bytes: u64) {
-    const PART: u64 = 64 << 20;
-    let parts: Vec<Vec<u8>> = (0..bytes.div_ceil(PART)).map(|_| vec![1; PART as usize]).collect();
-    black_box(parts);
+/// Memory is taken in parts of so many bytes.
+const PART: u64 = 64 << 20;
+
+/// So much memory, touched: virtual machines give free memory back to their host, and whoever uses it
+/// first pays for that.
+fn touched(bytes: u64) -> Vec<Vec<u8>> {
+    (0..bytes / PART).map(|_| vec![1; PART as usize]).collect()
+}
+
+/// Bytes that nobody uses.
+fn memory_free() -> io::Result<u64> {
+    let all = std::fs::read_to_string("/proc/meminfo")?;
+    let line = all.lines().find_map(|line| line.strip_prefix("MemFree:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kib.ok_or_else(|| io::Error::other("/proc/meminfo does not tell MemFree"))? << 10)
 }

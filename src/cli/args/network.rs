@@ -38,6 +38,10 @@ pub(in crate::cli) struct Network {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(in crate::cli) max_peers: u32,
 
+    /// Peers served at once, for each torrent [default: as many as it takes to fill the uplink]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(in crate::cli) upload_slots: Option<u32>,
+
     /// Receive at most so many bytes a second, such as 2M or 500K
     #[arg(long, value_name = "RATE", alias = "download-limit", value_parser = rate)]
     pub(in crate::cli) max_down: Option<ByteRate>,
