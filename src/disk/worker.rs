@@ -96,7 +96,7 @@ impl Disk {
         let mut total = 0;
         let mut queues = self.shared.queues();
         for (token, storage, job) in jobs {
-            let bytes = size(&job);
+            let bytes = job.bytes();
             count += 1;
             total += bytes;
             let queued = Queued { token, storage, job, bytes };
@@ -241,16 +241,6 @@ impl Queued {
             DiskJob::Verify { piece, .. } | DiskJob::Spill { piece, .. } => Some((storage, piece)),
             DiskJob::Read { .. } => None,
         }
-    }
-}
-
-fn size(job: &DiskJob) -> u64 {
-    match job {
-        DiskJob::Verify { slabs, .. } => {
-            slabs.iter().map(|held| u64::from(held.slab.capacity())).sum()
-        }
-        DiskJob::Spill { held, .. } => held.slab.capacity().into(),
-        DiskJob::Read { slab, .. } => slab.capacity().into(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! How many requests one peer should have in hand: rate × delay, never a fixed small number.
 //!
-//! Starts small and doubles each round trip while the rate still grows; after that the depth is what
-//! the peer delivers in two round trips and a little, bounded by what it takes (`reqq`, BEP 10). Each
-//! request holds memory: a peer that is fast because it is near needs no more of it than a far one.
+//! Starts small and grows fourfold each round trip while the rate still grows; after that the depth
+//! is what the peer delivers in two round trips and a little, bounded by what it takes (`reqq`,
+//! BEP 10). Each request holds memory, and a peer that is fast because it is near needs little.
 //! The delay is the least ever seen, allowed to rise by a tenth each half minute: a queue that stands
 //! at the peer must not count as distance, or it would feed itself.
 
@@ -18,6 +18,8 @@ const LEAST: u32 = 2;
 /// more blocks than these.
 const SLACK: Duration = Duration::from_millis(50);
 const SLACK_BLOCKS: f32 = 256.0;
+/// By how much the depth grows with each block: it is four times as deep after each round trip.
+const GROWTH: u32 = 3;
 /// So many times what fits on the way to the peer and back while the depth grows.
 const HEADROOM: f32 = 4.0;
 /// How long one sample of the rate takes at least.
@@ -105,7 +107,7 @@ impl Pipeline {
         self.sample_blocks += 1;
         let span = now.since(start);
         if self.growing && self.depth < self.most(span) {
-            self.depth = (self.depth + 1).min(self.reqq);
+            self.depth = (self.depth + GROWTH).min(self.reqq);
         }
         if span >= SAMPLE.max(self.delay().unwrap_or(Duration::ZERO)) {
             self.end_sample(now, span, listed);

@@ -53,6 +53,22 @@ pub enum DiskJob {
     },
 }
 
+impl DiskJob {
+    /// Room of its slabs, in bytes.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            DiskJob::Verify { slabs, .. } => total(slabs.iter().map(|held| &held.slab)),
+            DiskJob::Spill { held: Held { slab, .. }, .. } | DiskJob::Read { slab, .. } => {
+                slab.capacity().into()
+            }
+        }
+    }
+}
+
+fn total<'a>(slabs: impl Iterator<Item = &'a Slab>) -> u64 {
+    slabs.map(|slab| u64::from(slab.capacity())).sum()
+}
+
 /// What came of a [`DiskJob`].
 #[derive(Debug)]
 pub enum DiskEvent {
@@ -87,6 +103,18 @@ pub enum DiskEvent {
         /// Whether it holds them.
         result: Result<(), DiskFault>,
     },
+}
+
+impl DiskEvent {
+    /// What [`DiskJob::bytes`] said of its job.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            DiskEvent::Verified { slabs, .. } => total(slabs.iter()),
+            DiskEvent::Spilled { held: Held { slab, .. }, .. } | DiskEvent::Read { slab, .. } => {
+                slab.capacity().into()
+            }
+        }
+    }
 }
 
 /// What a check of a piece found.

@@ -26,13 +26,13 @@ pub(super) struct DiskWork {
     /// Pieces that wait for one another.
     pieces: Vec<Job>,
     /// Bytes of their slabs.
-    waiting: usize,
+    waiting: u64,
     /// When the first of them goes, whoever has come by then.
     until: Option<Instant>,
     /// As many pieces as these go at once.
     enough: usize,
     /// So many of their bytes go at once.
-    most: usize,
+    most: u64,
 }
 
 /// Somebody's job.
@@ -62,7 +62,7 @@ impl DiskWork {
             waiting: 0,
             until: None,
             enough: Lanes::widest().count(),
-            most: budget / SHARE_THAT_WAITS,
+            most: (budget / SHARE_THAT_WAITS) as u64,
         })
     }
 
@@ -76,11 +76,11 @@ impl DiskWork {
         urgent: bool,
     ) {
         let storage = Arc::clone(storage);
-        let DiskJob::Verify { slabs, .. } = &job else {
+        if !matches!(job, DiskJob::Verify { .. }) {
             self.ready.push((id, storage, job));
             return;
-        };
-        self.waiting += slabs.iter().map(|held| held.slab.capacity() as usize).sum::<usize>();
+        }
+        self.waiting += job.bytes();
         self.pieces.push((id, storage, job));
         self.until.get_or_insert(if urgent { now } else { now + PATIENCE });
         if urgent || self.pieces.len() >= self.enough || self.waiting >= self.most {

@@ -25,6 +25,8 @@ use super::{Disconnect, Event, Output, Phase, Torrent, blame::Blame};
 
 /// In endgame an idle peer is asked for so many blocks that others are slow to send.
 const ENDGAME_BLOCKS: u32 = 2;
+/// Share of the slab budget, as a divisor, that may be at the disk before nothing more is asked for.
+const SHARE_AT_DISK: u64 = 6;
 /// A peer that rejects what it lets us ask for is left alone for so long.
 const HOLD: Duration = Duration::from_secs(1);
 
@@ -70,8 +72,13 @@ impl Torrent {
         let depth = peer.pipeline.depth();
         let outstanding = peer.requests.len();
         let room = depth.saturating_sub(outstanding);
-        // Requests leave in batches: a sixteenth of the depth, or 32.
-        if room == 0 || room < (depth / 16).min(32) {
+        // Requests leave in batches: an eighth of the depth, or 32.
+        if room == 0 || room < (depth / 8).min(32) {
+            return;
+        }
+        if self.at_disk_bytes >= pool.budget() as u64 / SHARE_AT_DISK {
+            // What came now would only wait in memory: less of it stays in the processor's caches.
+            self.memory_short = true;
             return;
         }
         let piece_blocks =
@@ -131,6 +138,7 @@ impl Torrent {
     /// Hands a check or an early write to the disk.
     pub(super) fn hand_to_disk(&mut self, job: DiskJob) {
         self.at_disk += 1;
+        self.at_disk_bytes += job.bytes();
         self.outputs.push_back(Output::Disk(job));
     }
 
@@ -337,15 +345,17 @@ impl Torrent {
 
     /// A disk job is done.
     pub(super) fn disk_event(&mut self, now: Instant, event: DiskEvent, pool: &mut Pool) {
+        if !matches!(event, DiskEvent::Read { .. }) {
+            self.at_disk -= 1;
+            self.at_disk_bytes -= event.bytes();
+        }
         match event {
             DiskEvent::Verified { piece, slabs, verdict, digests } => {
-                self.at_disk -= 1;
                 slabs.into_iter().for_each(|s| pool.give(s));
                 self.piece_checked(now, piece, &verdict, &digests, pool);
                 self.memory_came_back();
             }
             DiskEvent::Spilled { piece, held, result } => {
-                self.at_disk -= 1;
                 let digests = self.blame.is_suspect(piece);
                 let job = self.pieces.spilled(piece, held, result.is_ok(), digests, pool);
                 if let Some(job) = job {

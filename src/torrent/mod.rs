@@ -152,8 +152,9 @@ pub struct Torrent {
     freed: bool,
     /// A pick found no memory: try again when slabs come back.
     memory_short: bool,
-    /// Checks and early writes that the disk has not answered.
+    /// Checks and early writes that the disk has not answered, and the bytes of their slabs.
     at_disk: u32,
+    at_disk_bytes: u64,
     /// Peers whose next read found no memory.
     starved: Vec<PeerKey>,
     /// The set of interested or unchoked peers changed.
@@ -207,6 +208,7 @@ impl Torrent {
             freed: false,
             memory_short: false,
             at_disk: 0,
+            at_disk_bytes: 0,
             starved: Vec::new(),
             choke_dirty: false,
             dial_dirty: true,
