@@ -57,7 +57,7 @@ impl Side {
             peer_id: PeerId::generate(&mut Rng::new(seed)),
             listen_port: None,
             partial: Vec::new(),
-            metadata_size: 100,
+            metadata: Some(InfoBytes::new(Arc::new([0; 100]))),
             settings: Settings::default(),
             seed,
         };

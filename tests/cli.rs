@@ -246,8 +246,8 @@ fn a_torrent_may_come_from_standard_input() {
 fn magnet_of_a_link_is_its_plain_form() {
     let place = Place::new();
     let odd = "MAGNET:?dn=a&xt=urn:btih:DF9792A4E1EAD19979A5EC4C8FF28C64F762ABB6&foo=1";
-    assert_eq!(place.run(&["magnet", odd]).ok().out, format!("{LINK}&dn=a\n"));
-    let done = place.run(&["magnet", "--json", odd]).ok().last();
+    assert_eq!(place.run(&["magnet", "--print", odd]).ok().out, format!("{LINK}&dn=a\n"));
+    let done = place.run(&["magnet", "--print", "--json", odd]).ok().last();
     assert_eq!(done["magnet"], format!("{LINK}&dn=a"));
 }
 
@@ -623,12 +623,17 @@ fn a_torrent_may_be_fetched_by_its_address() {
 }
 
 #[test]
-fn links_wait_for_metadata_exchange() {
+fn metadata_that_nobody_has_is_given_up() {
     let place = Place::new();
-    for input in [LINK, HASH] {
-        let ran = place.run(&["download", input]);
-        assert_eq!(ran.code, 1);
-        assert!(ran.err.contains("magnet links need metadata exchange"), "{}", ran.err);
+    for args in [&["download", LINK][..], &["download", HASH], &["magnet", LINK]] {
+        let ran = place.run(&[args, &NOBODY, &["--timeout", "1s"]].concat());
+        assert_eq!(ran.code, 4, "{}", ran.err);
+        assert!(ran.err.contains("gave up"), "{}", ran.err);
+    }
+    for command in ["verify", "seed"] {
+        let ran = place.run(&[command, LINK]);
+        assert_eq!(ran.code, 3);
+        assert!(ran.err.contains("does not say what the torrent holds"), "{}", ran.err);
     }
     assert_eq!(place.run(&["download", "magnet:?xt=urn:btih:short"]).code, 3);
 }

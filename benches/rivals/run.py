@@ -56,12 +56,17 @@ def main():
     config.floor = config.floor or content.build_floor()
     config.out.mkdir(parents=True, exist_ok=True)
     rows, lines = [], config.out / "results.jsonl"
+    if config.add and lines.exists():
+        again = {(job.name, rival.name) for job in chosen for rival in rivals}
+        kept = map(json.loads, lines.read_text().splitlines())
+        rows = [row for row in kept if (row["job"], row["client"]) not in again]
     with tempfile.TemporaryDirectory(prefix="downpour-rivals-", dir=config.dir) as folder:
         tempfile.tempdir = folder
         contents = content.Contents(config, Path(folder))
         longest = max(job.length for job in chosen)
         versions = {rival.name: rival.version(config) for rival in rivals}
         with content.held(config, longest), open(lines, "w") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
             for job in chosen:
                 if job.kind == "idle":
                     made = contents.crowd(job.files, job.piece_length)
@@ -76,7 +81,7 @@ def main():
                         rows.append(row)
                         file.write(json.dumps(row) + "\n")
                         file.flush()
-                write(config, chosen, rows, rivals)
+                write(config, rows)
     failed = sum(not row["ok"] for row in rows)
     print(f"{len(rows) - failed} passed, {failed} failed")
     return 1 if failed else 0
@@ -111,10 +116,12 @@ def measure(config, job, rival, made, round):
     return row
 
 
-def write(config, chosen, rows, rivals):
+def write(config, rows):
     head = heading(config)
     names = {row["client"] for row in rows}
-    shown = [rival for rival in rivals if rival.name in names]
+    shown = [rival for rival in (kind() for kind in RIVALS) if rival.name in names]
+    measured = {row["job"] for row in rows}
+    chosen = [job for job in all_jobs.jobs(config) if job.name in measured]
     (config.out / "RESULTS.md").write_text(table.markdown(head, chosen, rows, shown))
     title = f"downpour and others, {datetime.date.today()}, {machine()}"
     (config.out / "results.svg").write_text(picture.svg(title, chosen, rows))
@@ -200,6 +207,9 @@ def arguments():
     parser.add_argument("--floor", type=Path, help="the program `floor`, if it is built")
     parser.add_argument("--no-preheat", dest="preheat", action="store_false",
                         help="do not warm memory")
+    parser.add_argument("--add", action="store_true",
+                        help="keep what earlier runs measured into the same folder, but for what "
+                             "is measured again")
     parser.add_argument("--hold", action="store_true",
                         help="keep most of the memory from everybody, and the rest warm")
     parser.add_argument("--seconds", type=float, default=60, help="grace of one run (%(default)s)")

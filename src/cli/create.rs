@@ -140,7 +140,7 @@ impl Target {
 }
 
 /// Writes the whole file or nothing.
-fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
     let failed = |e: &io::Error| {
         Failure::new(Exit::Disk, format!("could not write `{}`", path.display())).cause(e)
     };

@@ -1,14 +1,27 @@
 //! `download`: fetches torrents; done when every byte is verified.
 
+use std::net::SocketAddr;
+
 use super::{
     args,
     exit::{Exit, Failure},
-    input, network,
+    input::{self, Named},
+    network,
     signals::Signals,
     terminal::Terminal,
-    transfer::{Goal, Transfer},
+    transfer::{Goal, Then, Transfer},
 };
-use crate::session::AddTorrent;
+use crate::{
+    metainfo::{Magnet, Metainfo},
+    session::AddTorrent,
+};
+
+/// What there is of a torrent that was named.
+enum Found {
+    Torrent(Metainfo),
+    /// The rest is fetched from peers.
+    Magnet(Magnet),
+}
 
 pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
@@ -16,17 +29,15 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
     let goal = Goal {
         seed: args.seed || limited,
         limit: args.limit,
-        timeout: args.network.timeout,
-        fetches: true,
+        ..Goal::to_fetch(args.network.timeout)
     };
     let mut torrents = Vec::new();
-    let ca_file = args.network.ca_file.as_deref();
     for text in &args.torrents {
-        let read = tokio::select! {
-            read = input::torrent(text, ca_file) => read,
+        let found = tokio::select! {
+            found = find(text, args) => found,
             exit = signals.next() => return Ok(exit),
         };
-        torrents.push(read.map_err(|failure| failure.input(text)));
+        torrents.push(found.map_err(|failure| failure.input(text)));
     }
     // Nothing to do: a session would only announce that it ends.
     if torrents.len() == 1
@@ -38,16 +49,49 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
     let session = network::start(&args.network, terminal).await?;
     let mut transfer = Transfer::new(session, goal, terminal);
     for torrent in torrents {
-        let add = torrent.map(|metainfo| AddTorrent {
-            trackers: args.network.tracker.iter().flat_map(|tier| tier.0.clone()).collect(),
-            peers: peers.clone(),
-            keep_seeding: goal.seed,
-            sequential: args.sequential,
-            check: network::check(args.checking),
-            force: args.force,
-            ..AddTorrent::new(metainfo, &args.output)
-        });
-        transfer.add(add).await?;
+        match torrent {
+            Ok(Found::Torrent(metainfo)) => {
+                transfer.add(Ok(add(args, peers.clone(), goal.seed, metainfo))).await?;
+            }
+            Ok(Found::Magnet(magnet)) => {
+                let fetch = network::fetch(&args.network, magnet, &peers, terminal).await;
+                transfer.fetch(fetch, then(args, &peers, goal.seed)).await?;
+            }
+            Err(failure) => transfer.add(Err(failure)).await?,
+        }
     }
     transfer.run(signals).await
+}
+
+async fn find(text: &str, args: &args::Download) -> Result<Found, Failure> {
+    match Named::of(text).magnet() {
+        Some(magnet) => magnet.map(Found::Magnet),
+        None => input::torrent(text, args.network.ca_file.as_deref()).await.map(Found::Torrent),
+    }
+}
+
+/// What becomes of the metadata of a magnet link.
+fn then(args: &args::Download, peers: &[SocketAddr], seed: bool) -> Then {
+    if args.metadata_only {
+        return Then::Write { path: args.output.clone(), force: args.force };
+    }
+    let (args, peers) = (args.clone(), peers.to_vec());
+    Then::Add(Box::new(move |metainfo| add(&args, peers, seed, metainfo)))
+}
+
+fn add(
+    args: &args::Download,
+    peers: Vec<SocketAddr>,
+    keep_seeding: bool,
+    metainfo: Metainfo,
+) -> AddTorrent {
+    AddTorrent {
+        trackers: network::trackers(&args.network),
+        peers,
+        keep_seeding,
+        sequential: args.sequential,
+        check: network::check(args.checking),
+        force: args.force,
+        ..AddTorrent::new(metainfo, &args.output)
+    }
 }

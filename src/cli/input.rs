@@ -13,7 +13,10 @@ use url::Url;
 
 use super::exit::{Exit, Failure};
 use crate::{
-    base::{hash::Sha1Hash, limits::MAX_TORRENT_BYTES},
+    base::{
+        hash::{InfoHash, Sha1Hash},
+        limits::MAX_TORRENT_BYTES,
+    },
     metainfo::{Magnet, Metainfo, MetainfoError},
     session::torrent_file,
 };
@@ -46,6 +49,15 @@ impl Named {
             Named::InfoHash(hash)
         } else {
             Named::File(text.into())
+        }
+    }
+
+    /// The link, if it is one or a hash.
+    pub(super) fn magnet(&self) -> Option<Result<Magnet, Failure>> {
+        match self {
+            Named::Magnet(link) => Some(magnet(link)),
+            Named::InfoHash(hash) => Some(Ok(Magnet::new(InfoHash::v1(*hash)))),
+            Named::Stdin | Named::File(_) | Named::Url(_) => None,
         }
     }
 
@@ -89,14 +101,11 @@ pub(super) fn magnet(link: &str) -> Result<Magnet, Failure> {
     link.parse().map_err(|e| Failure::new(Exit::Input, "could not read the magnet link").cause(&e))
 }
 
-/// A damaged link is told of before what this version lacks.
+/// A damaged link is told of before what no link says.
 fn no_metadata(damaged: Option<Failure>) -> Failure {
     damaged.unwrap_or_else(|| {
-        Failure::new(
-            Exit::Unexpected,
-            "magnet links need metadata exchange, which this version does not have yet",
-        )
-        .remedy("Use the .torrent file instead.")
+        Failure::new(Exit::Input, "a magnet link does not say what the torrent holds")
+            .remedy("`magnet LINK` makes a torrent file of it, which peers have.")
     })
 }
 

@@ -1,4 +1,4 @@
-//! `magnet`: a torrent as a link; a link in its plain form.
+//! `magnet`: a torrent as a link; a link as a torrent file, which peers have.
 
 use serde::Serialize;
 
@@ -6,7 +6,10 @@ use super::{
     args,
     exit::{Exit, Failure},
     input::{self, Named},
+    network,
+    signals::Signals,
     terminal::Terminal,
+    transfer::{Goal, Then, Transfer},
 };
 use crate::metainfo::Magnet;
 
@@ -17,10 +20,13 @@ struct Done {
 }
 
 pub(super) async fn run(args: &args::Magnet, terminal: Terminal) -> Result<Exit, Failure> {
-    let magnet = match Named::of(&args.torrent) {
-        Named::Magnet(link) => input::magnet(&link)?,
-        Named::InfoHash(hash) => Magnet::new(crate::base::hash::InfoHash::v1(hash)),
-        _ => Magnet::from_metainfo(&input::torrent(&args.torrent, None).await?),
+    let magnet = match Named::of(&args.torrent).magnet() {
+        Some(magnet) if !args.print => return fetch(args, magnet?, terminal).await,
+        Some(magnet) => magnet?,
+        None => {
+            let ca_file = args.network.ca_file.as_deref();
+            Magnet::from_metainfo(&input::torrent(&args.torrent, ca_file).await?)
+        }
     };
     let magnet = magnet.to_string();
     if terminal.json {
@@ -29,4 +35,16 @@ pub(super) async fn run(args: &args::Magnet, terminal: Terminal) -> Result<Exit,
         terminal.data(&magnet)?;
     }
     Ok(Exit::Done)
+}
+
+async fn fetch(args: &args::Magnet, magnet: Magnet, terminal: Terminal) -> Result<Exit, Failure> {
+    let signals = Signals::listen()?;
+    let peers = network::peers(&args.network, terminal).await?;
+    let fetch = network::fetch(&args.network, magnet, &peers, terminal).await?;
+    let session = network::start(&args.network, terminal).await?;
+    let goal = Goal::to_fetch(args.network.timeout);
+    let mut transfer = Transfer::new(session, goal, terminal);
+    let then = Then::Write { path: args.output.clone(), force: args.force };
+    transfer.fetch(Ok(fetch), then).await?;
+    transfer.run(signals).await
 }

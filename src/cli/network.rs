@@ -7,7 +7,10 @@ use super::{
     exit::{self, Exit, Failure},
     terminal::Terminal,
 };
-use crate::session::{Check, Config, ListenConfig, Session, SessionError, peer_names};
+use crate::{
+    metainfo::{HostPort, Magnet},
+    session::{Check, Config, FetchMetadata, ListenConfig, Session, SessionError, peer_names},
+};
 
 /// The usual ports, tried in order when none was asked for; then any free one.
 const USUAL_PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
@@ -33,14 +36,36 @@ pub(super) async fn peers(
     args: &args::Network,
     terminal: Terminal,
 ) -> Result<Vec<SocketAddr>, Failure> {
+    addresses(&args.peer, terminal).await
+}
+
+async fn addresses(names: &[HostPort], terminal: Terminal) -> Result<Vec<SocketAddr>, Failure> {
     let mut addrs = Vec::new();
-    for name in &args.peer {
+    for name in names {
         match peer_names::resolve(name).await {
             Ok(found) => addrs.extend(found),
             Err(error) => terminal.warn(&format!("{error}: {}", error.source))?,
         }
     }
     Ok(addrs)
+}
+
+/// A magnet link to be fetched: its own peers and those that were named.
+pub(super) async fn fetch(
+    args: &args::Network,
+    magnet: Magnet,
+    peers: &[SocketAddr],
+    terminal: Terminal,
+) -> Result<FetchMetadata, Failure> {
+    magnet.v1().map_err(|e| Failure::new(Exit::Input, "could not use the link").cause(&e))?;
+    let mut all = peers.to_vec();
+    all.extend(addresses(&magnet.peers, terminal).await?);
+    Ok(FetchMetadata { magnet, trackers: trackers(args), peers: all })
+}
+
+/// The trackers that were named.
+pub(super) fn trackers(args: &args::Network) -> Vec<String> {
+    args.tracker.iter().flat_map(|tier| tier.0.clone()).collect()
 }
 
 /// What of the data that is there is to be hashed.

@@ -97,6 +97,7 @@ impl Observed {
                 self.check(now, *done, *total, &mut view);
                 Stage::Checking
             }
+            TorrentState::Metadata => Stage::Metadata,
             TorrentState::Downloading => Stage::Downloading,
             TorrentState::Seeding => Stage::Seeding,
             TorrentState::Paused if m.done == m.total => Stage::Done,
@@ -106,10 +107,11 @@ impl Observed {
                 Stage::Stopped
             }
         };
-        if moved != self.moved || view.stage != Stage::Downloading {
+        let fetches = matches!(view.stage, Stage::Metadata | Stage::Downloading);
+        if moved != self.moved || !fetches {
             (self.moved, self.moved_at) = (moved, now);
         }
-        if self.idle(now) >= PATIENCE && view.stage == Stage::Downloading {
+        if self.idle(now) >= PATIENCE && fetches {
             view.waiting = self.reason(snapshot);
         }
         view

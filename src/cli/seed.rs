@@ -38,7 +38,7 @@ pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, F
         let add = source.map(|Source { metainfo, root, is_fresh }| AddTorrent {
             // What was hashed a moment ago to make the torrent need not be hashed again.
             check: if is_fresh { Check::Nothing } else { network::check(args.checking) },
-            trackers: args.network.tracker.iter().flat_map(|tier| tier.0.clone()).collect(),
+            trackers: network::trackers(&args.network),
             peers: peers.clone(),
             // Somebody may edit what is served: his changes stay.
             fetch: false,

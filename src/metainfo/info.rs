@@ -16,6 +16,7 @@ use crate::{
         hash::{InfoHash, Sha1Hash, sha1, sha256},
         index::PieceIndex,
         limits::{MAX_PATH_DEPTH, MAX_PIECE_LENGTH, MAX_PIECES},
+        units::BLOCK_LEN,
     },
     bencode::{Dict, Limits, List, Value},
 };
@@ -86,6 +87,27 @@ impl Info {
         })
     }
 
+    /// Stands for one of which only the hash is known: it has no pieces, and one empty file that is
+    /// called `name`, or by the hash.
+    pub fn unknown(info_hash: InfoHash, name: Option<&str>) -> Self {
+        let layout = |name: &str| {
+            let mut builder = LayoutBuilder::file();
+            builder.push([name.as_bytes()], 0, Attributes::default())?;
+            builder.finish()
+        };
+        let by_hash = || layout(&info_hash.wire().to_string()).expect("a hash is a name");
+        Info {
+            info_hash,
+            geometry: Geometry::new(0, BLOCK_LEN).expect("a piece of one block"),
+            layout: name.and_then(|name| layout(name).ok()).unwrap_or_else(by_hash),
+            private: false,
+            source: None,
+            pieces: 0..0,
+            file_tree: None,
+            bytes: Box::default(),
+        }
+    }
+
     /// The hash (both hashes of a hybrid) of [`bytes`](Self::bytes).
     pub const fn info_hash(&self) -> InfoHash {
         self.info_hash
@@ -140,6 +162,12 @@ impl Info {
         let hashes = &self.bytes[self.pieces.clone()];
         let (hashes, _) = hashes.as_chunks();
         Sha1Hash(*hashes.get(piece.at()).expect("the piece index is of this torrent"))
+    }
+}
+
+impl AsRef<[u8]> for Info {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
     }
 }
 

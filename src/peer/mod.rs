@@ -90,6 +90,12 @@ pub struct Peer {
     pub allowed_fast: Vec<PieceIndex>,
     /// Its number for `upload_only` messages (BEP 21), if it takes them.
     pub upload_only_id: Option<u8>,
+    /// Its number for `ut_metadata` messages (BEP 9), if it takes them.
+    pub metadata_id: Option<u8>,
+    /// How long the info dictionary is, as it says; it has that then.
+    pub metadata_size: Option<u32>,
+    /// Parts of the info dictionary it asked for.
+    pub metadata_served: u32,
     /// When we last unchoked it.
     pub unchoked_at: Option<Instant>,
 
@@ -163,6 +169,9 @@ impl Peer {
             peer_interested: false,
             allowed_fast: Vec::new(),
             upload_only_id: None,
+            metadata_id: None,
+            metadata_size: None,
+            metadata_served: 0,
             unchoked_at: None,
             pieces: PeerPieces::none(pieces),
             wanted: 0,

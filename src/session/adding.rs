@@ -39,7 +39,7 @@ use crate::{
     metainfo::{Info, Metainfo},
     pieces::job::DiskFault,
     resume::{Judgement, ResumeState},
-    torrent::{Settings, Setup, Source},
+    torrent::{InfoBytes, Settings, Setup, Source},
 };
 
 /// Progress of a check is told so often over its whole length.
@@ -263,7 +263,7 @@ impl Core {
             partial,
             peer_id: self.peer_id,
             listen_port: Some(self.port),
-            metadata_size: info.bytes().len() as u32,
+            metadata: Some(InfoBytes::new(info.clone())),
             settings: Settings {
                 max_peers: add.max_peers.unwrap_or(self.config.max_peers),
                 unchoke_slots: self.config.upload_slots,

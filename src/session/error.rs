@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use super::id::TorrentId;
 use crate::{
+    metainfo::MetainfoError,
     net::{http::HttpSetupError, tcp::ListenError},
     pieces::job::DiskFault,
 };
@@ -62,6 +63,9 @@ pub enum TorrentError {
     /// The disk refused; `resume` tries again.
     #[error(transparent)]
     Disk(#[from] DiskFault),
+    /// The metadata that came matches the hash, and makes no torrent that can be used.
+    #[error(transparent)]
+    Metadata(MetainfoError),
     /// It was removed, or the session has ended.
     #[error("the torrent was removed")]
     Removed,

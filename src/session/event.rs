@@ -28,6 +28,8 @@ pub enum TorrentEvent {
         /// All pieces.
         pieces: u32,
     },
+    /// The info dictionary is here.
+    Metadata,
     /// A piece is verified and written.
     PieceVerified(PieceIndex),
     /// A piece did not match its hash.

@@ -43,7 +43,7 @@ use super::{
     turn::{Happened, Turns},
 };
 use crate::{
-    base::{slab::SLAB_LEN, time::Instant},
+    base::{slab::SLAB_LEN, time::Instant, units::BLOCK_LEN},
     disk::Storage,
     pieces::job::{DiskEvent, DiskFault, DiskJob},
     torrent::{self, Direction, Event, Input, Phase, Snapshot, Torrent},
@@ -431,6 +431,11 @@ impl Shard {
             Happened::Torrent(event) => {
                 match &event {
                     Event::Completed => self.completed(now, id),
+                    Event::Metadata(bytes) => {
+                        // Nothing else sets it.
+                        let _ = shared.metadata.set(bytes.clone());
+                        shared.set_stage(Stage::Complete);
+                    }
                     Event::Stopped(fault) => {
                         tenant.fault = Some(fault.clone());
                         self.tell_trackers_of_stop(now, id);
@@ -520,6 +525,7 @@ impl Shard {
         let Some(machine) = self.turns.torrent(id).map(|t| t.snapshot(now)) else { return };
         let state = match (machine.phase, &tenant.fault) {
             (_, Some(fault)) => TorrentState::Failed(fault.to_string()),
+            (Phase::Downloading, None) if machine.wants_metadata => TorrentState::Metadata,
             (Phase::Downloading, None) => TorrentState::Downloading,
             (Phase::Seeding, None) => TorrentState::Seeding,
             (Phase::Paused, None) => TorrentState::Paused,
@@ -543,12 +549,14 @@ fn figures(machine: &Snapshot) -> Figures {
     Figures {
         uploaded: machine.uploaded,
         downloaded: machine.downloaded,
-        left: machine.total - machine.done,
+        // Whoever does not know what is missing is no seed (as libtorrent does).
+        left: if machine.wants_metadata { BLOCK_LEN.into() } else { machine.total - machine.done },
     }
 }
 
 fn told(event: Event) -> TorrentEvent {
     match event {
+        Event::Metadata(_) => TorrentEvent::Metadata,
         Event::PieceVerified(piece) => TorrentEvent::PieceVerified(piece),
         Event::PieceFailed(piece) => TorrentEvent::PieceFailed(piece),
         Event::PieceLost(piece) => TorrentEvent::PieceLost(piece),

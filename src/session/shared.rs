@@ -68,6 +68,8 @@ pub(super) struct Shared {
     stage: Mutex<Stage>,
     /// Tells those who wait of a new stage.
     stage_changed: Notify,
+    /// The info dictionary, once it has been fetched; then this torrent has done what it is for.
+    pub(super) metadata: OnceLock<Arc<[u8]>>,
     events: OnceLock<broadcast::Sender<TorrentEvent>>,
 }
 
@@ -95,6 +97,7 @@ impl Shared {
             arrived: AtomicBool::new(false),
             stage: Mutex::new(Stage::Checking),
             stage_changed: Notify::new(),
+            metadata: OnceLock::new(),
             events: OnceLock::new(),
         })
     }

@@ -17,6 +17,8 @@ pub enum TorrentState {
         /// Bytes to look at.
         total: u64,
     },
+    /// Fetching the info dictionary: what is shared is not known yet.
+    Metadata,
     /// Fetching.
     Downloading,
     /// Has everything and serves it.

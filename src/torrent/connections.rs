@@ -13,7 +13,7 @@ use crate::{
         time::Instant,
     },
     peer::{Peer, Stage},
-    wire::{Handshake, Reserved},
+    wire::{Decoder, Handshake, Reserved},
 };
 
 use super::{
@@ -110,7 +110,11 @@ impl Torrent {
             return Err(refusal);
         }
         let pieces = self.pieces.geometry().pieces();
-        let key = self.peers.insert(Peer::new(addr, outgoing, pieces, now));
+        let mut peer = Peer::new(addr, outgoing, pieces, now);
+        if self.wants_metadata() {
+            peer.decoder = Decoder::default();
+        }
+        let key = self.peers.insert(peer);
         if outgoing {
             self.candidates.connected(addr, key);
             self.send_handshake(now, key);
@@ -345,6 +349,7 @@ impl Torrent {
         self.choker.forget(key);
         self.pieces.forget(key);
         self.blame.forget(key);
+        self.forget_metadata(now, key);
         self.given.retain(|_, k| *k != key);
         self.choke_dirty = true;
         self.dial_dirty = true;

@@ -38,6 +38,7 @@ impl Torrent {
         self.shed(now, pool);
         self.choke_tick(now);
         self.refill_all(now, pool);
+        self.ask_all_for_metadata(now);
         self.dial(now);
         self.next_tick = self.next_tick(now);
     }
@@ -115,6 +116,7 @@ impl Torrent {
         let open = || self.peers.iter().filter(|(_, p)| p.is_open());
         Snapshot {
             phase: self.phase,
+            wants_metadata: self.wants_metadata(),
             done: self.pieces.bytes_had(),
             total: self.pieces.geometry().total(),
             pieces_done: self.pieces.have().count(),
@@ -177,6 +179,9 @@ impl Torrent {
                 (_, 0) => Waiting::NobodyReachable(known),
                 (_, n) => Waiting::Dialling(n),
             });
+        }
+        if self.wants_metadata() {
+            return Some(Waiting::NoMetadata(connected));
         }
         let useful = || open.iter().filter(|p| p.am_interested);
         if useful().next().is_none() {

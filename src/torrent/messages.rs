@@ -13,7 +13,7 @@ use crate::{
         time::Instant,
     },
     peer::{Peer, Stage},
-    wire::{self, Decoded, ExtensionHandshake, Handshake, Message},
+    wire::{self, Decoded, ExtensionHandshake, Handshake, Message, extension::local_id},
 };
 
 use super::{Claimant, Disconnect, Torrent};
@@ -122,6 +122,10 @@ impl Torrent {
         key: PeerKey,
         message: &Message<'_>,
     ) -> Result<(), Disconnect> {
+        if self.wants_metadata() && !matches!(message, Message::Extended { .. }) {
+            // Of pieces nothing can be said yet; what a peer has it says again to the next connection.
+            return Ok(());
+        }
         match *message {
             Message::KeepAlive | Message::Unknown { .. } | Message::Port(_) => Ok(()),
             Message::Choke => {
@@ -182,12 +186,14 @@ impl Torrent {
             // A hint; rarest first serves the swarm better.
             Message::SuggestPiece(_) => self.fast_only(key, "suggest piece"),
             Message::Extended { id: 0, payload } => self.extension_handshake(now, key, payload),
-            Message::Extended { id, payload } => {
-                if id == wire::extension::local_id::UPLOAD_ONLY {
-                    self.upload_only(key, payload.first().is_some_and(|&b| b != 0));
-                }
+            Message::Extended { id: local_id::UT_METADATA, payload } => {
+                self.metadata_message(now, key, payload)
+            }
+            Message::Extended { id: local_id::UPLOAD_ONLY, payload } => {
+                self.upload_only(key, payload.first().is_some_and(|&b| b != 0));
                 Ok(())
             }
+            Message::Extended { .. } => Ok(()),
         }
     }
 
@@ -340,6 +346,10 @@ impl Torrent {
         if let Some(id) = hello.m.upload_only {
             peer.upload_only_id = Some(id).filter(|&id| id != 0);
         }
+        if let Some(id) = hello.m.ut_metadata {
+            peer.metadata_id = Some(id).filter(|&id| id != 0);
+        }
+        peer.metadata_size = hello.metadata_size.or(peer.metadata_size);
         // Each has one voice.
         if let Some(ip) = hello.yourip
             && !std::mem::replace(&mut peer.named_us, true)
@@ -352,6 +362,7 @@ impl Torrent {
         if let Some(upload_only) = hello.upload_only {
             self.upload_only(key, upload_only);
         }
+        self.ask_metadata(now, key);
         self.part_if_both_seeds(key)
     }
 
@@ -380,14 +391,15 @@ impl Torrent {
         if peer.extended {
             let hello = ExtensionHandshake {
                 m: wire::ExtensionIds {
-                    upload_only: Some(wire::extension::local_id::UPLOAD_ONLY),
+                    upload_only: Some(local_id::UPLOAD_ONLY),
+                    ut_metadata: Some(local_id::UT_METADATA),
                     ..Default::default()
                 },
                 v: Some(concat!("downpour ", env!("CARGO_PKG_VERSION")).to_owned()),
                 p: self.listen_port,
                 reqq: Some(limits::MAX_PEER_REQUESTS as u32),
                 yourip: Some(peer.addr.ip()),
-                metadata_size: Some(self.metadata_size).filter(|&n| n > 0),
+                metadata_size: self.metadata.size(),
                 upload_only: uploads_only.then_some(true),
                 ..Default::default()
             };
@@ -430,13 +442,13 @@ const MAX_ALLOWED_FAST: usize = 32;
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use super::*;
     use crate::{
         base::{geometry::Geometry, hash::Sha1Hash, id::PeerId, index::PieceIndex, rng::Rng},
         pieces::job::FaultKind,
-        torrent::{Direction, Input, Output, Settings, Setup},
+        torrent::{Direction, InfoBytes, Input, Output, Settings, Setup},
         wire::Reserved,
     };
 
@@ -459,7 +471,7 @@ pub(super) mod tests {
             peer_id: PeerId::generate(&mut Rng::new(1)),
             listen_port: None,
             partial: Vec::new(),
-            metadata_size: 0,
+            metadata: Some(InfoBytes::new(Arc::new([0; 100]))),
             settings: Settings::default(),
             seed: 1,
         };

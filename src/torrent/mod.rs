@@ -13,6 +13,7 @@ mod download;
 mod input;
 mod lifecycle;
 mod messages;
+mod metadata;
 mod newcomers;
 mod output;
 mod priority;
@@ -22,6 +23,7 @@ mod upload;
 mod upload_slots;
 
 pub use input::{CloseCause, Command, DialFailure, Input, Source};
+pub use metadata::InfoBytes;
 pub use output::{Event, Output};
 pub use priority::Claimant;
 pub use reason::{Disconnect, Refusal, Waiting};
@@ -50,6 +52,7 @@ use blame::Blame;
 use candidates::Candidates;
 use choker::Choker;
 use connections::Peers;
+use metadata::Metadata;
 use newcomers::Grants;
 
 /// Who opened a connection.
@@ -106,8 +109,9 @@ pub struct Setup {
     pub peer_id: PeerId,
     /// Where we listen; told to peers.
     pub listen_port: Option<u16>,
-    /// Length of the info dictionary in bytes; told to peers (BEP 9).
-    pub metadata_size: u32,
+    /// The info dictionary, for peers that lack it. Without it that is what is fetched from peers, and
+    /// all that is ([`Event::Metadata`]); `geometry` has no pieces then.
+    pub metadata: Option<InfoBytes>,
     /// How to behave.
     pub settings: Settings,
     /// Seed of every random choice.
@@ -131,7 +135,7 @@ pub struct Torrent {
     info_hash: Sha1Hash,
     peer_id: PeerId,
     listen_port: Option<u16>,
-    metadata_size: u32,
+    metadata: Metadata,
     settings: Settings,
     lease: Lease,
     phase: Phase,
@@ -183,7 +187,8 @@ impl Torrent {
     /// A torrent with the pieces it already has; it dials nobody until it is told of peers.
     pub fn new(setup: Setup, now: Instant) -> Self {
         let mut rng = Rng::new(setup.seed);
-        let complete = setup.have.is_full();
+        let metadata = Metadata::new(setup.metadata);
+        let complete = setup.have.is_full() && !metadata.is_wanted();
         let mut pieces =
             Pieces::new(setup.geometry, setup.have, setup.settings.sequential, &mut rng);
         let checks = pieces.restore(&setup.partial);
@@ -191,7 +196,7 @@ impl Torrent {
             info_hash: setup.info_hash,
             peer_id: setup.peer_id,
             listen_port: setup.listen_port,
-            metadata_size: setup.metadata_size,
+            metadata,
             phase: if complete { Phase::Seeding } else { Phase::Downloading },
             choker: Choker::new(setup.settings.unchoke_slots, now),
             settings: setup.settings,
@@ -280,7 +285,7 @@ impl Torrent {
 
     /// Whether every piece is verified.
     pub fn is_complete(&self) -> bool {
-        self.pieces.is_complete()
+        self.pieces.is_complete() && !self.metadata.is_wanted()
     }
 
     /// Whether nothing is asked for any more, though pieces may be missing (BEP 21).

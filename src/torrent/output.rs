@@ -2,7 +2,7 @@
 //!
 //! Decisions only: block bytes travel through `read`, `write` and disk jobs.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
     base::{id::PeerKey, index::PieceIndex},
@@ -40,6 +40,8 @@ pub enum Event {
     PieceVerified(PieceIndex),
     /// A piece did not match its hash.
     PieceFailed(PieceIndex),
+    /// The info dictionary is here; it matches the info hash.
+    Metadata(Arc<[u8]>),
     /// Every piece is there.
     Completed,
     /// A peer was found to have sent bad data and is banned.

@@ -81,6 +81,8 @@ pub enum Waiting {
     Dialling(u32),
     /// All known addresses failed; we try again later.
     NobodyReachable(u32),
+    /// So many connected, none has sent the info dictionary.
+    NoMetadata(u32),
     /// So many connected, none unchokes us.
     AllChoke(u32),
     /// So many pieces are missing, and nothing is to be fetched.
@@ -103,6 +105,8 @@ impl fmt::Display for Waiting {
             Waiting::NoPeersKnown => f.write_str("no peers known"),
             Waiting::Dialling(n) => write!(f, "dialling {}", peers(n)),
             Waiting::NobodyReachable(n) => write!(f, "{} known, none reachable", peers(n)),
+            Waiting::NoMetadata(1) => f.write_str("1 peer connected, it sends no metadata"),
+            Waiting::NoMetadata(n) => write!(f, "{} connected, none sends metadata", peers(n)),
             Waiting::AllChoke(1) => f.write_str("1 peer connected, it chokes us"),
             Waiting::AllChoke(n) => write!(f, "{} connected, all choke us", peers(n)),
             Waiting::NotFetching(1) => f.write_str("1 piece is missing and is not fetched"),

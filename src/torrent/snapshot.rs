@@ -25,6 +25,8 @@ pub enum Phase {
 pub struct Snapshot {
     /// Where it is in its life.
     pub phase: Phase,
+    /// Only the info hash is known: no lengths yet, and nothing else is fetched.
+    pub wants_metadata: bool,
     /// Verified bytes.
     pub done: u64,
     /// All bytes.

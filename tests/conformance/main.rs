@@ -23,4 +23,5 @@ mod bep_3_tracker_host;
 mod bep_48;
 mod bep_48_host;
 mod bep_6;
+mod bep_9;
 mod scene;

@@ -14,6 +14,8 @@ pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
     pub(crate) piece_length: u32,
     private: bool,
+    /// Bytes of a key in the info dictionary that nobody knows.
+    ballast: usize,
     tiers: Vec<Vec<String>>,
 }
 
@@ -30,6 +32,7 @@ impl Content {
             bytes,
             piece_length: 2 * BLOCK,
             private: false,
+            ballast: 0,
             tiers: Vec::new(),
         }
     }
@@ -44,6 +47,12 @@ impl Content {
     /// A private torrent (BEP 27).
     pub(crate) fn private(mut self) -> Self {
         self.private = true;
+        self
+    }
+
+    /// With an info dictionary that is longer by these bytes.
+    pub(crate) fn ballast(mut self, bytes: usize) -> Self {
+        self.ballast = bytes;
         self
     }
 
@@ -100,7 +109,15 @@ impl Content {
         if self.private {
             entries.push(("private", Value::Int(1)));
         }
+        if self.ballast > 0 {
+            entries.push(("zz", Value::Bytes(vec![7; self.ballast])));
+        }
         Value::dict(entries)
+    }
+
+    /// The info dictionary.
+    pub(crate) fn metadata(&self) -> Vec<u8> {
+        self.info().write()
     }
 
     pub(crate) fn info_hash(&self) -> [u8; 20] {

@@ -28,7 +28,8 @@ fn links() {
         let ground = Ground::new();
         let before = ground.look(&[]);
         let link = (row.input)();
-        let runs = ["magnet", "show"].map(|command| ground.run(row.bound, &[command, &link]));
+        let runs = [&["magnet", "--print"][..], &["show"]]
+            .map(|command| ground.run(row.bound, &[command, &[&link]].concat()));
         for ran in &runs {
             ran.expect_printable();
             if let Refused(sentence) = row.gets {

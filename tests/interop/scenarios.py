@@ -23,15 +23,25 @@ def both_ways(client, tracker, layout, ipv6=False):
     yield transfer(DOWNPOUR, client, tracker, layout, ipv6)
 
 
+def by_link(tracker):
+    """downpour downloads by a magnet link from everyone who serves metadata, and everyone who takes
+    links from downpour."""
+    for client in EVERYONE:
+        yield transfer(client, DOWNPOUR.linked(), tracker, FOLDER)
+        if client.takes_links and client is not DOWNPOUR:
+            yield transfer(DOWNPOUR, client.linked(), tracker, FOLDER)
+
+
 def core():
-    """Each client once in each direction, by each tracker, in both families of addresses; all of
-    them at once; the sample torrents; info hashes."""
+    """Each client once in each direction, by each tracker, in both families of addresses, and by
+    magnet links; all of them at once; the sample torrents; info hashes."""
     for client in FOREIGN:
         for over_http, over_udp in (OPENTRACKER, EMBEDDED):
             for layout in LAYOUTS:
                 yield from both_ways(client, over_http, layout)
             yield from both_ways(client, over_udp, SINGLE)
         yield from both_ways(client, EMBEDDED[0], SINGLE, ipv6=True)
+    yield from by_link(EMBEDDED[0])
     yield next(swarm.scenarios())
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
@@ -52,6 +62,8 @@ def matrix():
         if can_meet(seeder, leecher):
             for tracker, layout in zip(EMBEDDED, (OURS, SINGLE)):
                 yield transfer(seeder, leecher, tracker, layout)
+    for tracker in (*OPENTRACKER, *EMBEDDED):
+        yield from by_link(tracker)
     yield from swarm.scenarios()
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()

@@ -4,6 +4,7 @@ import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import bencode
 
@@ -31,6 +32,11 @@ class Torrent:
         )
         info_hash = hashlib.sha1(info_bytes).hexdigest()
         return Torrent(path, info_hash, info[b"name"].decode(), padding)
+
+    def magnet(self):
+        """A link to it, with its tracker."""
+        announce = bencode.decode(bencode.raw_items(self.path.read_bytes())[b"announce"])
+        return f"magnet:?xt=urn:btih:{self.info_hash}&tr={quote(announce, safe='')}"
 
     def announced_at(self, url, path):
         """The same torrent with this tracker and no other, written to `path`."""

@@ -10,15 +10,19 @@ use super::{
 };
 
 /// Fetch torrents, and leave when every byte is verified
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct Download {
-    /// Torrents: files, http(s) addresses, or `-` for standard input
-    #[arg(value_name = "TORRENT", required = true)]
+    /// Torrents: files, magnet links, info hashes, http(s) addresses, or `-` for standard input
+    #[arg(value_name = "TORRENT|MAGNET", required = true)]
     pub(in crate::cli) torrents: Vec<String>,
 
     /// Folder in which the torrent's file or folder appears
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(in crate::cli) output: PathBuf,
+
+    /// Only write a torrent file for each magnet link into the output folder
+    #[arg(long, conflicts_with = "seed")]
+    pub(in crate::cli) metadata_only: bool,
 
     /// Keep serving when done, until stopped
     #[arg(long)]

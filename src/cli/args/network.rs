@@ -11,7 +11,7 @@ use crate::{
 
 use super::value::{Tier, duration, rate};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Network")]
 pub(in crate::cli) struct Network {
     /// Port to listen on for peers; 0 takes any free one [default: the first free from 6881 on]
@@ -85,7 +85,7 @@ pub(in crate::cli) struct Checking {
 }
 
 /// Switches that turn off what this version does not have: accepted, so that scripts last.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct Off {
     #[arg(long, hide = true)]
     no_dht: bool,

@@ -68,6 +68,11 @@ pub(super) fn rows(view: &View, history: &Sparkline, room: Room) -> Vec<String> 
 /// `leaves.epub   ▕██████████████▎         ▏ 61.2%  3.4/5.6 GiB`
 fn bar_row(view: &View, room: Room) -> String {
     let style = room.style;
+    if view.stage == Stage::Metadata {
+        // Of how much it is a part is not known.
+        let what = fit(" fetching metadata", room.columns.saturating_sub(room.name));
+        return format!("{}{what}", style.bold(&pad(&printable(&view.name), room.name)));
+    }
     let percent = format!("{:>6}", percent(view.done, view.total));
     let sizes = size_of(view.done, view.total);
     // Bar with its ends and the blanks around; then without sizes; then without a bar.
@@ -140,7 +145,8 @@ fn figures_row(view: &View, room: Room) -> String {
             let pieces = (view.pieces > 0).then(pieces);
             segments([Some(what), eta, pieces], room.columns)
         }
-        (Stage::Downloading, Some(why)) => {
+        (Stage::Metadata, None) => segments([None, Some(peers())], room.columns),
+        (Stage::Metadata | Stage::Downloading, Some(why)) => {
             let why = fit(&format!("  waiting: {}", printable(why)), room.columns);
             let left = room.columns.saturating_sub(why.width());
             let rest = segments([Some(format!(" ↑ {}", view.up)), Some(peers())], left);

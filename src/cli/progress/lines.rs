@@ -89,6 +89,11 @@ fn figures(view: &View) -> String {
     let eta = eta.map(|t| format!(", eta {t}")).unwrap_or_default();
     match view.stage {
         Stage::Hashing | Stage::Checking => format!("{} {done}{eta}", view.stage.name()),
+        Stage::Metadata => {
+            let why = view.waiting.as_ref().map(|why| format!(", waiting: {}", printable(why)));
+            let peers = format!("peers {}/{}", view.peers, view.known.max(view.peers));
+            format!("fetching metadata{}, {peers}", why.unwrap_or_default())
+        }
         Stage::Done => format!("complete, {}", ByteCount(view.total)),
         Stage::Seeding => format!(
             "seeding, up {}, sent {}, peers {}",

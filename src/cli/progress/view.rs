@@ -11,6 +11,8 @@ pub(in crate::cli) enum Stage {
     Hashing,
     /// Comparing data that is here with its hashes.
     Checking,
+    /// Fetching the info dictionary.
+    Metadata,
     /// Fetching.
     #[default]
     Downloading,
@@ -28,6 +30,7 @@ impl Stage {
         match self {
             Stage::Hashing => "hashing",
             Stage::Checking => "checking",
+            Stage::Metadata => "metadata",
             Stage::Downloading => "downloading",
             Stage::Seeding => "seeding",
             Stage::Done => "done",

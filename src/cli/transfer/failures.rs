@@ -27,6 +27,7 @@ pub(super) fn failed(path: &Path, error: &TorrentError, fetches: bool) -> Failur
     let exit = match error {
         TorrentError::Differs(_) => return in_the_way(path, fetches).cause(error),
         TorrentError::Disk(_) => Exit::Disk,
+        TorrentError::Metadata(_) => Exit::Input,
         TorrentError::Removed => Exit::Unexpected,
     };
     Failure::new(exit, format!("{} stopped", quoted(path))).cause(error)

@@ -5,6 +5,7 @@
 
 mod events;
 mod failures;
+mod metadata;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -25,6 +26,8 @@ use super::{
 };
 use crate::session::{AddError, AddTorrent, Session, TorrentEvent, TorrentHandle};
 use failures::{failed, gave_up, incomplete, refused};
+use metadata::Pending;
+pub(super) use metadata::Then;
 
 /// Time between two looks at the session.
 const TICK: Duration = Duration::from_millis(200);
@@ -40,6 +43,13 @@ pub(super) struct Goal {
     pub(super) timeout: Option<Duration>,
     /// Missing data is to be fetched; otherwise it is an error.
     pub(super) fetches: bool,
+}
+
+impl Goal {
+    /// Fetch, and leave.
+    pub(super) fn to_fetch(timeout: Option<Duration>) -> Self {
+        Goal { seed: false, limit: SeedLimit::default(), timeout, fetches: true }
+    }
 }
 
 /// Torrents under way.
@@ -63,6 +73,8 @@ struct Torrent {
     handle: TorrentHandle,
     events: broadcast::Receiver<TorrentEvent>,
     path: PathBuf,
+    /// Only its metadata is being fetched.
+    pending: Option<Pending>,
     /// When the check was over.
     began: Option<Duration>,
     /// When everything was there.
@@ -103,6 +115,21 @@ struct Done<'a> {
     seconds: f64,
 }
 
+impl<'a> Added<'a> {
+    fn of(torrent: &'a Torrent) -> Self {
+        let info = torrent.handle.info();
+        Added {
+            id: torrent.observed.id(),
+            name: torrent.observed.name(),
+            path: torrent.path.display().to_string(),
+            total: info.geometry().total(),
+            files: info.layout().files().filter(|f| f.is_stored()).count(),
+            piece_length: info.geometry().piece_length(),
+            pieces: info.geometry().pieces(),
+        }
+    }
+}
+
 impl Transfer {
     pub(super) fn new(session: Session, goal: Goal, terminal: Terminal) -> Self {
         Transfer {
@@ -125,11 +152,12 @@ impl Transfer {
                 let path = add.root.join(info.name());
                 let session = self.session.as_ref().expect("the session ends last");
                 match session.add(add).await {
-                    Ok(handle) => return self.enter(handle, path),
-                    Err(AddError::Duplicate(_)) => {
-                        let name = printable(info.name());
-                        return self.terminal.warn(&format!("`{name}` is named more than once"));
+                    Ok(handle) => {
+                        let torrent = self.enter(handle, path)?;
+                        self.torrents.push(torrent);
+                        return Ok(());
                     }
+                    Err(AddError::Duplicate(_)) => return self.named_twice(info.name()),
                     Err(error) => {
                         let id = info.info_hash().wire().to_string();
                         refused(&path, &error, self.goal.fetches).about(id)
@@ -142,7 +170,20 @@ impl Transfer {
         Ok(())
     }
 
-    fn enter(&mut self, handle: TorrentHandle, path: PathBuf) -> Result<(), Failure> {
+    fn named_twice(&self, name: &str) -> Result<(), Failure> {
+        self.terminal.warn(&format!("`{}` is named more than once", printable(name)))
+    }
+
+    /// A torrent of the session, told of.
+    fn enter(&self, handle: TorrentHandle, path: PathBuf) -> Result<Torrent, Failure> {
+        let torrent = self.watch(handle, path);
+        if self.terminal.json {
+            self.terminal.event("added", &Added::of(&torrent))?;
+        }
+        Ok(torrent)
+    }
+
+    fn watch(&self, handle: TorrentHandle, path: PathBuf) -> Torrent {
         let (events, waiter) = (handle.subscribe(), handle.clone());
         let bell = self.bell.clone();
         tokio::spawn(async move {
@@ -151,32 +192,19 @@ impl Transfer {
             bell.notify_one();
         });
         let observed = Observed::new(&handle, self.start.elapsed());
-        if self.terminal.json {
-            let info = handle.info();
-            let added = Added {
-                id: observed.id(),
-                name: observed.name(),
-                path: path.display().to_string(),
-                total: info.geometry().total(),
-                files: info.layout().files().filter(|f| f.is_stored()).count(),
-                piece_length: info.geometry().piece_length(),
-                pieces: info.geometry().pieces(),
-            };
-            self.terminal.event("added", &added)?;
-        }
-        self.torrents.push(Torrent {
+        Torrent {
             observed,
             handle,
             events,
             path,
+            pending: None,
             began: None,
             complete: None,
             took: None,
             end: None,
             last: View::default(),
             told: Vec::new(),
-        });
-        Ok(())
+        }
     }
 
     /// Goes on until all torrents have ended or a signal comes, then ends the session well.
@@ -251,6 +279,10 @@ impl Transfer {
                 self.torrents[i].end = Some(Err(self.tell(failure)));
                 continue;
             }
+            if t.pending.is_some() && t.handle.outcome().is_some() {
+                self.metadata_came(i).await?;
+                continue;
+            }
             self.advance(i, now).await?;
         }
         let views: Vec<View> = self.torrents.iter().map(|t| t.last.clone()).collect();
@@ -284,7 +316,7 @@ impl Transfer {
             }
             return Ok(());
         }
-        if t.last.stage != Stage::Downloading {
+        if !matches!(t.last.stage, Stage::Metadata | Stage::Downloading) {
             return Ok(());
         }
         let failure = if !goal.fetches && t.complete.is_none() {

@@ -1,6 +1,6 @@
 //! Hosts that join, leave, crash and come back, and what they hear from the tracker.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
     base::{id::PeerId, time::Instant},
@@ -10,13 +10,13 @@ use crate::{
         host::{HostPlan, Mind},
         observer::Role,
     },
-    torrent::{Input, Setup, Source, Torrent},
+    torrent::{InfoBytes, Input, Setup, Source, Torrent},
 };
 
 use super::World;
 
 /// Length of the info dictionary that machines tell of; nobody asks for it here.
-const METADATA_SIZE: u32 = 20_000;
+const METADATA_SIZE: usize = 20_000;
 
 impl World {
     /// The host goes at `at`.
@@ -53,7 +53,7 @@ impl World {
                     peer_id,
                     listen_port: listens.then_some(super::PORT),
                     partial: Vec::new(),
-                    metadata_size: METADATA_SIZE,
+                    metadata: Some(InfoBytes::new(Arc::new([0; METADATA_SIZE]))),
                     settings: settings.clone(),
                     seed,
                 };

@@ -136,7 +136,8 @@ impl World {
                     self.agenda.push(self.now + after, Due::Resume(host));
                 }
             }
-            Event::PieceLost(_) => {}
+            // No host here begins without it.
+            Event::PieceLost(_) | Event::Metadata(_) => {}
         }
     }
 

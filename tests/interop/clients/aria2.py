@@ -40,7 +40,7 @@ class Aria2(Client):
         where = [f"--interface={run.own_host()}", f"--listen-port={port}", f"--dir={folder}"]
         dht = [f"--dht-listen-port={free_port()}", f"--dht-file-path={home / 'nodes'}"]
         told = [f"--on-bt-download-complete={tell}", *self.options]
-        process = run.start("aria2", ["aria2c", *OPTIONS, *where, *dht, *told, torrent.path])
+        process = run.start("aria2", ["aria2c", *OPTIONS, *where, *dht, *told, self.given(torrent)])
         return Peer(process, port, done.exists)
 
     def stated_hash(self, run, torrent):

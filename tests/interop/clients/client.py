@@ -1,5 +1,6 @@
 """What an adapter says about its client, and what the scenarios do with it."""
 
+import copy
 from dataclasses import dataclass
 from typing import Callable
 
@@ -28,6 +29,20 @@ class Client:
     knows_padding = True
     # Whether it makes all of the empty files of a torrent.
     makes_empty_files = True
+    # Whether it takes magnet links.
+    takes_links = True
+    # Whether it is given a magnet link in place of the torrent: metadata comes from the other side.
+    by_link = False
+
+    def linked(self):
+        """The same client, given links."""
+        other = copy.copy(self)
+        other.name, other.by_link = f"{self.name}-by-link", True
+        return other
+
+    def given(self, torrent):
+        """What it is given, as an argument."""
+        return torrent.magnet() if self.by_link else torrent.path
 
     def start(self, run, torrent, folder):
         """Starts it for one torrent, which names the tracker, with its content in the folder

@@ -29,7 +29,7 @@ class Downpour(Client):
         dial = [argument for peer in peers for argument in ("--peer", peer)]
         if "--state-dir" not in options:
             options = [*options, "--state-dir", run.folder("state")]
-        argv = [run.config.bin, command, torrent.path, "--port", port, *ALONE, *dial]
+        argv = [run.config.bin, command, self.given(torrent), "--port", port, *ALONE, *dial]
         ends = command == "download" and not self.stays
         line = [*self.within, *argv, *options]
         process = run.start(f"downpour-{command}", line, may_exit=ends)

@@ -19,7 +19,7 @@ class Libtorrent(Client):
     def start(self, run, torrent, folder):
         port = free_port()
         driver = [sys.executable, DRIVERS / "libtorrent_peer.py"]
-        argv = [*driver, *self.options, torrent.path, folder, endpoint(run.own_host(), port)]
+        argv = [*driver, *self.options, self.given(torrent), folder, endpoint(run.own_host(), port)]
         process = run.start("libtorrent", argv)
         is_done = partial(process.find, '"complete": (true)')
         return Peer(process, port, is_done, partial(process.find, '"hash": "([0-9a-f]+)"'))

@@ -49,7 +49,7 @@ class Qbittorrent(Client):
         process = run.start("qbittorrent", argv)
         web = Web(web_port)
         run.until(web.answers, "qbittorrent's web interface", seconds=30)
-        web.add(torrent.path, folder)
+        web.add(self.given(torrent), folder)
         run.until(lambda: web.torrent() is not None, "qbittorrent to take the torrent", seconds=20)
 
         def is_done():
@@ -84,9 +84,13 @@ class Web:
         return found[0] if found else None
 
     def add(self, torrent, folder):
+        """Adds a torrent file, or a link."""
         border = "-----------------------interop"
         parts = [("savepath", None, str(folder).encode()), ("autoTMM", None, b"false")]
-        parts.append(("torrents", torrent.name, torrent.read_bytes()))
+        if isinstance(torrent, str):
+            parts.append(("urls", None, torrent.encode()))
+        else:
+            parts.append(("torrents", torrent.name, torrent.read_bytes()))
         body = b""
         for name, file, value in parts:
             where = f'; filename="{file}"' if file else ""

@@ -35,6 +35,8 @@ class Rtorrent(Client):
     # It announces itself, but takes the reply for addresses of IPv4.
     asks_udp_by_ipv6 = False
     knows_padding = False
+    # It needs a session of its own with its DHT for that.
+    takes_links = False
 
     def __init__(self, settings=""):
         """`settings` are further lines of its settings, with the same fields to fill in."""

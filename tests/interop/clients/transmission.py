@@ -43,8 +43,11 @@ class Transmission(Client):
         process = run.start("transmission", argv)
         run.listening(process, rpc_port, "127.0.0.1")
         rpc = Rpc(rpc_port)
-        metainfo = base64.b64encode(torrent.path.read_bytes()).decode()
-        added = rpc.call("torrent-add", metainfo=metainfo, paused=False)["torrent-added"]
+        if self.by_link:
+            given = {"filename": self.given(torrent)}
+        else:
+            given = {"metainfo": base64.b64encode(torrent.path.read_bytes()).decode()}
+        added = rpc.call("torrent-add", paused=False, **given)["torrent-added"]
 
         def is_done():
             fields = ["percentDone", "errorString"]

@@ -18,6 +18,6 @@ class Webtorrent(Client):
     def start(self, run, torrent, folder):
         port, modules = free_port(), run.config.npm / "node_modules"
         driver = ["node", DRIVERS / "webtorrent_peer.js", modules]
-        process = run.start("webtorrent", [*driver, torrent.path, folder, port])
+        process = run.start("webtorrent", [*driver, self.given(torrent), folder, port])
         is_done = partial(process.find, '"done":(true)')
         return Peer(process, port, is_done, partial(process.find, '"hash":"([0-9a-f]+)"'))

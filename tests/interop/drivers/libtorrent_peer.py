@@ -17,7 +17,7 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--fast", action="store_true", help="settings for speed, no log")
 parser.add_argument("--also", type=Path, default=None, metavar="FOLDER",
                     help="add all torrents in this folder too")
-parser.add_argument("torrent")
+parser.add_argument("torrent", help="a file or a magnet link")
 parser.add_argument("save")
 parser.add_argument("listen", metavar="HOST:PORT")
 args = parser.parse_args()
@@ -60,7 +60,8 @@ session = lt.session(settings)
 
 
 def add(path):
-    params = lt.load_torrent_file(str(path))
+    is_link = str(path).startswith("magnet:")
+    params = lt.parse_magnet_uri(path) if is_link else lt.load_torrent_file(str(path))
     params.save_path = args.save
     params.flags &= ~(lt.torrent_flags.paused | lt.torrent_flags.auto_managed)
     return session.add_torrent(params)

@@ -14,7 +14,8 @@ client.on('error', error => {
   console.error(error.message)
   process.exit(1)
 })
-client.add(fs.readFileSync(torrent), { path: folder }, added => {
+const given = torrent.startsWith('magnet:') ? torrent : fs.readFileSync(torrent)
+client.add(given, { path: folder }, added => {
   say({ hash: added.infoHash })
   if (added.done) say({ done: true })
   added.on('done', () => say({ done: true }))

@@ -1,0 +1,160 @@
+//! Torrents of which only the hash is known: what becomes of them once their metadata is here.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{Torrent, Transfer, failures::failed};
+use crate::{
+    cli::{
+        create,
+        exit::{Exit, Failure},
+        progress::Stage,
+        terminal::printable,
+    },
+    metainfo::Metainfo,
+    session::{AddError, AddTorrent, FetchMetadata, Fetching},
+};
+
+/// What is to be done with the metadata.
+pub(in crate::cli) enum Then {
+    /// The torrent is added to the session.
+    Add(Box<dyn FnOnce(Metainfo) -> AddTorrent + Send>),
+    /// It is written as a torrent file, and that is all.
+    Write {
+        /// Where; a folder gets a file named after the torrent.
+        path: PathBuf,
+        /// Whether a file that is there may be overwritten.
+        force: bool,
+    },
+}
+
+/// Metadata that is being fetched.
+pub(super) struct Pending {
+    fetching: Fetching,
+    then: Then,
+}
+
+#[derive(Serialize)]
+struct Came<'a> {
+    id: &'a str,
+    name: &'a str,
+    total: u64,
+    /// Bytes of the info dictionary.
+    metadata: usize,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    id: &'a str,
+    name: &'a str,
+    path: String,
+    exit: u8,
+}
+
+/// The torrent file of `metainfo` at `path`, or in that folder.
+fn torrent_file(path: &Path, metainfo: &Metainfo) -> PathBuf {
+    if path.is_dir() {
+        path.join(format!("{}.torrent", metainfo.info.name()))
+    } else {
+        path.to_owned()
+    }
+}
+
+impl Transfer {
+    /// Begins to fetch metadata, or takes the reason why not.
+    pub(in crate::cli) async fn fetch(
+        &mut self,
+        fetch: Result<FetchMetadata, Failure>,
+        then: Then,
+    ) -> Result<(), Failure> {
+        let fetch = match fetch {
+            Ok(fetch) => fetch,
+            Err(failure) => {
+                self.refused.push(failure);
+                return Ok(());
+            }
+        };
+        let hash = fetch.magnet.info_hash.wire().to_string();
+        let session = self.session.as_ref().expect("the session ends last");
+        match session.fetch_metadata(fetch).await {
+            Ok(fetching) => {
+                let handle = fetching.torrent().clone();
+                let path = handle.name().into();
+                let mut torrent = self.watch(handle, path);
+                torrent.pending = Some(Pending { fetching, then });
+                self.torrents.push(torrent);
+            }
+            Err(AddError::Duplicate(_)) => self.named_twice(&hash)?,
+            Err(error) => {
+                let failure = Failure::new(Exit::Unexpected, "could not fetch metadata");
+                self.refused.push(failure.cause(&error).about(hash));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does with the metadata of torrent `i` what was to be done.
+    pub(super) async fn metadata_came(&mut self, i: usize) -> Result<(), Failure> {
+        let t = &mut self.torrents[i];
+        let Some(Pending { fetching, then }) = t.pending.take() else { return Ok(()) };
+        let metainfo = fetching.wait().await;
+        let peers = fetching.finish().await;
+        if self.terminal.json
+            && let Ok(Metainfo { info, .. }) = &metainfo
+        {
+            let (total, metadata) = (info.geometry().total(), info.bytes().len());
+            let came = Came { id: t.observed.id(), name: info.name(), total, metadata };
+            self.terminal.event("metadata", &came)?;
+        }
+        let outcome = match (metainfo, then) {
+            (Ok(metainfo), Then::Add(add)) => {
+                let mut add = add(metainfo);
+                add.peers.extend(peers);
+                self.replace(i, add).await
+            }
+            (Ok(metainfo), Then::Write { path, force }) => self.write(i, &metainfo, &path, force),
+            (Err(error), _) => Err(failed(&t.path, &error, true)),
+        };
+        if let Err(failure) = outcome {
+            let failure = failure.about(self.torrents[i].observed.id());
+            let failure = self.tell(failure);
+            let t = &mut self.torrents[i];
+            t.last.end(Stage::Stopped);
+            t.last.waiting = Some(failure.message.clone());
+            t.end = Some(Err(failure));
+        }
+        Ok(())
+    }
+
+    /// The torrent takes the place of the one without metadata.
+    async fn replace(&mut self, i: usize, add: AddTorrent) -> Result<(), Failure> {
+        let path = add.root.join(add.metainfo.info.name());
+        let session = self.session.as_ref().expect("the session ends last");
+        let handle = session.add(add).await.map_err(|error| super::refused(&path, &error, true))?;
+        let told = std::mem::take(&mut self.torrents[i].told);
+        self.torrents[i] = Torrent { told, ..self.enter(handle, path)? };
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        i: usize,
+        metainfo: &Metainfo,
+        path: &Path,
+        force: bool,
+    ) -> Result<(), Failure> {
+        let path = torrent_file(path, metainfo);
+        create::write(&path, &metainfo.to_bytes(), force)?;
+        let t = &mut self.torrents[i];
+        t.last.end(Stage::Done);
+        t.end = Some(Ok(()));
+        let path = path.display().to_string();
+        if self.terminal.json {
+            let (id, name) = (t.observed.id(), metainfo.info.name());
+            let written = Written { id, name, path, exit: Exit::Done.code() };
+            return self.terminal.event("done", &written);
+        }
+        self.progress.data(&printable(&path))
+    }
+}

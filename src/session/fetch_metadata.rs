@@ -1,0 +1,122 @@
+//! From a hash to a torrent: the info dictionary fetched from peers (BEP 9).
+//!
+//! While it is fetched it is a torrent of the session like others, but one without pieces or files;
+//! its place is free for the real one once it has left.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{
+    Core, Session,
+    command::{Command, Hosting},
+    discovery::{self, Announcing},
+    error::{AddError, TorrentError},
+    handle::TorrentHandle,
+    shared::Shared,
+};
+use crate::{
+    base::bitfield::Bitfield,
+    disk::Storage,
+    metainfo::{Info, Magnet, Metainfo},
+    torrent::{Settings, Setup, Source},
+};
+
+/// A torrent of which only the hash is known.
+#[derive(Debug, Clone)]
+pub struct FetchMetadata {
+    /// Its hash, a name to show meanwhile, its trackers and web seeds.
+    pub magnet: Magnet,
+    /// Trackers besides those of the link; each is used.
+    pub trackers: Vec<String>,
+    /// Addresses of peers to try first, those of the link among them: names are for the caller to look
+    /// up.
+    pub peers: Vec<SocketAddr>,
+}
+
+/// Metadata that is being fetched. Dropping it changes nothing: see [`Fetching::finish`].
+#[derive(Debug)]
+pub struct Fetching {
+    handle: TorrentHandle,
+    magnet: Magnet,
+}
+
+impl Session {
+    /// Begins to fetch the info dictionary of a torrent from its peers. Nothing is written.
+    ///
+    /// # Errors
+    /// [`AddError::Duplicate`]: the session has that torrent.
+    pub async fn fetch_metadata(&self, fetch: FetchMetadata) -> Result<Fetching, AddError> {
+        self.core.fetch_metadata(fetch).await
+    }
+}
+
+impl Core {
+    async fn fetch_metadata(self: &Arc<Self>, fetch: FetchMetadata) -> Result<Fetching, AddError> {
+        let FetchMetadata { magnet, trackers, peers } = fetch;
+        let info = Arc::new(Info::unknown(magnet.info_hash, magnet.name.as_deref()));
+        let info_hash = info.info_hash().wire();
+        let storage = Arc::new(Storage::in_memory(info.clone()));
+        let mail = self.shard.mail.clone();
+        let geometry = info.geometry();
+        let shared = self.registry.enter(info_hash, |id| Shared::new(id, info, mail));
+        let shared = shared.map_err(AddError::Duplicate)?;
+        let setup = Setup {
+            info_hash,
+            geometry,
+            have: Bitfield::empty(0),
+            partial: Vec::new(),
+            peer_id: self.peer_id,
+            listen_port: Some(self.port),
+            metadata: None,
+            settings: Settings { max_peers: self.config.max_peers, ..Settings::default() },
+            seed: self.seed(),
+        };
+        let torrent = shared.id;
+        if self.config.trackers {
+            let urls = trackers.into_iter().chain(magnet.trackers.iter().cloned());
+            let tiers = urls.map(|url| vec![url]).collect();
+            let shard = self.shard.clone();
+            let announcing = Announcing { shared: shared.clone(), shard, tiers };
+            self.discovery.send(discovery::Input::Add(Box::new(announcing)));
+        }
+        let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
+        let hosting = Hosting { setup, storage, shared, keep_seeding: true, recorded: None };
+        // A shard that has ended needs neither.
+        self.shard.send(Command::Host(Box::new(hosting))).await;
+        if !peers.is_empty() {
+            let found = Command::PeersFound { torrent, source: Source::User, addrs: peers };
+            self.shard.send(found).await;
+        }
+        Ok(Fetching { handle, magnet })
+    }
+}
+
+impl Fetching {
+    /// What is fetched, to look at: peers, trackers, events. It has no files yet.
+    pub const fn torrent(&self) -> &TorrentHandle {
+        &self.handle
+    }
+
+    /// Waits for the metadata: the torrent with the trackers and web seeds of the link.
+    ///
+    /// # Errors
+    /// [`TorrentError::Metadata`] if it matches the hash and makes no torrent that can be used, or the
+    /// session has ended.
+    pub async fn wait(&self) -> Result<Metainfo, TorrentError> {
+        self.handle.shared.wait().await?;
+        let bytes = self.handle.shared.metadata.get().ok_or(TorrentError::Removed)?;
+        let info = Info::from_bytes(bytes).map_err(TorrentError::Metadata)?;
+        Ok(Metainfo {
+            tiers: self.magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
+            web_seeds: self.magnet.web_seeds.clone(),
+            ..Metainfo::new(Arc::new(info))
+        })
+    }
+
+    /// Ends it, found or not, and makes room for the torrent. Gives the addresses of the peers that
+    /// were connected and can be reached.
+    pub async fn finish(self) -> Vec<SocketAddr> {
+        let peers = self.handle.peers().await;
+        self.handle.remove().await;
+        peers.into_iter().filter(|peer| peer.outgoing).map(|peer| peer.addr).collect()
+    }
+}
