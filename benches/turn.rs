@@ -25,7 +25,7 @@ use downpour::{
     net::memory::{MemoryStream, pair},
     pieces::job::{DiskEvent, DiskJob, Verdict},
     session::{TorrentId, turn::Turns},
-    torrent::{Direction, Input, Settings, Setup, Torrent},
+    torrent::{Direction, InfoBytes, Input, Settings, Setup, Torrent},
 };
 use tokio::sync::Notify;
 

@@ -21,7 +21,7 @@
 //! | 4 | [`sim`] | the other driver: a seeded world of links, disks, trackers and rogues |
 //! | 3 | [`net`] | TCP, accepting, the HTTP client and server, the resolver, trackers over HTTP and UDP |
 //! | 3 | [`disk`] | worker threads: verify, write, read, check; the pool of open files |
-//! | 2b | [`torrent`] | one swarm: owns pieces and peers; fetching, serving, choking, blame |
+//! | 2b | [`torrent`] | one swarm: owns pieces and peers; metadata, fetching, serving, choking, blame |
 //! | 2a | [`pieces`] | the piece manager: state of each piece, rarity, picker, assembly, disk jobs |
 //! | 2a | [`peer`] | one connection: flags, requests, pipeline depth, uploads, outbox |
 //! | 2a | [`tracker`] | announces, tiers and timing, the swarms of the embedded tracker |

@@ -128,7 +128,11 @@ def write(config, rows):
 
 
 def heading(config):
-    given = " ".join(argument for argument in sys.argv[1:] if "/" not in argument)
+    # Without the paths of this machine.
+    words = [word for word in sys.argv[1:] if word != "--add"]
+    ours = [i for i, word in enumerate(words) if "/" not in word
+            and not any("/" in behind for behind in words[i + 1:i + 2] if word.startswith("--"))]
+    given = " ".join(words[i] for i in ours)
     return f"""\
 # How fast, side by side
 

@@ -9,7 +9,7 @@ pub mod pipeline;
 pub mod requests;
 pub mod uploads;
 
-use std::net::SocketAddr;
+use std::{collections::VecDeque, net::SocketAddr};
 
 use crate::{
     base::{
@@ -94,8 +94,10 @@ pub struct Peer {
     pub metadata_id: Option<u8>,
     /// How long the info dictionary is, as it says; it has that then.
     pub metadata_size: Option<u32>,
-    /// Parts of the info dictionary it asked for.
-    pub metadata_served: u32,
+    /// Parts of the info dictionary it asked for, in all.
+    pub metadata_asked: u32,
+    /// Those it is to get, in the order in which it asked.
+    pub metadata_due: VecDeque<u32>,
     /// When we last unchoked it.
     pub unchoked_at: Option<Instant>,
 
@@ -171,7 +173,8 @@ impl Peer {
             upload_only_id: None,
             metadata_id: None,
             metadata_size: None,
-            metadata_served: 0,
+            metadata_asked: 0,
+            metadata_due: VecDeque::new(),
             unchoked_at: None,
             pieces: PeerPieces::none(pieces),
             wanted: 0,

@@ -3,6 +3,7 @@
 //! ```text
 //! Session            start, add, limits, totals, shutdown
 //!   adding           what is on disk already, then to the shard
+//!   fetch_metadata   from a hash to a torrent, by way of the shard
 //!   handle           a torrent as its owner holds it
 //!   registry         which torrents there are; whose an accepted connection is
 //!   shard            a thread that owns torrents, sockets and slabs

@@ -295,28 +295,37 @@ impl Torrent {
         }
     }
 
+    /// A peer asks for a part: it gets it when what it was sent before has left.
     fn serve_metadata(&mut self, key: PeerKey, piece: u32) -> Result<(), Disconnect> {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         let Some(id) = peer.metadata_id else { return Ok(()) };
-        let reject = MetadataMessage::Reject { piece };
-        let answer = match &self.metadata {
-            Metadata::Known(info) => {
-                let most = (piece_count(info.get().len() as u32) + 1) * TIMES_SERVED;
-                let fits = peer.out.len() + METADATA_PIECE_LEN as usize <= limits::MAX_UNREAD / 2;
-                peer.metadata_served += 1;
-                if peer.metadata_served <= most && fits {
-                    MetadataMessage::answer(piece, info.get())
-                } else {
-                    reject
-                }
-            }
-            Metadata::Wanted(_) => reject,
-        };
-        let refused = answer == reject;
-        let payload = answer.encode();
-        wire::encode::encode(&Message::Extended { id, payload: &payload }, &mut peer.out);
+        let parts = self.metadata.size().map_or(0, piece_count);
+        peer.metadata_asked = peer.metadata_asked.saturating_add(1);
+        let too_often = peer.metadata_asked > (parts + 1) * TIMES_SERVED;
         self.want_write(key);
-        if refused { self.strike(key, 1, "requests for metadata") } else { Ok(()) }
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        if piece < parts && !too_often && peer.metadata_due.len() < parts as usize {
+            peer.metadata_due.push_back(piece);
+            return Ok(());
+        }
+        let payload = MetadataMessage::Reject { piece }.encode();
+        wire::encode::encode(&Message::Extended { id, payload: &payload }, &mut peer.out);
+        self.strike(key, 1, "requests for metadata")
+    }
+
+    /// Puts the next part that a peer is to get into what it is told, if that is short. Its length, or
+    /// 0.
+    pub(super) fn send_metadata(&mut self, key: PeerKey) -> u64 {
+        let Metadata::Known(info) = &self.metadata else { return 0 };
+        let Some(peer) = self.peers.get_mut(key) else { return 0 };
+        if peer.out.len() > METADATA_PIECE_LEN as usize {
+            return 0;
+        }
+        let due = peer.metadata_id.zip(peer.metadata_due.pop_front());
+        let Some((id, piece)) = due else { return 0 };
+        let payload = MetadataMessage::answer(piece, info.get()).encode();
+        wire::encode::encode(&Message::Extended { id, payload: &payload }, &mut peer.out);
+        payload.len() as u64
     }
 
     fn metadata_came(

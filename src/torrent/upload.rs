@@ -127,6 +127,8 @@ impl Torrent {
         upload: &mut TokenBucket,
         pool: &mut Pool,
     ) -> Written {
+        // Nobody is choked for the info dictionary, but it counts.
+        upload.spend(self.send_metadata(key));
         let Some(peer) = self.peers.get_mut(key) else { return Written::Idle };
         peer.wants_write = false;
         if peer.is_open() {
@@ -161,10 +163,14 @@ impl Torrent {
             peer.last_sent = now;
             out.push_run(ready.slab, blocks);
         }
+        let more_metadata = !peer.metadata_due.is_empty();
         for piece in first_blocks {
             self.given.insert(piece, key);
         }
-        self.order_reads(now, key, out.payload() as u32, upload, pool)
+        match self.order_reads(now, key, out.payload() as u32, upload, pool) {
+            Written::Idle if more_metadata => Written::More,
+            written => written,
+        }
     }
 
     /// Reads the next requests of a peer, as far as its rate and the upload limit go.

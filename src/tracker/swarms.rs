@@ -10,6 +10,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    ops::Range,
     time::Duration,
 };
 
@@ -208,13 +209,35 @@ impl Swarm {
         self.places.range(range).take(limit).count()
     }
 
-    /// Up to `want` of the peers but `addr`; for a seed only leeches.
-    fn sample(&self, addr: SocketAddr, seed: bool, want: usize, rng: &mut Rng) -> Vec<SwarmPeer> {
-        let among = if seed { self.leeches } else { self.peers.len() };
+    /// Up to `want` of the peers, for the one that `asks`.
+    ///
+    /// A seed gets leeches only. But who begins with nothing left may know nothing but the info hash
+    /// (aria2 and webtorrent say so): it gets seeds too, where leeches leave room.
+    fn sample(&self, asks: &Registration, want: usize, rng: &mut Rng) -> Vec<SwarmPeer> {
+        if !asks.seed {
+            return self.draw(0..self.peers.len(), asks.addr, want, rng);
+        }
+        let mut peers = self.draw(0..self.leeches, asks.addr, want, rng);
+        if asks.event == Event::Started {
+            let rest = want - peers.len();
+            peers.extend(self.draw(self.leeches..self.peers.len(), asks.addr, rest, rng));
+        }
+        peers
+    }
+
+    /// Up to `want` of the peers in these places but `addr`.
+    fn draw(
+        &self,
+        places: Range<usize>,
+        addr: SocketAddr,
+        want: usize,
+        rng: &mut Rng,
+    ) -> Vec<SwarmPeer> {
         // One more, in case that `addr` itself is drawn.
-        let draw = (want + 1).min(among);
+        let draw = (want + 1).min(places.len());
         let mut chosen = BTreeSet::new();
         // Floyd's sampling: `draw` different numbers below `among` in `draw` steps.
+        let among = places.len();
         for top in among - draw..among {
             let pick = rng.index(top + 1);
             if !chosen.insert(pick) {
@@ -223,7 +246,8 @@ impl Swarm {
         }
         let mut chosen: Vec<usize> = chosen.into_iter().collect();
         rng.shuffle(&mut chosen);
-        let peers = chosen.into_iter().map(|i| &self.peers[i]).filter(|p| p.addr != addr);
+        let peers = chosen.into_iter().map(|i| &self.peers[places.start + i]);
+        let peers = peers.filter(|p| p.addr != addr);
         // A loopback address leads somewhere only on this host.
         let peers = peers.filter(|p| addr.ip().is_loopback() || !p.addr.ip().is_loopback());
         peers.take(want).map(|p| SwarmPeer { addr: p.addr, peer_id: p.peer_id }).collect()
@@ -304,7 +328,7 @@ impl Swarms {
         }
         let want = peer.numwant.min(self.limits.numwant) as usize;
         let swarm = self.swarms.get(&peer.info_hash);
-        let peers = swarm.map(|s| s.sample(addr, peer.seed, want, &mut self.rng));
+        let peers = swarm.map(|s| s.sample(&Registration { addr, ..*peer }, want, &mut self.rng));
         let counts = swarm.map(Swarm::counts).unwrap_or_default();
         self.totals.swarms = self.swarms.len();
         self.check();
@@ -468,6 +492,10 @@ mod tests {
         s.announce(t, &peer(1, "4.4.4.4:4", true)).expect("ok");
         let answer = s.announce(t, &peer(1, "1.1.1.1:1", true)).expect("ok");
         assert_eq!(given(&answer), ["3.3.3.3:3", "[2001:db8::1]:2"]);
+        // Unless it begins: then it may have nothing at all.
+        let begins = Registration { event: Event::Started, ..peer(1, "5.5.5.5:5", true) };
+        let answer = s.announce(t, &begins).expect("ok");
+        assert_eq!(given(&answer), ["1.1.1.1:1", "3.3.3.3:3", "4.4.4.4:4", "[2001:db8::1]:2"]);
     }
 
     #[test]
@@ -594,7 +622,7 @@ mod tests {
                 let (mut want, mut seeds, mut leeches) = (BTreeSet::new(), 0, 0);
                 for ((_, addr), (seed, _)) in swarm {
                     if *seed { seeds += 1 } else { leeches += 1 }
-                    if *addr != p.addr && !(*seed && is_seed) { want.insert(*addr); }
+                    if *addr != p.addr && !(*seed && is_seed && p.event != Event::Started) { want.insert(*addr); }
                 }
                 prop_assert!(seeds + leeches <= 10 && model.len() <= 20);
                 if let Ok(a) = answer {

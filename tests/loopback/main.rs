@@ -13,9 +13,10 @@ use std::{
 use content::{Content, addr_of, leecher, seeder, session, session_at};
 use downpour::{
     base::units::ByteRate,
+    metainfo::Magnet,
     session::{
-        AddError, AddTorrent, Config, ListenConfig, Session, SessionError, TorrentError,
-        TorrentEvent, TorrentState,
+        AddError, AddTorrent, Config, FetchMetadata, ListenConfig, Session, SessionError,
+        TorrentError, TorrentEvent, TorrentState,
         tracker_host::{TrackerConfig, TrackerHost},
     },
 };
@@ -47,6 +48,35 @@ async fn a_folder_of_many_small_files_arrives() {
         (0..400).map(|i| (format!("d{}/f{i}", i % 7), (i * 37) % 3_000)).collect();
     let lengths: Vec<(&str, usize)> = names.iter().map(|(n, l)| (n.as_str(), *l)).collect();
     arrives(Content::folder("many", &lengths, 16 << 10), Ipv4Addr::LOCALHOST).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_magnet_link_is_enough() {
+    // The info dictionary has several parts.
+    let names: Vec<String> = (0..1_500).map(|n| format!("a folder/file number {n}")).collect();
+    let lengths: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 100)).collect();
+    let content = Content::folder("many", &lengths, 16 << 10);
+    assert!(content.metainfo.info.bytes().len() > 40_000);
+    let (one, _, _one_dir) = seeder(&content).await;
+    let (other, _, _other_dir) = seeder(&content).await;
+    let peers = [&one, &other].map(|session| addr_of(session, Ipv4Addr::LOCALHOST)).to_vec();
+    let leech = session().await;
+    let magnet = Magnet::from_metainfo(&content.metainfo);
+    let fetch = FetchMetadata { magnet, trackers: Vec::new(), peers };
+    let fetching = leech.fetch_metadata(fetch.clone()).await.expect("begun");
+    assert!(matches!(leech.fetch_metadata(fetch).await, Err(AddError::Duplicate(_))));
+    assert_eq!(fetching.torrent().name(), "many");
+    let metainfo = fetching.wait().await.expect("found");
+    assert_eq!(metainfo.info.bytes(), content.metainfo.info.bytes());
+    let peers = fetching.finish().await;
+    assert!(!peers.is_empty());
+    let dir = TempDir::new().expect("a folder");
+    let add = AddTorrent { peers, ..AddTorrent::new(metainfo, dir.path()) };
+    leech.add(add).await.expect("there is room").wait_complete().await.expect("complete");
+    content.assert_at(dir.path());
+    for session in [leech, one, other] {
+        session.shutdown().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
