@@ -25,7 +25,14 @@ tally() {
     if ((status != 0 && bad == 0)); then bad=1; fi
     passed=$((passed + good))
     failed=$((failed + bad))
-    if ((bad > 0)); then failures+=("$name"); fi
+    if ((bad > 0)); then
+        failures+=("$name")
+        # Named again at the end, where they are seen first.
+        local line
+        while read -r line; do
+            failures+=("$name: ${line:0:200}")
+        done < <(grep -aE '^(test .* \.\.\. FAILED|FAIL  )' "$log" | head -20)
+    fi
 }
 
 # step NAME MINUTES COMMAND...: runs a command in at most so many minutes. A failure is counted
