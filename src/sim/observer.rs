@@ -384,21 +384,27 @@ impl Observer {
             .filter(move |a| a.counts && a.block == block)
     }
 
-    /// A peer that has sent nothing for the time-out has timed out, with all that it was asked for.
+    /// Whoever is asked for `block` and has been silent for the time-out is not counted any more.
     fn expire(&mut self, host: HostId, block: u32, now: Instant) {
-        let seen = &mut self.hosts[host.at()];
-        for at in 0..seen.lines.len() {
-            let line = &mut self.lines[seen.lines[at].at()];
-            let oldest = line.asked.iter().find(|a| a.counts).map_or(now, |a| a.at);
-            let silent = now.since(oldest.max(line.last_piece)) > REQUEST_TIMEOUT;
-            if !silent || !line.asked.iter().any(|a| a.counts && a.block == block) {
-                continue;
+        for stream in self.hosts[host.at()].lines.clone() {
+            let asked = &self.lines[stream.at()].asked;
+            if asked.iter().any(|a| a.counts && a.block == block) {
+                self.expire_line(host, stream, now);
             }
-            for asked in line.asked.iter_mut().filter(|a| a.counts) {
-                asked.counts = false;
-                self.timed_out += 1;
-                seen.release(asked.block);
-            }
+        }
+    }
+
+    /// A peer that has sent nothing for the time-out has timed out, with all that it was asked for.
+    fn expire_line(&mut self, host: HostId, stream: StreamId, now: Instant) {
+        let (seen, line) = (&mut self.hosts[host.at()], &mut self.lines[stream.at()]);
+        let oldest = line.asked.iter().find(|a| a.counts).map_or(now, |a| a.at);
+        if now.since(oldest.max(line.last_piece)) <= REQUEST_TIMEOUT {
+            return;
+        }
+        for asked in line.asked.iter_mut().filter(|a| a.counts) {
+            asked.counts = false;
+            self.timed_out += 1;
+            seen.release(asked.block);
         }
     }
 
@@ -416,6 +422,8 @@ impl Observer {
         let length = u64::from(span.length);
         self.hosts[host.at()].received += length;
         let block = self.block(span);
+        // The first that comes after a long silence does not undo it.
+        self.expire_line(host, stream, now);
         self.lines[stream.at()].last_piece = now;
         let asked = block.is_some_and(|b| self.answered(host, stream, b));
         let seen = &mut self.hosts[host.at()];
