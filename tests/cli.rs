@@ -630,6 +630,8 @@ fn metadata_that_nobody_has_is_given_up() {
         assert_eq!(ran.code, 4, "{}", ran.err);
         assert!(ran.err.contains("gave up"), "{}", ran.err);
     }
+    let ran = place.run(&["download", "--metadata-only", "a.torrent"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
     for command in ["verify", "seed"] {
         let ran = place.run(&[command, LINK]);
         assert_eq!(ran.code, 3);

@@ -66,6 +66,9 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
 async fn find(text: &str, args: &args::Download) -> Result<Found, Failure> {
     match Named::of(text).magnet() {
         Some(magnet) => magnet.map(Found::Magnet),
+        None if args.metadata_only => {
+            Err(Failure::new(Exit::Usage, "--metadata-only is for magnet links and info hashes"))
+        }
         None => input::torrent(text, args.network.ca_file.as_deref()).await.map(Found::Torrent),
     }
 }

@@ -122,6 +122,7 @@ impl Gathering {
     /// The parts to ask of a peer that claims `size` bytes.
     fn ask(&mut self, now: Instant, peer: PeerKey, size: u32) -> Vec<u32> {
         let of = self.alone.then_some(peer);
+        self.claims_no_other(peer, size, of);
         let known = self.drafts.iter().position(|d| (d.size, d.of) == (size, of));
         let at = known.unwrap_or_else(|| {
             self.drafts.push(Draft::new(now, size, of));
@@ -144,11 +145,23 @@ impl Gathering {
         Came::Stored
     }
 
+    /// What a peer claimed before counts no more: it has one draft at a time, whatever it says.
+    fn claims_no_other(&mut self, peer: PeerKey, size: u32, of: Option<PeerKey>) {
+        self.drafts.retain_mut(|draft| {
+            if (draft.size, draft.of) == (size, of) {
+                return true;
+            }
+            draft.asked.retain(|asked| asked.peer != peer);
+            let is_others = draft.senders.iter().any(|&sender| sender != peer);
+            is_others || !draft.asked.is_empty()
+        });
+    }
+
     /// Whoever claims a length and sends nothing right can make us hold no more than one dictionary
     /// may have: the draft that got nothing for the longest time is given up.
     fn bound(&mut self) {
         while self.drafts.iter().map(Draft::held).sum::<usize>() > limits::MAX_TORRENT_BYTES {
-            let filled = self.drafts.iter().enumerate().filter(|(_, draft)| draft.held() > 0);
+            let filled = self.drafts.iter().enumerate().filter(|(_, d)| !d.senders.is_empty());
             let Some((at, _)) = filled.min_by_key(|(_, draft)| draft.touched) else { return };
             self.drafts.swap_remove(at);
         }
@@ -187,8 +200,10 @@ impl Draft {
         }
     }
 
+    /// Bytes of memory: the parts, the table of them, and the draft itself.
     fn held(&self) -> usize {
-        self.parts.iter().flatten().map(|part| part.len()).sum()
+        let parts = self.parts.iter().flatten().map(|part| part.len()).sum::<usize>();
+        parts + size_of_val(self.parts.as_slice()) + size_of_val(self)
     }
 
     fn is_asked(&self, peer: PeerKey, part: u32) -> bool {
@@ -447,7 +462,21 @@ mod tests {
                 assert!(held <= limits::MAX_TORRENT_BYTES);
             }
         }
-        let held: Vec<usize> = g.drafts.iter().map(Draft::held).collect();
-        assert_eq!(held, [(parts as usize / 2 + 1) * bytes.len(), 0], "one was given up");
+        assert!(g.drafts.iter().any(|draft| draft.senders.is_empty()), "one was given up");
+    }
+
+    #[test]
+    fn a_peer_has_one_draft_whatever_it_claims() {
+        let (mut g, whole) = (Gathering::default(), whole());
+        let size = whole.len() as u32;
+        g.ask(START, peer(1), size);
+        g.came(START, peer(1), size, 2, part(&whole, 2));
+        for claim in 1..1_000 {
+            g.ask(START, peer(2), METADATA_PIECE_LEN + claim);
+            g.came(START, peer(2), METADATA_PIECE_LEN + claim, 1, &vec![0; claim as usize]);
+            assert!(g.drafts.len() <= 2, "{} drafts", g.drafts.len());
+        }
+        // What others have sent stays.
+        assert_eq!(g.ask(START, peer(2), size), [0, 1]);
     }
 }
