@@ -380,6 +380,10 @@ impl<T: Transport> Turns<T> {
                         hosted.touched = true;
                         self.touched.push(key.torrent);
                     }
+                    if !hosted.torrent.knows(key.peer) {
+                        // It was dropped for what it said, whether or not its end is there already.
+                        return;
+                    }
                 }
                 Poll::Ready(Err(cause)) => return self.closed(now, key, cause),
             }

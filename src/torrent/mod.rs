@@ -278,6 +278,11 @@ impl Torrent {
         self.peers.iter().filter(|(_, p)| p.outgoing && p.is_open()).map(|(_, p)| p.addr).collect()
     }
 
+    /// Whether this connection is one of ours still.
+    pub fn knows(&self, peer: PeerKey) -> bool {
+        self.peers.get(peer).is_some()
+    }
+
     /// Lengths and counts.
     pub fn geometry(&self) -> &Geometry {
         self.pieces.geometry()

@@ -7,7 +7,7 @@ use crate::{
     bytes::{nested, times},
     driver::{
         content::{BLOCK, Content},
-        peer::{FAST_EXTENDED, Hello, Message as M, PLAIN, Peer, frame},
+        peer::{FAST_EXTENDED, Hello, Message as M, PLAIN, PROTOCOL, Peer, frame},
         program::Place,
     },
     table::{Attack, Bound, try_all},
@@ -19,10 +19,13 @@ enum Gets {
     Closed(&'static str),
     /// It is closed before it is a peer at all.
     Dropped,
+    /// It is closed, and told at most who we are: some say who they are only after we did, and whether
+    /// their end is seen before ours has left is chance.
+    Greeted,
     /// Nothing but what it has a right to; the connection stays.
     Borne,
 }
-use Gets::{Borne, Closed, Dropped};
+use Gets::{Borne, Closed, Dropped, Greeted};
 
 /// Connects to this port and does it.
 type Row = Attack<fn(u16, &Content) -> Peer, Gets>;
@@ -62,6 +65,15 @@ fn attempt(row: &Row) {
             assert_eq!(told["reason"], reason);
         }
         Dropped => assert!(bad.try_read_bytes(1).is_none(), "closed without a word"),
+        Greeted => {
+            if let Some(hello) = bad.try_read_bytes(68) {
+                assert_eq!(
+                    (&hello[..20], &hello[28..48]),
+                    (&PROTOCOL[..], &content.info_hash()[..])
+                );
+            }
+            assert!(bad.try_read_bytes(1).is_none(), "closed without another word");
+        }
         Borne => {
             bad.fence();
         }
@@ -163,7 +175,7 @@ fn handshake_rows() -> Vec<Row> {
                 peer.finish();
                 peer
             },
-            Dropped,
+            Greeted,
         ),
         row(
             "our own id",
@@ -454,7 +466,7 @@ fn message_rows() -> Vec<Row> {
                 peer.finish();
                 peer
             },
-            Closed("closed by the peer"),
+            Closed("sent a block that nobody asked for"),
         ),
         row(
             "words without end that mean nothing",
