@@ -56,6 +56,7 @@ impl Side {
             have,
             peer_id: PeerId::generate(&mut Rng::new(seed)),
             listen_port: None,
+            dht_port: None,
             partial: Vec::new(),
             metadata: Some(InfoBytes::new(Arc::new([0; 100]))),
             settings: Settings::default(),

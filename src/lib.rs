@@ -24,6 +24,7 @@
 //! | 2b | [`torrent`] | one swarm: owns pieces and peers; metadata, fetching, serving, choking, blame |
 //! | 2a | [`pieces`] | the piece manager: state of each piece, rarity, picker, assembly, disk jobs |
 //! | 2a | [`peer`] | one connection: flags, requests, pipeline depth, uploads, outbox |
+//! | 2a | [`dht`] | a node of the distributed hash table: messages, routing tables, searches, storage |
 //! | 2a | [`tracker`] | announces, tiers and timing, the swarms of the embedded tracker |
 //! | 1b | [`resume`] | what one run leaves for the next: its codec, and what of it to believe |
 //! | 1a | [`metainfo`] | torrent files, magnet links, file layout, safe paths, the builder |
@@ -55,6 +56,7 @@
 pub mod base;
 pub mod bencode;
 pub mod cli;
+pub mod dht;
 pub mod disk;
 pub mod metainfo;
 pub mod net;

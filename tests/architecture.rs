@@ -14,19 +14,23 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &["base", "bencode"]),
     ("resume", &["base", "bencode", "metainfo"]),
     ("tracker", &["base", "bencode"]),
+    ("dht", &["base", "bencode"]),
     ("pieces", &["base", "metainfo"]),
     ("peer", &["base", "wire"]),
     ("torrent", &["base", "wire", "metainfo", "pieces", "peer"]),
     (
         "sim",
-        &["base", "bencode", "metainfo", "wire", "resume", "tracker", "pieces", "peer", "torrent"],
+        &[
+            "base", "bencode", "metainfo", "wire", "resume", "tracker", "dht", "pieces", "peer",
+            "torrent",
+        ],
     ),
     ("disk", &["base", "metainfo", "pieces"]),
-    ("net", &["base", "wire", "tracker"]),
+    ("net", &["base", "wire", "tracker", "dht"]),
     (
         "session",
         &[
-            "base", "bencode", "metainfo", "wire", "resume", "tracker", "pieces", "peer",
+            "base", "bencode", "metainfo", "wire", "resume", "tracker", "dht", "pieces", "peer",
             "torrent", "disk", "net",
         ],
     ),
@@ -41,7 +45,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
 )];
 
 const PURE: &[&str] = &[
-    "base", "bencode", "metainfo", "wire", "resume", "tracker", "pieces", "peer", "torrent", "sim",
+    "base", "bencode", "metainfo", "wire", "resume", "tracker", "dht", "pieces", "peer", "torrent",
+    "sim",
 ];
 
 /// What a pure folder does not name.

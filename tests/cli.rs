@@ -78,6 +78,8 @@ impl Place {
             c.env_remove(name);
         }
         c.args(args).current_dir(self.dir.path()).env("HOME", self.dir.path());
+        // Nothing leaves this machine.
+        c.env("DOWNPOUR_NO_DHT", "true");
         c.env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME")
             .env_remove("NO_COLOR")
@@ -130,8 +132,8 @@ impl Drop for Running {
 
 // ---- help and usage ----
 
-const COMMANDS: [&str; 8] =
-    ["download", "seed", "create", "show", "verify", "magnet", "tracker", "demo"];
+const COMMANDS: [&str; 9] =
+    ["download", "seed", "create", "show", "verify", "magnet", "tracker", "dht", "demo"];
 
 #[test]
 fn help_names_every_command_and_each_has_help() {
@@ -142,7 +144,7 @@ fn help_names_every_command_and_each_has_help() {
         let own = place.run(&[command, "--help"]).ok();
         assert!(own.out.contains("Usage: downpour"), "{}", own.out);
         assert!(own.err.is_empty());
-        for not_yet in ["dht", "lsd", "pex", "upnp", "utp", "encryption", "proxy", "stream"] {
+        for not_yet in ["lsd", "pex", "upnp", "utp", "encryption", "proxy", "stream"] {
             assert!(!own.out.to_lowercase().contains(&format!("--no-{not_yet}")), "{command}");
             assert!(!own.out.to_lowercase().contains(&format!("--{not_yet}")), "{command}");
         }
@@ -150,6 +152,31 @@ fn help_names_every_command_and_each_has_help() {
     for not_yet in ["daemon", "why", "completions", "share"] {
         assert_eq!(place.run(&[not_yet]).code, 2, "{not_yet}");
     }
+}
+
+/// What is wrong with a question is said before anybody is asked.
+#[test]
+fn questions_to_the_dht_that_make_no_sense_are_told_at_once() {
+    let place = Place::new();
+    for (args, code, says) in [
+        (&["get", "nonsense"][..], 3, "`nonsense` is neither a hash nor a key"),
+        (&["find", "nonsense"], 3, "could not read `nonsense`"),
+        (&["put", "x", "--salt", "y"], 2, "--key"),
+        (&["sample", "nonsense"], 2, "not an info hash"),
+        (&["ping", "127.0.0.1:1", "--no-ipv6"], 4, "no answer from 127.0.0.1:1"),
+    ] {
+        let ran = place.run(&[&["dht"], args].concat());
+        assert_eq!(ran.code, code, "{args:?}: {}", ran.err);
+        assert!(ran.err.contains(says) && ran.out.is_empty(), "{args:?}: {}", ran.err);
+    }
+    place.write("key", b"not a key");
+    let ran = place.run(&["dht", "put", "x", "--key", "key"]);
+    assert!(ran.code == 3 && ran.err.contains("secret key"), "{}", ran.err);
+    // Nobody is there to be asked.
+    let nobody = ["--dht-bootstrap", "127.0.0.1:1", "--timeout", "1s", "--no-ipv6"];
+    let ran = place.run(&[&["dht", "put", "x", "--key", "new"], &nobody[..]].concat());
+    assert!(ran.code == 4 && ran.err.contains("no node of the DHT"), "{}", ran.err);
+    assert_eq!(std::fs::read(place.path("new")).expect("made").len(), 65);
 }
 
 #[test]

@@ -122,3 +122,35 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(8);
 pub const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// A peer that has sent nothing for so long is gone.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Longest datagram of the DHT that is read: an item of 1,000 bytes, its signature and two lists of nodes
+/// stay below; Ethernet carries 1,472.
+pub const MAX_DHT_DATAGRAM: usize = 1_500;
+/// Values in one datagram of the DHT: each takes two bytes or more.
+pub const MAX_DHT_TOKENS: usize = MAX_DHT_DATAGRAM / 2;
+/// Bytes of a transaction id that we send back: clients use 2 to 8.
+pub const MAX_DHT_TRANSACTION: usize = 32;
+/// Nodes taken from one list of a reply: eight are due (BEP 5), some send sixteen.
+pub const MAX_DHT_NODES_READ: usize = 16;
+/// Nodes that one search keeps in mind whose ids fit their addresses, and a quarter of others.
+pub const MAX_DHT_CANDIDATES: usize = 128;
+/// Peers that one search takes from the DHT.
+pub const MAX_DHT_PEERS_FOUND: usize = 1_000;
+/// Searches of the DHT at a time: each has four queries or so in flight.
+pub const MAX_DHT_SEARCHES: usize = 16;
+/// Nodes asked at a time whether they are there: a flood of queries makes no flood of ours.
+pub const MAX_DHT_CHECKS: usize = 16;
+/// Addresses remembered by which the DHT can be entered.
+pub const MAX_DHT_ENTRANCES: usize = 256;
+/// Nodes of the DHT kept from one run to the next, of each family.
+pub const MAX_DHT_SAVED: usize = 200;
+/// Torrents of which this node of the DHT keeps peers: 2,000 of 100 take 7 MB when somebody fills them.
+pub const MAX_DHT_TORRENTS: usize = 2_000;
+/// Peers kept of one torrent.
+pub const MAX_DHT_PEERS: usize = 100;
+/// Bytes of an item's value (BEP 44).
+pub const MAX_DHT_ITEM: usize = 1_000;
+/// Bytes of an item's salt (BEP 44).
+pub const MAX_DHT_SALT: usize = 64;
+/// Items that this node of the DHT keeps: 1.3 MB when all are as large as they may be.
+pub const MAX_DHT_ITEMS: usize = 1_000;

@@ -42,6 +42,13 @@ impl Limits {
     /// An extension message of a peer (BEP 10).
     pub const PEER: Limits =
         Limits { bytes: limits::MAX_EXTENSION_MESSAGE as usize, trailing: 0, ..Limits::TRACKER };
+    /// A datagram of the DHT (BEP 5).
+    pub const DHT: Limits = Limits {
+        bytes: limits::MAX_DHT_DATAGRAM,
+        depth: limits::MAX_MESSAGE_DEPTH,
+        tokens: limits::MAX_DHT_TOKENS,
+        trailing: 0,
+    };
 }
 
 /// What the scanner found in a valid value.

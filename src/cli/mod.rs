@@ -8,6 +8,7 @@ mod allow;
 mod args;
 mod create;
 mod demo;
+mod dht;
 mod download;
 mod exit;
 mod input;
@@ -74,6 +75,7 @@ fn command(command: Command, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Show(args) => runtime.block_on(show::run(&args, terminal)),
         Command::Magnet(args) => runtime.block_on(magnet::run(&args, terminal)),
         Command::Tracker(args) => runtime.block_on(tracker::run(&args, terminal)),
+        Command::Dht(args) => runtime.block_on(dht::run(&args, terminal)),
         Command::Demo(args) => runtime.block_on(demo::run(&args, terminal)),
         Command::Create(args) => create::run(&args, terminal),
         Command::Verify(args) => runtime.block_on(verify::run(&args, terminal)),

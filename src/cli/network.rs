@@ -1,6 +1,9 @@
 //! What the options of the network mean to a session: its configuration, and how it starts.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use super::{
     args,
@@ -9,7 +12,9 @@ use super::{
 };
 use crate::{
     metainfo::{HostPort, Magnet},
-    session::{Check, Config, FetchMetadata, ListenConfig, Session, SessionError, peer_names},
+    session::{
+        Check, Config, DhtOptions, FetchMetadata, ListenConfig, Session, SessionError, peer_names,
+    },
 };
 
 /// The usual ports, tried in order when none was asked for; then any free one.
@@ -17,7 +22,7 @@ const USUAL_PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
 
 /// Starts a session as `args` say.
 pub(super) async fn start(args: &args::Network, terminal: Terminal) -> Result<Session, Failure> {
-    let state_dir = state_dir(args, terminal)?;
+    let state_dir = state_dir(args.state_dir.as_deref(), terminal)?;
     let start = |port| Session::start(config(args, state_dir.clone(), port));
     if let Some(port) = args.port {
         return start(port).await.map_err(|e| failure(&e));
@@ -78,9 +83,12 @@ pub(super) const fn check(args: args::Checking) -> Check {
 }
 
 /// The folder that was named, or the user's own: that one may be missing, because nobody asked for it.
-fn state_dir(args: &args::Network, terminal: Terminal) -> Result<Option<PathBuf>, Failure> {
-    if args.state_dir.is_some() {
-        return Ok(args.state_dir.clone());
+pub(super) fn state_dir(
+    named: Option<&Path>,
+    terminal: Terminal,
+) -> Result<Option<PathBuf>, Failure> {
+    if let Some(named) = named {
+        return Ok(Some(named.to_owned()));
     }
     let Some(dir) = args::state_folder() else { return Ok(None) };
     match std::fs::create_dir_all(&dir) {
@@ -106,10 +114,16 @@ fn config(args: &args::Network, state_dir: Option<PathBuf>, port: u16) -> Config
         max_down: args.max_down,
         memory: args.memory,
         trackers: !args.no_trackers,
+        dht: (!args.no_dht).then(|| dht(args)),
         ca_file: args.ca_file.clone(),
         state_dir,
         ..default
     }
+}
+
+fn dht(args: &args::Network) -> DhtOptions {
+    let bootstrap = args.dht_bootstrap.clone();
+    DhtOptions { port: args.dht_port, bootstrap, read_only: false }
 }
 
 fn failure(error: &SessionError) -> Failure {
@@ -117,7 +131,9 @@ fn failure(error: &SessionError) -> Failure {
         return exit::could_not_start(cause);
     }
     let exit = match error {
-        SessionError::PortInUse { .. } | SessionError::Listen(_) => Exit::Network,
+        SessionError::PortInUse { .. } | SessionError::Listen(_) | SessionError::Dht(_) => {
+            Exit::Network
+        }
         SessionError::Http(_) => Exit::Input,
         SessionError::StateDir { .. } => Exit::Disk,
         SessionError::System(_) => Exit::Unexpected,

@@ -224,7 +224,7 @@ mod tests {
 
     fn hello() -> [u8; HANDSHAKE_LEN] {
         let (info_hash, peer_id) = (Sha1Hash([5; 20]), PeerId([6; 20]));
-        Handshake { reserved: Reserved::ours(), info_hash, peer_id }.to_bytes()
+        Handshake { reserved: Reserved::ours(false), info_hash, peer_id }.to_bytes()
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! folders.
 
 pub mod accept;
+pub mod dht;
 pub mod http;
 pub mod http_server;
 pub mod memory;
@@ -12,5 +13,6 @@ pub mod tcp;
 pub mod tracker_client;
 pub mod tracker_server;
 pub mod transport;
+pub mod udp;
 pub mod udp_server;
 pub mod udp_tracker;

@@ -63,6 +63,8 @@ pub struct Peer {
     pub stage: Stage,
     /// Our handshake is out, or on its way.
     pub said_hello: bool,
+    /// It has a node of the DHT, and has not said where.
+    pub dht: bool,
     /// It has said what our address is.
     pub named_us: bool,
     /// Requests were forgotten that it may answer still.
@@ -158,6 +160,7 @@ impl Peer {
             since: now,
             stage: Stage::Handshake(Vec::new()),
             said_hello: false,
+            dht: false,
             named_us: false,
             forgot: false,
             id: None,

@@ -263,6 +263,7 @@ impl Core {
             partial,
             peer_id: self.peer_id,
             listen_port: Some(self.port),
+            dht_port: self.dht_port(info.private()),
             metadata: Some(InfoBytes::new(info.clone())),
             settings: Settings {
                 max_peers: add.max_peers.unwrap_or(self.config.max_peers),
@@ -275,13 +276,15 @@ impl Core {
             seed: self.seed(),
         };
         let torrent = shared.id;
-        if self.config.trackers {
-            let extra = trackers.into_iter().map(|url| vec![url]);
-            let tiers = extra.chain(metainfo.tiers).collect();
-            let shard = self.shard.clone();
-            let announcing = Announcing { shared: shared.clone(), shard, tiers };
-            self.discovery.send(discovery::Input::Add(Box::new(announcing)));
-        }
+        let extra = trackers.into_iter().map(|url| vec![url]);
+        let tiers = extra.chain(metainfo.tiers).filter(|_| self.config.trackers);
+        let announcing = Announcing {
+            shared: shared.clone(),
+            shard: self.shard.clone(),
+            tiers: tiers.collect(),
+            nodes: metainfo.nodes,
+        };
+        self.discovery.send(discovery::Input::Add(Box::new(announcing)));
         if let Some(trouble) = trouble {
             shared.tell(|| TorrentEvent::StateTrouble(trouble));
         }

@@ -4,6 +4,7 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
+use super::dht::DhtOptions;
 use crate::base::units::{ByteCount, ByteRate};
 
 /// Memory of the process besides slabs that grows with the memory allowed: bitfields, piece tables,
@@ -61,6 +62,8 @@ pub struct Config {
     pub memory: ByteCount,
     /// Whether trackers are used.
     pub trackers: bool,
+    /// How the DHT is used, for torrents that are not private; `None` does without.
+    pub dht: Option<DhtOptions>,
     /// Certificates (PEM) trusted besides the built-in roots.
     pub ca_file: Option<PathBuf>,
     /// Where resume state is kept; without it data is recognised by hashing it.
@@ -82,6 +85,7 @@ impl Default for Config {
             max_down: None,
             memory: ByteCount(64 << 20),
             trackers: true,
+            dht: None,
             ca_file: None,
             state_dir: None,
             seed: None,

@@ -1,27 +1,33 @@
-//! Asks trackers for peers: one task carries out what each torrent's tiers decide.
+//! Finds peers: one task carries out what each torrent's tiers of trackers and its searches of the DHT
+//! decide.
 //!
-//! When to announce where is decided in [`crate::tracker::tiers`], the announce itself is made by
-//! [`crate::net::tracker_client`], one [`errand`] each, and torrents that start together are kept apart by [`pace`]. Here are the timers, and what handles see of
-//! the trackers. Torrents ask through a [`Line`].
+//! When to announce where is decided in [`crate::tracker::tiers`] and [`trackerless`], the asking is one
+//! [`errand`] or [`search`] each, and torrents that start together are kept apart by [`pace`]. Here are
+//! the timers, and what handles see of the trackers. Torrents ask through a [`Line`].
 
 mod errand;
 mod pace;
 mod room;
+mod search;
+mod trackerless;
 
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
+    net::SocketAddr,
     sync::Arc,
 };
 
 use tokio::{
     sync::{mpsc, oneshot},
+    task::JoinSet,
     time::sleep_until,
 };
 
 use errand::{Errand, LastFigures};
 use pace::Pace;
 use room::Room;
+use trackerless::Trackerless;
 
 use super::{
     clock::Clock,
@@ -34,7 +40,11 @@ use super::{
 };
 use crate::{
     base::{id::PeerId, rng::Rng, time::Instant},
-    net::tracker_client::{TrackerClient, TrackerError},
+    metainfo::HostPort,
+    net::{
+        dht::Dht,
+        tracker_client::{TrackerClient, TrackerError},
+    },
     tracker::{
         announce::{AnnounceReply, Families},
         tiers::{self, Reach, Ticket, Tiers, Timing},
@@ -52,6 +62,8 @@ pub(super) enum Input {
     NeedPeers(TorrentId),
     /// It has just become complete.
     Completed(TorrentId),
+    /// A peer's node of the DHT.
+    DhtNode(SocketAddr),
     /// It is paused, with these figures.
     Stop(TorrentId, Figures),
     /// It is gone for good.
@@ -67,6 +79,14 @@ pub(super) enum Input {
         url: Arc<str>,
         result: Result<AnnounceReply, TrackerError>,
     },
+    /// A search of the DHT has ended.
+    Searched {
+        torrent: TorrentId,
+        /// Nodes that answered.
+        nodes: u32,
+        /// Peers they named.
+        peers: usize,
+    },
 }
 
 /// A torrent as discovery gets it.
@@ -75,6 +95,8 @@ pub(super) struct Announcing {
     pub(super) shared: Arc<Shared>,
     pub(super) shard: ShardHandle,
     pub(super) tiers: Vec<Vec<String>>,
+    /// Nodes of the DHT that know of it (BEP 5, *Torrent File Extensions*).
+    pub(super) nodes: Vec<HostPort>,
 }
 
 /// Leads to discovery; copies lead to the same.
@@ -104,6 +126,10 @@ pub(super) struct Identity {
 
 struct Announcer {
     tiers: Tiers,
+    /// Its searches of the DHT, if it may use it.
+    trackerless: Option<Trackerless>,
+    /// The one that is under way; it ends with the torrent.
+    searching: JoinSet<()>,
     shared: Arc<Shared>,
     shard: ShardHandle,
     /// Tells the tracker that we are the same after a change of address.
@@ -119,6 +145,7 @@ struct Announcer {
 /// The task's state.
 pub(super) struct Discovery {
     trackers: TrackerClient,
+    dht: Option<Dht>,
     identity: Identity,
     clock: Clock,
     rng: Rng,
@@ -133,13 +160,13 @@ pub(super) struct Discovery {
 impl Discovery {
     pub(super) fn new(
         trackers: TrackerClient,
+        dht: Option<Dht>,
         identity: Identity,
-        clock: Clock,
-        rng: Rng,
-        line: Line,
+        (clock, rng, line): (Clock, Rng, Line),
     ) -> Self {
         Discovery {
             trackers,
+            dht,
             identity,
             clock,
             rng,
@@ -172,7 +199,15 @@ impl Discovery {
         match input {
             Input::Add(announcing) => self.add(*announcing),
             Input::Start { torrent, needs_peers } => self.start(torrent, needs_peers),
-            Input::NeedPeers(id) => self.handle(id, tiers::Input::NeedPeers),
+            Input::NeedPeers(id) => {
+                self.trackerless(id, Trackerless::need_peers);
+                self.handle(id, tiers::Input::NeedPeers);
+            }
+            Input::DhtNode(addr) => {
+                if let Some(dht) = &self.dht {
+                    dht.add_entrances(vec![addr]);
+                }
+            }
             Input::Completed(id) => self.handle(id, tiers::Input::Completed),
             Input::Stop(id, figures) => {
                 if let Some(announcer) = self.torrents.get(&id) {
@@ -195,16 +230,28 @@ impl Discovery {
             Input::Answered { torrent, ticket, url, result } => {
                 self.answered(torrent, ticket, &url, result);
             }
+            Input::Searched { torrent, nodes, peers } => {
+                self.trackerless(torrent, |search, now| search.ended(now, nodes, peers));
+                if let Some(announcer) = self.torrents.get(&torrent).filter(|_| nodes > 0) {
+                    announcer.shared.tell(|| TorrentEvent::DhtReply { nodes, peers });
+                }
+            }
         }
     }
 
     fn add(&mut self, announcing: Announcing) {
-        let Announcing { shared, shard, tiers } = announcing;
+        let Announcing { shared, shard, tiers, nodes } = announcing;
         // Peers of one tracker at a time: BEP 27.
         let private = shared.info.private();
         let reach = if private { Reach::FirstWorking } else { Reach::EveryTier };
+        let dht = self.dht.as_ref().filter(|_| !private);
+        if let Some(dht) = dht.cloned().filter(|_| !nodes.is_empty()) {
+            tokio::spawn(search::name_nodes(dht, nodes));
+        }
         let announcer = Announcer {
             tiers: Tiers::new(&tiers, reach, Timing::default(), self.rng.fork()),
+            trackerless: dht.map(|_| Trackerless::new()),
+            searching: JoinSet::new(),
             key: self.rng.next_u64() as u32,
             figures: LastFigures::default(),
             armed: None,
@@ -213,7 +260,7 @@ impl Discovery {
             shard,
             shared,
         };
-        if announcer.tiers.is_empty() {
+        if announcer.tiers.is_empty() && announcer.trackerless.is_none() {
             return;
         }
         announcer.show(self.clock.now());
@@ -229,6 +276,7 @@ impl Discovery {
             announcer.armed = Some(at);
             self.timers.push(Reverse((at, id)));
         } else {
+            self.trackerless(id, Trackerless::start);
             self.handle(id, tiers::Input::Start);
         }
     }
@@ -236,7 +284,9 @@ impl Discovery {
     fn stop(&mut self, id: TorrentId) {
         if let Some(announcer) = self.torrents.get_mut(&id) {
             announcer.starting = false;
+            announcer.searching = JoinSet::new();
         }
+        self.trackerless(id, |search, _| search.stop());
         self.handle(id, tiers::Input::Stop);
     }
 
@@ -278,15 +328,26 @@ impl Discovery {
             tokio::spawn(errand.run(trackers, room, self.line.clone()));
         }
         announcer.show(now);
-        if let Some(at) = announcer.tiers.poll_timeout()
-            && announcer.armed.is_none_or(|armed| at < armed)
-        {
-            announcer.armed = Some(at);
-            self.timers.push(Reverse((at, id)));
-        }
+        self.timers.extend(announcer.arm().map(|at| Reverse((at, id))));
         if announcer.removed && announcer.tiers.is_stopped() {
             self.torrents.remove(&id);
         }
+    }
+
+    /// Lets the searches of a torrent know something, and begins one that is due.
+    fn trackerless(&mut self, id: TorrentId, tell: impl FnOnce(&mut Trackerless, Instant)) {
+        let now = self.clock.now();
+        let Some(announcer) = self.torrents.get_mut(&id) else { return };
+        let (Some(dht), Some(search)) = (&self.dht, &mut announcer.trackerless) else { return };
+        tell(search, now);
+        if search.take_due(now) {
+            let (shared, shard) = (announcer.shared.clone(), announcer.shard.clone());
+            let (identity, line) = (self.identity, self.line.clone());
+            let run = search::run(dht.clone(), shared, shard, identity, line);
+            announcer.searching = JoinSet::new();
+            announcer.searching.spawn(run);
+        }
+        self.timers.extend(announcer.arm().map(|at| Reverse((at, id))));
     }
 
     fn fire(&mut self) {
@@ -299,9 +360,13 @@ impl Discovery {
                 && announcer.armed == Some(at)
             {
                 announcer.armed = None;
-                let starts = std::mem::take(&mut announcer.starting);
-                let input = if starts { tiers::Input::Start } else { tiers::Input::Timeout };
-                self.handle(id, input);
+                if std::mem::take(&mut announcer.starting) {
+                    self.trackerless(id, Trackerless::start);
+                    self.handle(id, tiers::Input::Start);
+                } else {
+                    self.trackerless(id, |_, _| {});
+                    self.handle(id, tiers::Input::Timeout);
+                }
             }
         }
     }
@@ -318,6 +383,14 @@ impl Discovery {
 }
 
 impl Announcer {
+    /// When a timer has to ring for it that is not set yet.
+    fn arm(&mut self) -> Option<Instant> {
+        let search = self.trackerless.as_ref().and_then(Trackerless::poll_timeout);
+        let at = self.tiers.poll_timeout().into_iter().chain(search).min()?;
+        let sooner = self.armed.is_none_or(|armed| at < armed);
+        sooner.then(|| *self.armed.insert(at))
+    }
+
     /// Lets handles see the trackers as they are.
     fn show(&self, now: Instant) {
         let statuses = self.tiers.statuses().map(|status| TrackerStatus {

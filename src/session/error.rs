@@ -21,6 +21,9 @@ pub enum SessionError {
     /// Listening failed otherwise.
     #[error(transparent)]
     Listen(ListenError),
+    /// There is no socket for the DHT.
+    #[error("could not open the UDP port of the DHT: {0}")]
+    Dht(io::Error),
     /// The HTTP client can't be set up, such as for a bad `ca_file`.
     #[error(transparent)]
     Http(#[from] HttpSetupError),

@@ -58,6 +58,13 @@ pub enum TorrentEvent {
         /// One sentence.
         message: String,
     },
+    /// A search of the DHT has ended.
+    DhtReply {
+        /// Nodes that answered.
+        nodes: u32,
+        /// Peers they named.
+        peers: usize,
+    },
     /// A connection began.
     PeerConnected {
         /// The other end.

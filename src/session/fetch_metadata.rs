@@ -66,18 +66,21 @@ impl Core {
             partial: Vec::new(),
             peer_id: self.peer_id,
             listen_port: Some(self.port),
+            dht_port: self.dht_port(false),
             metadata: None,
             settings: Settings { max_peers: self.config.max_peers, ..Settings::default() },
             seed: self.seed(),
         };
         let torrent = shared.id;
-        if self.config.trackers {
-            let urls = trackers.into_iter().chain(magnet.trackers.iter().cloned());
-            let tiers = urls.map(|url| vec![url]).collect();
-            let shard = self.shard.clone();
-            let announcing = Announcing { shared: shared.clone(), shard, tiers };
-            self.discovery.send(discovery::Input::Add(Box::new(announcing)));
-        }
+        let urls = trackers.into_iter().chain(magnet.trackers.iter().cloned());
+        let urls = urls.filter(|_| self.config.trackers);
+        let announcing = Announcing {
+            shared: shared.clone(),
+            shard: self.shard.clone(),
+            tiers: urls.map(|url| vec![url]).collect(),
+            nodes: Vec::new(),
+        };
+        self.discovery.send(discovery::Input::Add(Box::new(announcing)));
         let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
         let hosting = Hosting { setup, storage, shared, keep_seeding: true, recorded: None };
         // A shard that has ended needs neither.

@@ -16,9 +16,11 @@
 //!       uplink           how much it carries
 //!     mail             what other threads leave for the shard
 //!     shared           what a torrent shows to other threads
-//!   discovery        trackers: when due, and what came of it
+//!   discovery        trackers and the DHT: when they are asked, and what came of it
+//!   dht              the node of the DHT: how it begins, what it leaves for the next run
 //!   persist          resume state: what the next run should know
 //! check, create      tools: data against a torrent, a torrent from data
+//! dht_tool           one question to the DHT
 //! scrape             how many peers the trackers of a torrent know
 //! tracker_host       the embedded tracker
 //! torrent_file       a torrent fetched by its address
@@ -37,6 +39,8 @@ mod config;
 mod connection;
 pub mod create;
 mod descriptors;
+mod dht;
+pub mod dht_tool;
 mod dial;
 mod discovery;
 mod disk_work;
@@ -78,6 +82,7 @@ use tokio::{
 
 pub use adding::{AddTorrent, Check};
 pub use config::{Config, DiskPlacement, ListenConfig};
+pub use dht::DhtOptions;
 pub use error::{AddError, SessionError, TorrentError};
 pub use event::{PeerEnd, TorrentEvent};
 pub use fetch_metadata::{FetchMetadata, Fetching};
@@ -90,6 +95,7 @@ use crate::{
     disk::FilePool,
     net::{
         accept::{HalfOpen, accept},
+        dht::Dht,
         http::{Http, HttpConfig},
         resolver::SystemResolver,
         tcp::{self, Listeners},
@@ -118,6 +124,7 @@ struct Core {
     registry: Arc<Registry>,
     shard: ShardHandle,
     discovery: Line,
+    dht: Option<Dht>,
     files: Arc<FilePool>,
     /// One check of existing data at a time.
     checks: Semaphore,
@@ -128,6 +135,11 @@ impl Core {
     /// A seed for something that makes random choices of its own.
     fn seed(&self) -> u64 {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).next_u64()
+    }
+
+    /// Where our node of the DHT is reached; nobody is told by a private torrent (BEP 27).
+    fn dht_port(&self, private: bool) -> Option<u16> {
+        self.dht.as_ref().filter(|_| !private).map(Dht::port)
     }
 }
 
@@ -174,8 +186,14 @@ impl Session {
         let resolver = Arc::new(SystemResolver);
         let udp = UdpTrackers::new(resolver, config.listen.addr, rng.fork());
         let trackers = TrackerClient { http, udp };
-        let discovery = Discovery::new(trackers, identity, clock, rng.fork(), line.clone());
+        let dht = start_dht(&config, listeners.port, rng.fork())?;
+        let rest = (clock, rng.fork(), line.clone());
+        let discovery = Discovery::new(trackers, dht.clone(), identity, rest);
         let mut tasks = vec![tokio::spawn(discovery.run(inputs)).abort_handle()];
+        if let (Some(dht), Some(dir)) = (&dht, &config.state_dir) {
+            let saving = dht::keep_saving(dht.clone(), dir.clone());
+            tasks.push(tokio::spawn(saving).abort_handle());
+        }
         let half_open = Arc::new(HalfOpen::new(descriptors.half_open));
         let door = Arc::new(Door { registry: registry.clone(), shard: shard.clone(), slots });
         for socket in listeners.sockets {
@@ -188,6 +206,7 @@ impl Session {
             registry,
             shard,
             discovery: line,
+            dht,
             files: FilePool::new(descriptors.files),
             checks: Semaphore::new(1),
             rng: Mutex::new(rng),
@@ -199,6 +218,11 @@ impl Session {
     /// The port on which peers reach us.
     pub fn port(&self) -> Option<u16> {
         Some(self.core.port)
+    }
+
+    /// The UDP port on which our node of the DHT is reached, if there is one.
+    pub fn dht_port(&self) -> Option<u16> {
+        self.core.dht_port(false)
     }
 
     /// Who we are to peers and trackers.
@@ -266,6 +290,9 @@ impl Session {
             let (reply, told) = oneshot::channel();
             core.discovery.send(discovery::Input::StopAll(reply));
             let _ = told.await;
+            if let (Some(dht), Some(dir)) = (&core.dht, &core.config.state_dir) {
+                dht::save(dht, dir).await;
+            }
             if let Some(thread) = thread {
                 // A panic there has been reported.
                 let _ = spawn_blocking(move || thread.join()).await;
@@ -291,6 +318,14 @@ fn listen(config: &Config) -> Result<Listeners, SessionError> {
         true => SessionError::PortInUse { port: listen.port },
         false => SessionError::Listen(err),
     })
+}
+
+fn start_dht(config: &Config, peers: u16, rng: Rng) -> Result<Option<Dht>, SessionError> {
+    let Some(options) = &config.dht else { return Ok(None) };
+    let listen = (config.listen.addr, config.listen.ipv6, peers);
+    let state_dir = config.state_dir.as_deref();
+    let dht = dht::start(options, listen, state_dir, Arc::new(SystemResolver), rng);
+    dht.map(Some).map_err(SessionError::Dht)
 }
 
 /// A tracker lists the address it sees, so both families have to be announced over.

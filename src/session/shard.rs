@@ -405,6 +405,9 @@ impl Shard {
         for id in wishes.needs_peers.drain(..) {
             self.discovery.send(discovery::Input::NeedPeers(id));
         }
+        for addr in wishes.dht_nodes.drain(..) {
+            self.discovery.send(discovery::Input::DhtNode(addr));
+        }
         for (id, happened) in wishes.events.drain(..) {
             self.happened(now, id, happened);
         }

@@ -60,6 +60,8 @@ pub struct Wishes {
     pub dials: Vec<(TorrentId, SocketAddr)>,
     /// Torrents that want more addresses.
     pub needs_peers: Vec<TorrentId>,
+    /// Peers' nodes of the DHT.
+    pub dht_nodes: Vec<SocketAddr>,
     /// What happened.
     pub events: Vec<(TorrentId, Happened)>,
 }
@@ -70,6 +72,7 @@ impl Wishes {
         self.disk.append(&mut other.disk);
         self.dials.append(&mut other.dials);
         self.needs_peers.append(&mut other.needs_peers);
+        self.dht_nodes.append(&mut other.dht_nodes);
         self.events.append(&mut other.events);
     }
 
@@ -78,6 +81,7 @@ impl Wishes {
         self.disk.is_empty()
             && self.dials.is_empty()
             && self.needs_peers.is_empty()
+            && self.dht_nodes.is_empty()
             && self.events.is_empty()
     }
 }
@@ -470,6 +474,7 @@ impl<T: Transport> Turns<T> {
                     Output::Disk(job) => self.wishes.disk.push((id, job)),
                     Output::Connect(addr) => self.wishes.dials.push((id, addr)),
                     Output::NeedPeers => self.wishes.needs_peers.push(id),
+                    Output::DhtNode(addr) => self.wishes.dht_nodes.push(addr),
                     Output::Event(event) => {
                         self.wishes.events.push((id, Happened::Torrent(event)));
                     }

@@ -16,6 +16,7 @@
 //! ```
 
 mod agenda;
+pub mod dht;
 pub mod disk;
 pub mod frames;
 pub mod host;

@@ -13,7 +13,7 @@ use crate::{
         time::Instant,
     },
     peer::{Peer, Stage},
-    wire::{Decoder, Handshake, Reserved},
+    wire::{self, Decoder, ExtensionHandshake, Handshake, Message, Reserved, extension::local_id},
 };
 
 use super::{
@@ -218,7 +218,7 @@ impl Torrent {
 
     pub(super) fn send_handshake(&mut self, now: Instant, key: PeerKey) {
         let hello = Handshake {
-            reserved: Reserved::ours(),
+            reserved: Reserved::ours(self.dht_port.is_some()),
             info_hash: self.info_hash,
             peer_id: self.peer_id,
         };
@@ -251,12 +251,59 @@ impl Torrent {
         peer.client = hello.peer_id.client();
         peer.fast = hello.reserved.fast();
         peer.extended = hello.reserved.extended();
+        peer.dht = hello.reserved.dht();
         let outgoing = peer.outgoing;
         if !outgoing {
             self.send_handshake(now, key);
         }
         self.introduce(key);
         Ok(())
+    }
+
+    /// What we say first after the handshake: what we have, and our extension handshake.
+    pub(super) fn introduce(&mut self, key: PeerKey) {
+        let (have, uploads_only) = (self.pieces.have(), self.uploads_only());
+        let log_end = self.pieces.log().end();
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.have_cursor = log_end;
+        if peer.fast && have.is_full() && !have.is_empty() {
+            wire::encode::encode(&Message::HaveAll, &mut peer.out);
+        } else if peer.fast && have.is_empty() {
+            wire::encode::encode(&Message::HaveNone, &mut peer.out);
+        } else if !have.is_empty() {
+            wire::encode::encode(&Message::Bitfield(have.as_bytes()), &mut peer.out);
+        }
+        if let Some(port) = self.dht_port.filter(|_| peer.dht) {
+            wire::encode::encode(&Message::Port(port), &mut peer.out);
+        }
+        if peer.extended {
+            let hello = ExtensionHandshake {
+                m: wire::ExtensionIds {
+                    upload_only: Some(local_id::UPLOAD_ONLY),
+                    ut_metadata: Some(local_id::UT_METADATA),
+                    ..Default::default()
+                },
+                v: Some(concat!("downpour ", env!("CARGO_PKG_VERSION")).to_owned()),
+                p: self.listen_port,
+                reqq: Some(limits::MAX_PEER_REQUESTS as u32),
+                yourip: Some(peer.addr.ip()),
+                metadata_size: self.metadata.size(),
+                upload_only: uploads_only.then_some(true),
+                ..Default::default()
+            };
+            let payload = hello.encode();
+            wire::encode::encode(&Message::Extended { id: 0, payload: &payload }, &mut peer.out);
+        }
+        self.want_write(key);
+    }
+
+    /// The peer has a node of the DHT; it is listened to once.
+    pub(super) fn dht_node(&mut self, key: PeerKey, port: u16) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if self.dht_port.is_some() && port != 0 && std::mem::take(&mut peer.dht) {
+            let addr = SocketAddr::new(peer.addr.ip(), port);
+            self.outputs.push_back(Output::DhtNode(addr));
+        }
     }
 
     /// Two connections to one peer: both sides keep the one that was dialled by the greater id.

@@ -122,12 +122,17 @@ impl Torrent {
         key: PeerKey,
         message: &Message<'_>,
     ) -> Result<(), Disconnect> {
-        if self.wants_metadata() && !matches!(message, Message::Extended { .. }) {
+        if self.wants_metadata() && !matches!(message, Message::Extended { .. } | Message::Port(_))
+        {
             // Of pieces nothing can be said yet; what a peer has it says again to the next connection.
             return Ok(());
         }
         match *message {
-            Message::KeepAlive | Message::Unknown { .. } | Message::Port(_) => Ok(()),
+            Message::KeepAlive | Message::Unknown { .. } => Ok(()),
+            Message::Port(port) => {
+                self.dht_node(key, port);
+                Ok(())
+            }
             Message::Choke => {
                 self.choked_by(key);
                 Ok(())
@@ -375,40 +380,6 @@ impl Torrent {
         }
     }
 
-    /// What we say first after the handshake: what we have, and our extension handshake.
-    pub(super) fn introduce(&mut self, key: PeerKey) {
-        let (have, uploads_only) = (self.pieces.have(), self.uploads_only());
-        let log_end = self.pieces.log().end();
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        peer.have_cursor = log_end;
-        if peer.fast && have.is_full() && !have.is_empty() {
-            wire::encode::encode(&Message::HaveAll, &mut peer.out);
-        } else if peer.fast && have.is_empty() {
-            wire::encode::encode(&Message::HaveNone, &mut peer.out);
-        } else if !have.is_empty() {
-            wire::encode::encode(&Message::Bitfield(have.as_bytes()), &mut peer.out);
-        }
-        if peer.extended {
-            let hello = ExtensionHandshake {
-                m: wire::ExtensionIds {
-                    upload_only: Some(local_id::UPLOAD_ONLY),
-                    ut_metadata: Some(local_id::UT_METADATA),
-                    ..Default::default()
-                },
-                v: Some(concat!("downpour ", env!("CARGO_PKG_VERSION")).to_owned()),
-                p: self.listen_port,
-                reqq: Some(limits::MAX_PEER_REQUESTS as u32),
-                yourip: Some(peer.addr.ip()),
-                metadata_size: self.metadata.size(),
-                upload_only: uploads_only.then_some(true),
-                ..Default::default()
-            };
-            let payload = hello.encode();
-            wire::encode::encode(&Message::Extended { id: 0, payload: &payload }, &mut peer.out);
-        }
-        self.want_write(key);
-    }
-
     /// The peer did something a correct one does rarely.
     pub(super) fn strike(
         &mut self,
@@ -470,6 +441,7 @@ pub(super) mod tests {
             have,
             peer_id: PeerId::generate(&mut Rng::new(1)),
             listen_port: None,
+            dht_port: None,
             partial: Vec::new(),
             metadata: Some(InfoBytes::new(Arc::new([0; 100]))),
             settings: Settings::default(),
@@ -484,7 +456,7 @@ pub(super) mod tests {
         let key = torrent.admit(Instant::ZERO, addr, Direction::Incoming).expect("room");
         let peer_id = PeerId::generate(&mut Rng::new(100 + u64::from(n)));
         let hello =
-            Handshake { reserved: Reserved::ours(), info_hash: torrent.info_hash(), peer_id };
+            Handshake { reserved: Reserved::ours(false), info_hash: torrent.info_hash(), peer_id };
         torrent.read(Instant::ZERO, key, Chunk::Bytes(&hello.to_bytes()), pool);
         key
     }

@@ -109,6 +109,9 @@ pub struct Setup {
     pub peer_id: PeerId,
     /// Where we listen; told to peers.
     pub listen_port: Option<u16>,
+    /// Where our node of the DHT is reached; told to peers that have one too. `None` for a torrent that may
+    /// not use it.
+    pub dht_port: Option<u16>,
     /// The info dictionary, for peers that lack it. Without it that is what is fetched from peers, and
     /// all that is ([`Event::Metadata`]); `geometry` has no pieces then.
     pub metadata: Option<InfoBytes>,
@@ -135,6 +138,7 @@ pub struct Torrent {
     info_hash: Sha1Hash,
     peer_id: PeerId,
     listen_port: Option<u16>,
+    dht_port: Option<u16>,
     metadata: Metadata,
     settings: Settings,
     lease: Lease,
@@ -196,6 +200,7 @@ impl Torrent {
             info_hash: setup.info_hash,
             peer_id: setup.peer_id,
             listen_port: setup.listen_port,
+            dht_port: setup.dht_port,
             metadata,
             phase: if complete { Phase::Seeding } else { Phase::Downloading },
             choker: Choker::new(setup.settings.unchoke_slots, now),

@@ -29,6 +29,8 @@ pub enum Output {
     WantWrite(PeerKey),
     /// Few addresses are left: ask trackers and the like.
     NeedPeers,
+    /// A peer has a node of the DHT there (BEP 5, *BitTorrent Protocol Extension*).
+    DhtNode(SocketAddr),
     /// Something a person or a program may want to know.
     Event(Event),
 }

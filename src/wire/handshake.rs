@@ -15,9 +15,9 @@ const PROTOCOL: [u8; 20] = *b"\x13BitTorrent protocol";
 pub struct Reserved(pub [u8; 8]);
 
 impl Reserved {
-    /// What we speak: the extension protocol and the fast extension.
-    pub const fn ours() -> Self {
-        Reserved([0, 0, 0, 0, 0, 0x10, 0, 0x04])
+    /// What we speak: the extension protocol, the fast extension, and the DHT if there is a node.
+    pub const fn ours(dht: bool) -> Self {
+        Reserved([0, 0, 0, 0, 0, 0x10, 0, 0x04 | dht as u8])
     }
 
     /// The extension protocol (BEP 10).
@@ -94,7 +94,7 @@ mod tests {
 
     fn ours() -> Handshake {
         Handshake {
-            reserved: Reserved::ours(),
+            reserved: Reserved::ours(false),
             info_hash: sha1(b"info"),
             peer_id: PeerId(*b"-DP0100-abcdefghijkl"),
         }
@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn reserved_bits() {
-        let r = Reserved::ours();
+        assert!(Reserved::ours(true).dht());
+        let r = Reserved::ours(false);
         assert_eq!((r.extended(), r.fast(), r.dht()), (true, true, false));
         let r = Reserved([0, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!((r.extended(), r.fast(), r.dht()), (false, false, true));

@@ -3,6 +3,7 @@
 //! - [`program`]: the binary in a folder of its own, its JSON lines, signals;
 //! - [`content`]: what is shared, and its torrent;
 //! - [`peer`]: one end of a peer connection, dialled or accepted;
+//! - [`node`]: a node of the DHT;
 //! - [`tracker`]: trackers over HTTP and UDP that record what they are asked;
 //! - [`ask`]: a client of the embedded tracker;
 //! - [`bencode`]: a strict reader and a writer.
@@ -18,6 +19,7 @@
 pub(crate) mod ask;
 pub(crate) mod bencode;
 pub(crate) mod content;
+pub(crate) mod node;
 pub(crate) mod peer;
 pub(crate) mod program;
 pub(crate) mod tracker;

@@ -50,6 +50,10 @@ impl Place {
         let file = fs::File::options().create(true).append(true).open(&talk).expect("a file");
         command.args(args).arg("--json").current_dir(home).env("HOME", home);
         command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME");
+        if !args.contains(&"--dht-bootstrap") {
+            // Nothing leaves this machine.
+            command.env("DOWNPOUR_NO_DHT", "true");
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
         let mut child = command.spawn().expect("started");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -62,7 +66,7 @@ impl Place {
                 }
             }
         });
-        Program { child, objects, port: None, talk }
+        Program { child, objects, port: None, dht_port: None, talk }
     }
 
     /// `seed` of all of `content`, ready to be asked.
@@ -133,6 +137,7 @@ pub(crate) struct Program {
     child: Child,
     objects: Receiver<Json>,
     port: Option<u16>,
+    dht_port: Option<u16>,
     talk: PathBuf,
 }
 
@@ -140,10 +145,17 @@ impl Program {
     /// The port on which it takes peers.
     pub(crate) fn port(&mut self) -> u16 {
         if self.port.is_none() {
-            let port = self.until("listening")["port"].as_u64().expect("a port");
-            self.port = Some(u16::try_from(port).expect("a port"));
+            let listening = self.until("listening");
+            let port = |name| listening[name].as_u64().and_then(|port| u16::try_from(port).ok());
+            (self.port, self.dht_port) = (port("port"), port("dht_port"));
         }
         self.port.expect("known by now")
+    }
+
+    /// Where its node of the DHT is.
+    pub(crate) fn dht(&mut self) -> SocketAddr {
+        self.port();
+        ([127, 0, 0, 1], self.dht_port.expect("it has a node")).into()
     }
 
     /// The next object of this event; those before it are passed over.

@@ -70,7 +70,7 @@ fn introduce(
     let mut id = *b"-FL0001-joined000000";
     id[14..].copy_from_slice(format!("{number:06}").as_bytes());
     let ours = Handshake {
-        reserved: Reserved::ours(),
+        reserved: Reserved::ours(false),
         info_hash: torrent.hash,
         peer_id: downpour::base::id::PeerId(id),
     };

@@ -5,6 +5,7 @@
 
 mod create;
 mod demo;
+mod dht;
 mod download;
 mod general;
 mod magnet;
@@ -22,6 +23,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(super) use create::Create;
 pub(super) use demo::{Demo, Kill};
+pub(super) use dht::{Dht, Question as DhtQuestion};
 pub(super) use download::Download;
 pub(super) use general::{Color, General, ProgressMode};
 pub(super) use magnet::Magnet;
@@ -65,6 +67,7 @@ pub(super) enum Command {
     Verify(Verify),
     Magnet(Magnet),
     Tracker(Tracker),
+    Dht(Dht),
     Demo(Demo),
 }
 

@@ -30,6 +30,19 @@ pub(in crate::cli) struct Network {
     #[arg(long, conflicts_with = "tracker")]
     pub(in crate::cli) no_trackers: bool,
 
+    /// Do without the distributed hash table
+    #[arg(long)]
+    pub(in crate::cli) no_dht: bool,
+
+    /// UDP port of the distributed hash table [default: the number of --port, if it is free]
+    #[arg(long, value_name = "N", conflicts_with = "no_dht")]
+    pub(in crate::cli) dht_port: Option<u16>,
+
+    /// A node by which to enter the distributed hash table, instead of the well-known ones (may be
+    /// repeated)
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', conflicts_with = "no_dht")]
+    pub(in crate::cli) dht_bootstrap: Vec<HostPort>,
+
     /// Neither listen nor dial over IPv6
     #[arg(long)]
     pub(in crate::cli) no_ipv6: bool,
@@ -87,8 +100,6 @@ pub(in crate::cli) struct Checking {
 /// Switches that turn off what this version does not have: accepted, so that scripts last.
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct Off {
-    #[arg(long, hide = true)]
-    no_dht: bool,
     #[arg(long, hide = true)]
     no_lsd: bool,
     #[arg(long, hide = true)]

@@ -26,10 +26,14 @@ const NOT_SETTINGS: &[&str] = &["config", "help", "version"];
 
 /// Gives every option its environment name.
 pub(super) fn with_environment(command: Command) -> Command {
+    named(command, "")
+}
+
+fn named(command: Command, name: &str) -> Command {
     let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    let command = command.mut_args(|a| environment(a, ""));
+    let command = command.mut_args(|a| environment(a, name));
     names.into_iter().fold(command, |command, name| {
-        command.mut_subcommand(&name, |c| c.mut_args(|a| environment(a, &name)))
+        command.mut_subcommand(&name, |subcommand| named(subcommand, &name))
     })
 }
 

@@ -90,6 +90,8 @@ struct Torrent {
 #[derive(Serialize)]
 struct Listening {
     port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dht_port: Option<u16>,
 }
 
 #[derive(Serialize)]
@@ -191,7 +193,9 @@ impl Transfer {
             let _ = waiter.wait_complete().await;
             bell.notify_one();
         });
-        let observed = Observed::new(&handle, self.start.elapsed());
+        let now = self.start.elapsed();
+        let mut observed = Observed::new(&handle, now);
+        let last = observed.look(now, &handle.snapshot());
         Torrent {
             observed,
             handle,
@@ -202,7 +206,7 @@ impl Transfer {
             complete: None,
             took: None,
             end: None,
-            last: View::default(),
+            last,
             told: Vec::new(),
         }
     }
@@ -213,11 +217,13 @@ impl Transfer {
             let refused = &self.refused;
             self.progress.suspend(|| refused.iter().for_each(|f| self.terminal.failure(f)));
         }
+        let dht_port = self.session.as_ref().and_then(Session::dht_port);
         if let Some(port) = self.session.as_ref().and_then(Session::port) {
             if self.terminal.json {
-                self.terminal.event("listening", &Listening { port })?;
+                self.terminal.event("listening", &Listening { port, dht_port })?;
             } else if self.terminal.verbose || !self.goal.fetches {
-                self.progress.say(&format!("Listening on port {port}."));
+                let dht = dht_port.map_or(String::new(), |port| format!(", the DHT on {port}"));
+                self.progress.say(&format!("Listening on port {port}{dht}."));
             }
         }
         let mut ticks = interval(TICK);

@@ -52,6 +52,7 @@ impl World {
                     have,
                     peer_id,
                     listen_port: listens.then_some(super::PORT),
+                    dht_port: None,
                     partial: Vec::new(),
                     metadata: Some(InfoBytes::new(Arc::new([0; METADATA_SIZE]))),
                     settings: settings.clone(),

@@ -100,6 +100,7 @@ impl World {
                 let at = self.hosts[host.at()].announcer.earliest(self.now, self.tracker.plan());
                 self.plan_announce(host, at);
             }
+            Output::DhtNode(_) => {}
             Output::Event(event) => self.note(host, &event),
         }
     }

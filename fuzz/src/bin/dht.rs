@@ -1,0 +1,72 @@
+//! Datagrams from anybody to a node of the DHT, some of them answers to what it asked: whatever comes, it
+//! says little in return and keeps what it owes to time.
+//!
+//! The input is cut into pieces; each is one datagram, sent from one of a few addresses, or answers the
+//! node's last question.
+
+#![no_main]
+
+use std::{net::SocketAddr, time::Duration};
+
+use downpour::{
+    base::{hash::Sha1Hash, limits, rng::Rng, time::Instant},
+    dht::{
+        Announce, Config, Node, Output, Question,
+        message::{Body, Message},
+    },
+};
+use libfuzzer_sys::fuzz_target;
+
+const ADDRS: [&str; 6] = [
+    "127.0.0.1:6881",
+    "203.0.113.1:1",
+    "203.0.113.2:6881",
+    "198.51.100.9:9",
+    "[2001:db8::1]:6881",
+    "[::1]:5",
+];
+
+fuzz_target!(|data: &[u8]| {
+    let mut now = Instant::ZERO;
+    let config = Config { v4: true, v6: true, read_only: false, ids: [None, None] };
+    let mut node = Node::new(&config, Rng::new(1), now);
+    let addrs: Vec<SocketAddr> = ADDRS.iter().filter_map(|addr| addr.parse().ok()).collect();
+    node.add_entrances(now, addrs.iter().copied());
+    let announce = Some(Announce { port: Some(1) });
+    node.search(now, Question::Peers(Sha1Hash([7; 20]), announce));
+    node.search(now, Question::Sample(Sha1Hash([9; 20]).into()));
+    let mut asked: Option<(SocketAddr, Vec<u8>)> = None;
+    for piece in data.split(|&byte| byte == 0xff) {
+        let Some((&first, rest)) = piece.split_first() else { continue };
+        let mut datagram = rest.to_vec();
+        let mut from = addrs[usize::from(first) % addrs.len()];
+        if first >= 0x80
+            && let Some((to, transaction)) = &asked
+        {
+            // The end of a reply; its beginning, `d1:rd2:id20:…e`, is the fuzzer's.
+            datagram.extend_from_slice(b"1:t4:");
+            datagram.extend_from_slice(transaction);
+            datagram.extend_from_slice(b"1:y1:re");
+            from = *to;
+        }
+        node.handle_datagram(now, from, &datagram);
+        let mut said = 0;
+        while let Some(output) = node.poll() {
+            if let Output::Send { to, datagram } = output {
+                let message = Message::decode(&datagram).expect("ours can be read");
+                if let Body::Query(_) = message.body {
+                    asked = Some((to, message.transaction.to_vec()));
+                }
+                said += datagram.len();
+                assert!(datagram.len() <= limits::MAX_DHT_DATAGRAM);
+            }
+        }
+        assert!(said < 40_000, "{said} bytes in return");
+        now += Duration::from_millis(u64::from(first) * 20);
+        if node.poll_timeout() <= now {
+            node.handle_timeout(now);
+            while node.poll().is_some() {}
+            assert!(node.poll_timeout() > now);
+        }
+    }
+});

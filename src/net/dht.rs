@@ -1,0 +1,405 @@
+//! A DHT node over sockets: carries datagrams, keeps its time, finds the ways into the network.
+//!
+//! What it says and believes is in [`crate::dht`]. It is silent until somebody searches for something:
+//! a program that has only private torrents tells nobody that it is there.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant as Clock},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{sleep, sleep_until},
+};
+
+use super::{resolver::Resolver, udp::UdpSockets};
+use crate::{
+    base::{compact::canonical, limits::MAX_DHT_DATAGRAM, rng::Rng, time::Instant},
+    dht::{Config, Found, Node, Output, Question, SearchId, Status, saved::Saved},
+};
+
+/// Nodes of an earlier run may answer for so long before the well-known ones are troubled.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// Pause before names are looked up again while nobody is known; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
+
+/// How a node begins.
+#[derive(Debug)]
+pub struct DhtConfig {
+    /// It asks and does not answer (BEP 43).
+    pub read_only: bool,
+    /// What an earlier run left.
+    pub saved: Saved,
+    /// Names of nodes by which the network is entered.
+    pub bootstrap: Vec<(String, u16)>,
+    /// They are the well-known ones, which the whole world asks: not to be kept, nor asked without need.
+    pub well_known: bool,
+}
+
+/// A running node. Copies lead to the same one, which ends with the last.
+#[derive(Debug, Clone)]
+pub struct Dht {
+    commands: mpsc::UnboundedSender<Command>,
+    port: u16,
+}
+
+/// One search. Dropping it ends the search.
+#[derive(Debug)]
+pub struct Search {
+    found: mpsc::UnboundedReceiver<Found>,
+    /// Tells the node when nobody listens any more.
+    _interest: oneshot::Sender<()>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Search(Question, mpsc::UnboundedSender<Found>, oneshot::Receiver<()>),
+    Abandon(SearchId),
+    Entrances(Vec<SocketAddr>),
+    Routers(Vec<SocketAddr>),
+    Status(oneshot::Sender<(Status, Vec<IpAddr>)>),
+    Saved(oneshot::Sender<Saved>),
+}
+
+impl Dht {
+    /// Starts a node in the current tokio runtime, on `sockets`. `rng` draws what strangers must not guess.
+    pub fn start(
+        sockets: UdpSockets,
+        config: DhtConfig,
+        resolver: Arc<dyn Resolver>,
+        rng: Rng,
+    ) -> (Dht, JoinHandle<()>) {
+        let (commands, received) = mpsc::unbounded_channel();
+        let dht = Dht { commands, port: sockets.port() };
+        let driver = Driver::new(sockets, config, resolver, rng, &dht);
+        let task = tokio::spawn(driver.run(received));
+        (dht, task)
+    }
+
+    /// The UDP port on which it is reached.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Asks the network something.
+    pub fn search(&self, question: Question) -> Search {
+        let (sender, found) = mpsc::unbounded_channel();
+        let (_interest, gone) = oneshot::channel();
+        self.send(Command::Search(question, sender, gone));
+        Search { found, _interest }
+    }
+
+    /// Nodes that somebody named, by which the network can be entered.
+    pub fn add_entrances(&self, addrs: Vec<SocketAddr>) {
+        self.send(Command::Entrances(addrs));
+    }
+
+    /// What it knows and keeps, and our addresses as other nodes see them; `None` after its end.
+    pub async fn status(&self) -> Option<(Status, Vec<IpAddr>)> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Status(reply));
+        answer.await.ok()
+    }
+
+    /// What the next run should know; `None` after its end.
+    pub async fn saved(&self) -> Option<Saved> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Saved(reply));
+        answer.await.ok()
+    }
+
+    fn send(&self, command: Command) {
+        // After its end nobody answers, and whoever asks sees that.
+        let _ = self.commands.send(command);
+    }
+}
+
+impl Search {
+    /// The next thing that was found, last [`Found::Ended`]; `None` after that, or if the node has ended.
+    pub async fn next(&mut self) -> Option<Found> {
+        self.found.recv().await
+    }
+}
+
+/// The node's task.
+struct Driver {
+    sockets: UdpSockets,
+    node: Node,
+    start: Clock,
+    searches: HashMap<SearchId, mpsc::UnboundedSender<Found>>,
+    own: Vec<IpAddr>,
+    saved: Option<Saved>,
+    bootstrap: Bootstrap,
+    /// Only to be given to those who look names up or listen for lost interest.
+    commands: mpsc::WeakUnboundedSender<Command>,
+}
+
+/// The names by which the network is entered.
+struct Bootstrap {
+    names: Vec<(String, u16)>,
+    well_known: bool,
+    resolver: Arc<dyn Resolver>,
+    /// When they are looked up next; `None` while nobody has searched for anything.
+    due: Option<Instant>,
+    pause: Duration,
+}
+
+impl Driver {
+    #[expect(clippy::disallowed_methods, reason = "a driver reads the clock")]
+    fn new(
+        sockets: UdpSockets,
+        config: DhtConfig,
+        resolver: Arc<dyn Resolver>,
+        rng: Rng,
+        dht: &Dht,
+    ) -> Self {
+        let [v4, v6] = sockets.families();
+        let DhtConfig { read_only, saved, bootstrap: names, well_known } = config;
+        let node = Config { v4, v6, read_only, ids: saved.ids };
+        let pause = FIRST_PAUSE;
+        Driver {
+            sockets,
+            node: Node::new(&node, rng, Instant::ZERO),
+            start: Clock::now(),
+            searches: HashMap::new(),
+            own: Vec::new(),
+            saved: Some(saved),
+            bootstrap: Bootstrap { names, well_known, resolver, due: None, pause },
+            commands: dht.commands.downgrade(),
+        }
+    }
+
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut buf = vec![0; MAX_DHT_DATAGRAM + 1];
+        loop {
+            let due = self.node.poll_timeout().min(self.bootstrap.due.unwrap_or(Instant::FAR));
+            let due = self.start + due.since(Instant::ZERO);
+            tokio::select! {
+                (length, from) = self.sockets.receive(&mut buf) => {
+                    // Whoever sends more than fits is not understood.
+                    let now = self.now();
+                    self.node.handle_datagram(now, canonical(from), &buf[..length]);
+                }
+                command = commands.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => return,
+                },
+                () = sleep_until(due.into()) => {
+                    let now = self.now();
+                    self.node.handle_timeout(now);
+                    self.look_up_names(now);
+                }
+            }
+            self.drain();
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::ZERO + self.start.elapsed()
+    }
+
+    fn command(&mut self, command: Command) {
+        let now = self.now();
+        match command {
+            Command::Search(question, found, gone) => {
+                self.wake(now);
+                let id = self.node.search(now, question);
+                self.searches.insert(id, found);
+                let commands = self.commands.clone();
+                tokio::spawn(async move {
+                    // It is never sent anything: it ends when the other end is dropped.
+                    let _ = gone.await;
+                    if let Some(commands) = commands.upgrade() {
+                        let _ = commands.send(Command::Abandon(id));
+                    }
+                });
+            }
+            Command::Abandon(id) => {
+                self.searches.remove(&id);
+                self.node.abandon(now, id);
+            }
+            Command::Entrances(addrs) => self.node.add_entrances(now, addrs),
+            Command::Routers(addrs) => self.node.add_routers(now, addrs),
+            // Whoever asked may be gone.
+            Command::Status(reply) => drop(reply.send((self.node.status(), self.own.clone()))),
+            Command::Saved(reply) => {
+                let saved = match &self.saved {
+                    // Nothing was asked: what was known is all that is known.
+                    Some(saved) => saved.clone(),
+                    None => {
+                        let ids = [self.node.id(false), self.node.id(true)];
+                        Saved::new(ids, self.node.good_nodes(now))
+                    }
+                };
+                drop(reply.send(saved));
+            }
+        }
+    }
+
+    /// Somebody wants something for the first time.
+    fn wake(&mut self, now: Instant) {
+        let Some(saved) = self.saved.take() else { return };
+        let troubles = self.bootstrap.well_known && !saved.nodes.is_empty();
+        self.bootstrap.due = Some(if troubles { now + PATIENCE } else { now });
+        self.node.add_entrances(now, saved.nodes);
+        self.look_up_names(now);
+    }
+
+    /// Looks up the names by which the network is entered, if nobody is known.
+    fn look_up_names(&mut self, now: Instant) {
+        let bootstrap = &mut self.bootstrap;
+        if bootstrap.due.is_none_or(|due| now < due) {
+            return;
+        }
+        bootstrap.due = Some(now + bootstrap.pause);
+        bootstrap.pause = (bootstrap.pause * 2).min(LONGEST_PAUSE);
+        if self.node.status().nodes != [0, 0] {
+            return;
+        }
+        for (host, port) in bootstrap.names.clone() {
+            let lookup = bootstrap.resolver.lookup(&host);
+            let (commands, well_known) = (self.commands.clone(), bootstrap.well_known);
+            tokio::spawn(async move {
+                // A name without an address is no entrance; it is looked up again later.
+                let Ok(ips) = lookup.await else { return };
+                let addrs = ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+                let found = if well_known { Command::Routers } else { Command::Entrances };
+                if let Some(commands) = commands.upgrade() {
+                    let _ = commands.send(found(addrs));
+                }
+            });
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.node.poll() {
+            match output {
+                Output::Send { to, datagram } => self.sockets.send(to, &datagram),
+                Output::Found(id, found) => {
+                    let ended = matches!(found, Found::Ended(_));
+                    if let Some(search) = self.searches.get(&id) {
+                        // Whoever lost interest says so besides.
+                        let _ = search.send(found);
+                    }
+                    if ended {
+                        self.searches.remove(&id);
+                    }
+                }
+                Output::OwnAddress(ip) => {
+                    self.own.retain(|own| own.is_ipv4() != ip.is_ipv4());
+                    self.own.push(ip);
+                }
+            }
+        }
+    }
+}
+
+/// Waits until the network has been entered, at most for so long: whoever asks one question and goes
+/// would otherwise ask before anybody is known. Gives the number of nodes that are known.
+///
+/// # Errors
+/// Nobody has answered.
+pub async fn entered(dht: &Dht, limit: Duration) -> io::Result<usize> {
+    const LOOK: Duration = Duration::from_millis(50);
+    let mut waited = Duration::ZERO;
+    loop {
+        let (status, _) = dht.status().await.ok_or(io::ErrorKind::NotConnected)?;
+        let known = status.nodes.iter().sum();
+        if known > 0 {
+            return Ok(known);
+        }
+        if waited >= limit {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        sleep(LOOK).await;
+        waited += LOOK;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::hash::sha1,
+        dht::{Announce, Item, item::SecretKey, item::target_of},
+        net::resolver::FixedResolver,
+    };
+    use std::net::Ipv4Addr;
+
+    fn node(seed: u64, entrance: Option<u16>) -> Dht {
+        let sockets = UdpSockets::bind(Some(Ipv4Addr::LOCALHOST.into()), false, 0).expect("bound");
+        let localhost = [IpAddr::from(Ipv4Addr::LOCALHOST)];
+        let resolver = Arc::new(FixedResolver::new([("entrance.example", &localhost)]));
+        let bootstrap = entrance.map(|port| ("entrance.example".to_owned(), port));
+        let config = DhtConfig {
+            read_only: false,
+            saved: Saved::default(),
+            bootstrap: bootstrap.into_iter().collect(),
+            well_known: false,
+        };
+        Dht::start(sockets, config, resolver, Rng::new(seed)).0
+    }
+
+    async fn all(mut search: Search) -> Vec<Found> {
+        let mut all = Vec::new();
+        while let Some(found) = search.next().await {
+            all.push(found);
+        }
+        all
+    }
+
+    fn stored(found: &[Found]) -> u32 {
+        match found.last() {
+            Some(Found::Ended(summary)) => summary.stored,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn nodes_that_know_one_find_what_the_others_have() {
+        let first = node(1, None);
+        let others: Vec<Dht> = (2..8).map(|seed| node(seed, Some(first.port()))).collect();
+        for other in &others {
+            // The first search is what wakes a node.
+            all(other.search(Question::FindNode(sha1(b"anything").into()))).await;
+            entered(other, Duration::from_secs(10)).await.expect("entered");
+        }
+        let info_hash = sha1(b"a torrent");
+        let announce = Announce { port: Some(7_777) };
+        let found = all(others[0].search(Question::Peers(info_hash, Some(announce)))).await;
+        assert!(stored(&found) >= 4, "{found:?}");
+        let found = all(others[5].search(Question::Peers(info_hash, None))).await;
+        let peer: SocketAddr = "127.0.0.1:7777".parse().expect("valid");
+        assert!(found.contains(&Found::Peers(vec![peer])), "{found:?}");
+
+        let key = SecretKey::from_seed(&[3; 32]);
+        let item = Item::mutable(b"5:hello", &key, b"salt", 1).expect("an item");
+        let found = all(others[1].search(Question::Put { item: item.clone(), cas: None })).await;
+        assert!(stored(&found) >= 4, "{found:?}");
+        let (target, salt) = (target_of(&key.public(), b"salt"), b"salt".to_vec());
+        let found = all(others[4].search(Question::Get { target, salt })).await;
+        assert!(found.contains(&Found::Item(item)), "{found:?}");
+
+        let found = all(others[3].search(Question::Sample(info_hash.into()))).await;
+        let sampled = |found: &Found| matches!(found, Found::Samples { hashes, num: 1, .. } if *hashes == [info_hash]);
+        assert!(found.iter().any(sampled), "{found:?}");
+        let saved = others[2].saved().await.expect("running");
+        assert!(saved.nodes.len() >= 4 && saved.ids[0].is_some());
+    }
+
+    #[tokio::test]
+    async fn a_search_waits_until_there_is_somebody_to_ask() {
+        let (first, second) = (node(1, None), node(2, None));
+        let mut search = first.search(Question::FindNode(sha1(b"").into()));
+        assert!(entered(&first, Duration::from_millis(100)).await.is_err());
+        first.add_entrances(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, second.port()))]);
+        let found = search.next().await;
+        assert!(matches!(found, Some(Found::Ended(summary)) if summary.answered == 1));
+    }
+}

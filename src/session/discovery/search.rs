@@ -1,0 +1,62 @@
+//! One search of the DHT under way, and the way of the peers to the torrent.
+//!
+//! When it is made is decided in [`super::trackerless`], how it goes in [`crate::dht`].
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{
+    super::{command::Command, peer_names, shard::ShardHandle, shared::Shared},
+    Identity, Input, Line,
+};
+use crate::{
+    dht::{Announce, Found, Question},
+    metainfo::HostPort,
+    net::dht::Dht,
+    torrent::Source,
+};
+
+/// Searches for the peers of a torrent, announces it, and tells discovery by `line` what came of it.
+pub(super) async fn run(
+    dht: Dht,
+    shared: Arc<Shared>,
+    shard: ShardHandle,
+    identity: Identity,
+    line: Line,
+) {
+    let (torrent, info_hash) = (shared.id, shared.info.info_hash().wire());
+    let announce = Announce { port: Some(identity.port) };
+    let mut search = dht.search(Question::Peers(info_hash, Some(announce)));
+    let (mut nodes, mut peers) = (0, 0);
+    while let Some(found) = search.next().await {
+        match found {
+            Found::Peers(mut addrs) => {
+                // The handshake finds out about ourselves elsewhere.
+                let ourselves =
+                    |addr: &SocketAddr| addr.ip().is_loopback() && addr.port() == identity.port;
+                addrs.retain(|addr| !ourselves(addr));
+                peers += addrs.len();
+                if !addrs.is_empty() {
+                    let source = Source::Dht;
+                    shard.send(Command::PeersFound { torrent, source, addrs }).await;
+                }
+            }
+            Found::Ended(summary) => nodes = summary.answered,
+            Found::Item(_) | Found::Samples { .. } | Found::Refused(_) => {}
+        }
+    }
+    if let Some((_, own)) = dht.status().await {
+        for ip in own {
+            shard.send(Command::OwnAddress { torrent, ip }).await;
+        }
+    }
+    line.send(Input::Searched { torrent, nodes, peers });
+}
+
+/// Lets the DHT know of the nodes that a torrent names. A name that leads nowhere is no loss.
+pub(super) async fn name_nodes(dht: Dht, nodes: Vec<HostPort>) {
+    for node in nodes {
+        if let Ok(addrs) = peer_names::resolve(&node).await {
+            dht.add_entrances(addrs);
+        }
+    }
+}

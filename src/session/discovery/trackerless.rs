@@ -1,0 +1,150 @@
+//! When a torrent searches the DHT for peers, and announces itself there at the same time.
+//!
+//! Pure. Announces are good for half an hour (BEP 5), so they are repeated a little more often; a torrent
+//! that needs peers searches again sooner, and soon while it finds none.
+
+use std::time::Duration;
+
+use crate::base::time::Instant;
+
+/// Between two searches of a torrent that has peers.
+const USUAL: Duration = Duration::from_secs(15 * 60);
+/// Between two searches of a torrent that needs peers.
+const LEAST: Duration = Duration::from_secs(60);
+/// Before a search is repeated that nobody answered, or that found nobody; doubles up to [`LEAST`].
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The searches of one torrent.
+#[derive(Debug)]
+pub(super) struct Trackerless {
+    /// When the next one is due; `None` while one is under way or the torrent is stopped.
+    next: Option<Instant>,
+    running: bool,
+    stopped: bool,
+    /// It needs peers, and did when the last search ended.
+    hungry: bool,
+    /// When the last one began that somebody answered.
+    last: Option<Instant>,
+    retry: Duration,
+}
+
+impl Trackerless {
+    /// A torrent that has not started.
+    pub(super) const fn new() -> Self {
+        let (next, last) = (None, None);
+        Trackerless { next, running: false, stopped: true, hungry: false, last, retry: RETRY }
+    }
+
+    /// When to call [`Trackerless::take_due`].
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// The torrent runs.
+    pub(super) fn start(&mut self, now: Instant) {
+        self.stopped = false;
+        if !self.running {
+            self.next = Some(now);
+        }
+    }
+
+    /// The torrent does not run any more.
+    pub(super) fn stop(&mut self) {
+        (self.stopped, self.running, self.next) = (true, false, None);
+    }
+
+    /// The torrent needs peers.
+    pub(super) fn need_peers(&mut self, now: Instant) {
+        self.hungry = true;
+        if let Some(next) = &mut self.next {
+            let soonest = self.last.map_or(now, |last| (last + LEAST).max(now));
+            *next = soonest.min(*next);
+        }
+    }
+
+    /// Whether a search is to begin now; it is under way then.
+    pub(super) fn take_due(&mut self, now: Instant) -> bool {
+        let due = self.next.is_some_and(|at| at <= now);
+        if due {
+            (self.next, self.running, self.hungry) = (None, true, false);
+            self.last = Some(now);
+        }
+        due
+    }
+
+    /// A search has ended; so many nodes have answered, and named so many peers.
+    pub(super) fn ended(&mut self, now: Instant, nodes: u32, peers: usize) {
+        if self.stopped {
+            return;
+        }
+        self.running = false;
+        let pause = if nodes == 0 || peers == 0 && self.hungry {
+            self.last = None;
+            let longer = (self.retry * 2).min(LEAST);
+            std::mem::replace(&mut self.retry, longer)
+        } else {
+            self.retry = RETRY;
+            if self.hungry { LEAST } else { USUAL }
+        };
+        self.next = Some(now + pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn it_searches_at_once_then_now_and_then() {
+        let mut t = Trackerless::new();
+        assert!(!t.take_due(at(0)), "not started");
+        t.start(at(0));
+        assert!(t.take_due(at(0)) && !t.take_due(at(0)));
+        t.ended(at(3), 20, 5);
+        assert_eq!(t.poll_timeout(), Some(at(3) + USUAL));
+        t.need_peers(at(10));
+        assert_eq!(t.poll_timeout(), Some(at(60)));
+        assert!(t.take_due(at(60)));
+        t.need_peers(at(61));
+        t.ended(at(63), 20, 5);
+        assert_eq!(t.poll_timeout(), Some(at(63) + LEAST));
+        t.take_due(at(200));
+        t.need_peers(at(201));
+        t.ended(at(203), 20, 0);
+        assert_eq!(t.poll_timeout(), Some(at(203) + RETRY), "it found nobody");
+    }
+
+    #[test]
+    fn while_nobody_answers_it_tries_again_ever_more_slowly() {
+        let mut t = Trackerless::new();
+        t.start(at(0));
+        let mut now = at(0);
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            assert!(t.take_due(now));
+            t.ended(now, 0, 0);
+            let next = t.poll_timeout().expect("again");
+            pauses.push(next.since(now).as_millis());
+            now = next;
+        }
+        assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+    }
+
+    #[test]
+    fn a_stopped_torrent_searches_no_more() {
+        let mut t = Trackerless::new();
+        t.start(at(0));
+        assert!(t.take_due(at(0)));
+        t.stop();
+        t.ended(at(3), 20, 5);
+        assert_eq!(t.poll_timeout(), None);
+        t.need_peers(at(4));
+        assert_eq!(t.poll_timeout(), None);
+        t.start(at(5));
+        assert!(t.take_due(at(5)));
+    }
+}

@@ -1,0 +1,396 @@
+//! A network of DHT nodes in virtual time: the machine of [`crate::dht`], under churn and among liars.
+//!
+//! Every host has an address of its own; datagrams take their time and some are lost. A liar answers
+//! every question with nodes that do not exist, as close to what is sought as it likes, and with peers that
+//! do not exist, and takes whatever it is given to store. What a node does is not decided here.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use crate::{
+    base::{hash::Sha1Hash, rng::Rng, time::Instant},
+    dht::{
+        Announce, Config, Found, Node, NodeId, Output, Question, SearchId, Summary,
+        message::{Body, Message, Method, encode_reply, write_nodes, write_peers},
+    },
+};
+
+/// Port of every host.
+const PORT: u16 = 6881;
+/// Nodes that a newcomer knows.
+const ENTRANCES: usize = 3;
+/// Bytes of headers that a datagram costs besides its own.
+const HEADERS: u64 = 28;
+
+/// Which address families a host has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Families {
+    /// All hosts have IPv4 only.
+    V4,
+    /// All hosts have IPv6 only.
+    V6,
+    /// One third each: IPv4 only, IPv6 only, both.
+    Mixed,
+}
+
+/// How a network is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Decides everything that is left to chance.
+    pub seed: u64,
+    /// Hosts at any time.
+    pub hosts: usize,
+    /// Addresses of the hosts.
+    pub families: Families,
+    /// Of 100 hosts, liars. Every other one has an id that does not fit its address (BEP 42).
+    pub liars: u64,
+    /// Of 100 datagrams, lost ones.
+    pub loss: u64,
+    /// Of 100 hosts, those that leave in ten minutes, without a word; others come in their place.
+    pub churn: u64,
+}
+
+/// What one search found.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    /// Peers.
+    pub peers: Vec<SocketAddr>,
+    /// How it went; `None` while it goes on.
+    pub summary: Option<Summary>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Honest(Box<Node>),
+    Liar(NodeId),
+}
+
+#[derive(Debug)]
+struct Host {
+    /// Its addresses, of IPv4 and IPv6.
+    addrs: [Option<SocketAddr>; 2],
+    kind: Kind,
+    /// When it is woken next.
+    wake: Instant,
+    alive: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Arrive { from: SocketAddr, to: SocketAddr, datagram: Vec<u8> },
+    Wake(usize),
+    Leave,
+}
+
+/// The network.
+#[derive(Debug)]
+pub struct World {
+    plan: Plan,
+    now: Instant,
+    rng: Rng,
+    hosts: Vec<Host>,
+    by_addr: BTreeMap<SocketAddr, usize>,
+    agenda: BinaryHeap<Reverse<(Instant, u64, Due)>>,
+    planned: u64,
+    answers: BTreeMap<(usize, SearchId), Answer>,
+    /// Datagrams sent, and their bytes.
+    pub sent: (u64, u64),
+}
+
+impl World {
+    /// A network whose hosts come one after another, each a tenth of a second after the one before.
+    pub fn new(plan: Plan) -> Self {
+        let mut world = World {
+            plan,
+            now: Instant::ZERO,
+            rng: Rng::new(plan.seed),
+            hosts: Vec::new(),
+            by_addr: BTreeMap::new(),
+            agenda: BinaryHeap::new(),
+            planned: 0,
+            answers: BTreeMap::new(),
+            sent: (0, 0),
+        };
+        for _ in 0..plan.hosts {
+            world.join();
+            let next = world.now + Duration::from_millis(100);
+            world.run_until(next);
+        }
+        if let Some(pause) = world.pause_of_churn() {
+            world.plan_at(world.now + pause, Due::Leave);
+        }
+        world
+    }
+
+    /// The virtual time.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Lets so much time pass.
+    pub fn run_for(&mut self, span: Duration) {
+        self.run_until(self.now + span);
+    }
+
+    /// A host that is there, honest, and has an address of that family.
+    pub fn some_host(&mut self, v6: bool) -> usize {
+        loop {
+            let at = self.rng.index(self.hosts.len());
+            let host = &self.hosts[at];
+            let fits = host.addrs[usize::from(v6)].is_some();
+            if host.alive && fits && matches!(host.kind, Kind::Honest(_)) {
+                return at;
+            }
+        }
+    }
+
+    /// Whether a host has not left.
+    pub fn is_alive(&self, host: usize) -> bool {
+        self.hosts[host].alive
+    }
+
+    /// Addresses of a host, of IPv4 and IPv6.
+    pub fn addrs(&self, host: usize) -> [Option<SocketAddr>; 2] {
+        self.hosts[host].addrs
+    }
+
+    /// The node of an honest host.
+    pub fn node(&self, host: usize) -> Option<&Node> {
+        match &self.hosts[host].kind {
+            Kind::Honest(node) => Some(node),
+            Kind::Liar(_) => None,
+        }
+    }
+
+    /// The host asks something; see [`World::answer`].
+    pub fn search(&mut self, host: usize, question: Question) -> (usize, SearchId) {
+        let Kind::Honest(node) = &mut self.hosts[host].kind else { panic!("a liar asks nothing") };
+        let id = node.search(self.now, question);
+        self.answers.insert((host, id), Answer::default());
+        self.settle(host);
+        (host, id)
+    }
+
+    /// The host announces itself as a peer of a torrent.
+    pub fn announce(&mut self, host: usize, info_hash: Sha1Hash) -> (usize, SearchId) {
+        self.search(host, Question::Peers(info_hash, Some(Announce { port: None })))
+    }
+
+    /// What came of a search so far.
+    pub fn answer(&self, search: (usize, SearchId)) -> &Answer {
+        &self.answers[&search]
+    }
+
+    /// The ids of the eight hosts that are closest to `target`, of one family, misfits left out: what a
+    /// search should come to.
+    pub fn closest(&self, target: NodeId, v6: bool) -> Vec<NodeId> {
+        let id = |host: &Host| {
+            let addr = host.addrs[usize::from(v6)].filter(|_| host.alive)?;
+            let id = match &host.kind {
+                Kind::Honest(node) => node.id(v6)?,
+                Kind::Liar(id) => *id,
+            };
+            id.fits(addr.ip()).then_some(id)
+        };
+        let mut ids: Vec<NodeId> = self.hosts.iter().filter_map(id).collect();
+        ids.sort_by_key(|id| id.distance(&target));
+        ids.truncate(8);
+        ids
+    }
+
+    fn pause_of_churn(&self) -> Option<Duration> {
+        let leave = self.plan.hosts as u64 * self.plan.churn / 100;
+        (leave > 0).then(|| Duration::from_secs(600) / leave as u32)
+    }
+
+    fn plan_at(&mut self, at: Instant, due: Due) {
+        self.planned += 1;
+        self.agenda.push(Reverse((at, self.planned, due)));
+    }
+
+    fn run_until(&mut self, end: Instant) {
+        while let Some(Reverse((at, ..))) = self.agenda.peek()
+            && *at <= end
+        {
+            let Some(Reverse((at, _, due))) = self.agenda.pop() else { break };
+            self.now = at;
+            match due {
+                Due::Arrive { from, to, datagram } => self.arrive(from, to, &datagram),
+                Due::Wake(host) => self.wake(host),
+                Due::Leave => self.replace_somebody(),
+            }
+        }
+        self.now = end;
+    }
+
+    /// A host comes, and knows some that are there.
+    fn join(&mut self) {
+        let n = self.hosts.len();
+        let third = self.rng.below(3);
+        let (v4, v6) = match self.plan.families {
+            Families::V4 => (true, false),
+            Families::V6 => (false, true),
+            Families::Mixed => (third != 1, third != 0),
+        };
+        // Every host in a network of its own, as nodes of strangers are.
+        let number = 0x0B00_0000 + n as u32 * 257;
+        let v4_addr = SocketAddr::from((number.to_be_bytes(), PORT));
+        let v6_addr = SocketAddr::from(([0x2a00, (n >> 8) as u16, n as u16, 0, 0, 0, 0, 1], PORT));
+        let addrs = [v4.then_some(v4_addr), v6.then_some(v6_addr)];
+        // The first ones let the others in, and tell the truth.
+        let lies = n > 20 && self.rng.below(100) < self.plan.liars;
+        let ip = addrs.into_iter().flatten().next().map_or(v4_addr.ip(), |addr| addr.ip());
+        let kind = match lies {
+            true if n.is_multiple_of(2) => Kind::Liar(NodeId::random(&mut self.rng)),
+            true => Kind::Liar(NodeId::for_address(ip, &mut self.rng)),
+            false => {
+                let mut id = |addr: Option<SocketAddr>| {
+                    addr.map(|addr| NodeId::for_address(addr.ip(), &mut self.rng))
+                };
+                let ids = [id(addrs[0]), id(addrs[1])];
+                let config = Config { v4, v6, read_only: false, ids };
+                let mut node = Box::new(Node::new(&config, self.rng.fork(), self.now));
+                node.add_entrances(self.now, self.entrances(addrs));
+                Kind::Honest(node)
+            }
+        };
+        for addr in addrs.into_iter().flatten() {
+            self.by_addr.insert(addr, n);
+        }
+        self.hosts.push(Host { addrs, kind, wake: Instant::FAR, alive: true });
+        self.settle(n);
+    }
+
+    /// Some hosts that are there and can be reached, as a friend or a torrent file would name them.
+    fn entrances(&mut self, own: [Option<SocketAddr>; 2]) -> Vec<SocketAddr> {
+        let reached = |host: &Host| {
+            host.alive
+                && host.addrs.iter().zip(own).any(|(one, own)| one.is_some() && own.is_some())
+        };
+        let alive: Vec<usize> =
+            (0..self.hosts.len()).filter(|&at| reached(&self.hosts[at])).collect();
+        let draw = |_| alive.get(self.rng.index(alive.len())).copied();
+        let some: Vec<usize> = (0..ENTRANCES).filter_map(draw).collect();
+        some.into_iter().flat_map(|at| self.hosts[at].addrs).flatten().collect()
+    }
+
+    /// Somebody leaves without a word; somebody else comes.
+    fn replace_somebody(&mut self) {
+        let gone = self.rng.index(self.hosts.len());
+        if self.hosts[gone].alive && gone > 20 {
+            self.hosts[gone].alive = false;
+            self.join();
+        }
+        if let Some(pause) = self.pause_of_churn() {
+            self.plan_at(self.now + pause, Due::Leave);
+        }
+    }
+
+    fn arrive(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
+        let Some(&at) = self.by_addr.get(&to) else { return };
+        let host = &mut self.hosts[at];
+        if !host.alive {
+            return;
+        }
+        match &mut host.kind {
+            Kind::Honest(node) => {
+                node.handle_datagram(self.now, from, datagram);
+                self.settle(at);
+            }
+            Kind::Liar(id) => {
+                let id = *id;
+                if let Some(lie) = self.lie(id, from, datagram) {
+                    self.send(to, from, lie);
+                }
+            }
+        }
+    }
+
+    fn wake(&mut self, at: usize) {
+        let host = &mut self.hosts[at];
+        if !host.alive || host.wake > self.now {
+            return;
+        }
+        host.wake = Instant::FAR;
+        if let Kind::Honest(node) = &mut host.kind {
+            node.handle_timeout(self.now);
+            self.settle(at);
+        }
+    }
+
+    /// Carries out what a node wants done, and plans its next wake-up.
+    fn settle(&mut self, at: usize) {
+        loop {
+            let Kind::Honest(node) = &mut self.hosts[at].kind else { return };
+            let Some(output) = node.poll() else { break };
+            match output {
+                Output::Send { to, datagram } => {
+                    if let Some(from) = self.hosts[at].addrs[usize::from(to.is_ipv6())] {
+                        self.send(from, to, datagram);
+                    }
+                }
+                Output::Found(id, found) => {
+                    let Some(answer) = self.answers.get_mut(&(at, id)) else { continue };
+                    match found {
+                        Found::Peers(peers) => answer.peers.extend(peers),
+                        Found::Ended(summary) => answer.summary = Some(summary),
+                        Found::Item(_) | Found::Samples { .. } | Found::Refused(_) => {}
+                    }
+                }
+                Output::OwnAddress(_) => {}
+            }
+        }
+        let Kind::Honest(node) = &self.hosts[at].kind else { return };
+        let due = node.poll_timeout();
+        if due < self.hosts[at].wake {
+            self.hosts[at].wake = due;
+            self.plan_at(due, Due::Wake(at));
+        }
+    }
+
+    fn send(&mut self, from: SocketAddr, to: SocketAddr, datagram: Vec<u8>) {
+        self.sent.0 += 1;
+        self.sent.1 += datagram.len() as u64 + HEADERS;
+        let delay = Duration::from_millis(10 + self.rng.below(140));
+        if self.rng.below(100) >= self.plan.loss {
+            self.plan_at(self.now + delay, Due::Arrive { from, to, datagram });
+        }
+    }
+
+    /// What a liar answers: eight nodes right beside what is sought, and a peer, none of which exist.
+    fn lie(&mut self, own: NodeId, to: SocketAddr, datagram: &[u8]) -> Option<Vec<u8>> {
+        let message = Message::decode(datagram).ok()?;
+        let Body::Query(query) = message.body else { return None };
+        let target = match query.method {
+            Method::FindNode(target) => target,
+            Method::GetPeers(info_hash) => info_hash.into(),
+            _ => own,
+        };
+        let mut nowhere = || {
+            let ip: IpAddr = match to.is_ipv4() {
+                true => IpAddr::from((0x5000_0000 | self.rng.next_u64() as u32 >> 4).to_be_bytes()),
+                false => {
+                    let net = self.rng.next_u64() as u16;
+                    IpAddr::from([0x2c00, net, 1, 1, 0, 0, 0, 1])
+                }
+            };
+            SocketAddr::new(ip, PORT)
+        };
+        let places: Vec<SocketAddr> = (0..9).map(|_| nowhere()).collect();
+        let mut nodes = Vec::new();
+        for place in &places[1..] {
+            let NodeId(mut id) = target;
+            id[19] ^= self.rng.next_u64() as u8;
+            nodes.push((NodeId(id), *place));
+        }
+        Some(encode_reply(message.transaction, to, own, |r| {
+            write_nodes(r, &nodes, to.is_ipv6());
+            r.bytes("token", "a lie");
+            write_peers(r, places[..1].iter().copied());
+        }))
+    }
+}
