@@ -15,6 +15,7 @@ in `clients/`, `trackers.py` and `torrent.py`. `scenarios.py` says what there is
 
 import argparse
 import concurrent.futures
+import contextlib
 import importlib.util
 import os
 import re
@@ -25,6 +26,7 @@ import time
 import traceback
 from pathlib import Path
 
+import network
 from sandbox import Failure, Sandbox, stopping
 from scenarios import SETS
 
@@ -72,7 +74,17 @@ def arguments():
 def run(scenario, config):
     """One scenario: whether it passed, and the lines to print."""
     began = time.monotonic()
-    with Sandbox(scenario.name, config, scenario.seconds, scenario.ipv6) as sandbox:
+    with contextlib.ExitStack() as stack:
+        hosts = None
+        try:
+            if scenario.own_network:
+                require("ip")
+                stack.enter_context(network.of_its_own())
+                hosts = network.ADDRESSES
+        except Failure as failure:
+            return False, [f"FAIL  {scenario.name}: {failure}"]
+        sandbox = Sandbox(scenario.name, config, scenario.seconds, scenario.ipv6, hosts)
+        stack.enter_context(sandbox)
         try:
             if stopping.is_set():
                 raise Failure("stopped")

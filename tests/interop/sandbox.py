@@ -115,12 +115,13 @@ class Sandbox:
     process_type = Process
     step = 0.05
 
-    def __init__(self, name, config, seconds, ipv6=False):
+    def __init__(self, name, config, seconds, ipv6=False, hosts=None):
+        """`hosts` are addresses for programs that are to have one alone, in place of loopback."""
         self.name, self.config, self.ipv6 = name, config, ipv6
         # Where everything listens that has no address of its own.
         self.host = "::1" if ipv6 else "127.0.0.1"
-        own = map("127.0.0.{}".format, range(2, 255))
-        self._own_hosts = itertools.repeat("::1") if ipv6 else own
+        own = hosts or map("127.0.0.{}".format, range(2, 255))
+        self._own_hosts = itertools.repeat("::1") if ipv6 else iter(own)
         self.deadline = time.monotonic() + seconds
         self.processes, self.notes = [], []
         self.random = random.Random(name)

@@ -7,6 +7,7 @@ import full_disk
 import info_hashes
 import samples
 import swarm
+import trackerless
 from clients import DOWNPOUR, FOREIGN
 from trackers import Embedded, Opentracker
 from transfer import FOLDER, MANY, OURS, PADDED, SINGLE, can_meet, transfer
@@ -43,6 +44,7 @@ def core():
         yield from both_ways(client, EMBEDDED[0], SINGLE, ipv6=True)
     # webtorrent sometimes asks nobody, and does not say why.
     yield from by_link(EMBEDDED[0], without=("webtorrent",))
+    yield from trackerless.scenarios()
     yield next(swarm.scenarios())
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
@@ -65,6 +67,8 @@ def matrix():
                 yield transfer(seeder, leecher, tracker, layout)
     for tracker in (*OPENTRACKER, *EMBEDDED):
         yield from by_link(tracker)
+    yield from trackerless.scenarios()
+    yield from trackerless.patient()
     yield from swarm.scenarios()
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()

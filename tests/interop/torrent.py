@@ -34,9 +34,10 @@ class Torrent:
         return Torrent(path, info_hash, info[b"name"].decode(), padding)
 
     def magnet(self):
-        """A link to it, with its tracker."""
-        announce = bencode.decode(bencode.raw_items(self.path.read_bytes())[b"announce"])
-        return f"magnet:?xt=urn:btih:{self.info_hash}&tr={quote(announce, safe='')}"
+        """A link to it, with its tracker if it has one."""
+        link = f"magnet:?xt=urn:btih:{self.info_hash}"
+        announce = bencode.raw_items(self.path.read_bytes()).get(b"announce")
+        return link + f"&tr={quote(bencode.decode(announce), safe='')}" if announce else link
 
     def announced_at(self, url, path):
         """The same torrent with this tracker and no other, written to `path`."""

@@ -20,6 +20,8 @@ class Scenario:
     seconds: int = 90
     # Whether all that is started listens at `::1`.
     ipv6: bool = False
+    # Whether it has a network of its own, whose addresses are no loopback addresses.
+    own_network: bool = False
 
 
 @dataclass(frozen=True)

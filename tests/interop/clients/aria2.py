@@ -39,6 +39,8 @@ class Aria2(Client):
         tell.chmod(0o755)
         where = [f"--interface={run.own_host()}", f"--listen-port={port}", f"--dir={folder}"]
         dht = [f"--dht-listen-port={free_port()}", f"--dht-file-path={home / 'nodes'}"]
+        if self.entrance:
+            dht.append(f"--dht-entry-point={self.entrance}")
         told = [f"--on-bt-download-complete={tell}", *self.options]
         process = run.start("aria2", ["aria2c", *OPTIONS, *where, *dht, *told, self.given(torrent)])
         return Peer(process, port, done.exists)

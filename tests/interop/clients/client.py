@@ -31,6 +31,8 @@ class Client:
     makes_empty_files = True
     # Whether it takes magnet links.
     takes_links = True
+    # A node by which it enters the DHT, `HOST:PORT`; without one it does not use it.
+    entrance = None
     # Whether it is given a magnet link in place of the torrent: metadata comes from the other side.
     by_link = False
 
@@ -38,6 +40,12 @@ class Client:
         """The same client, given links."""
         other = copy.copy(self)
         other.name, other.by_link = f"{self.name}-by-link", True
+        return other
+
+    def in_dht(self, entrance):
+        """The same client, which finds peers in the DHT and nowhere else."""
+        other = copy.copy(self)
+        other.entrance = entrance
         return other
 
     def given(self, torrent):
@@ -105,3 +113,5 @@ class Peer:
     is_done: Callable
     # The info hash in hex, or nothing while it has said none.
     stated_hash: Callable = lambda: None
+    # Where it listens, if not everywhere.
+    host: str = None

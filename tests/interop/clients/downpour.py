@@ -26,10 +26,13 @@ class Downpour(Client):
 
     def _start(self, run, command, torrent, options, peers):
         port = free_port()
+        alone = ALONE
+        if self.entrance:
+            alone = [*ALONE[1:], "--no-trackers", "--dht-bootstrap", self.entrance]
         dial = [argument for peer in peers for argument in ("--peer", peer)]
         if "--state-dir" not in options:
             options = [*options, "--state-dir", run.folder("state")]
-        argv = [run.config.bin, command, self.given(torrent), "--port", port, *ALONE, *dial]
+        argv = [run.config.bin, command, self.given(torrent), "--port", port, *alone, *dial]
         ends = command == "download" and not self.stays
         line = [*self.within, *argv, *options]
         process = run.start(f"downpour-{command}", line, may_exit=ends)

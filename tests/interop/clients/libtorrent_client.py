@@ -17,9 +17,10 @@ class Libtorrent(Client):
         self.options = options
 
     def start(self, run, torrent, folder):
-        port = free_port()
+        host, port = run.own_host(), free_port()
         driver = [sys.executable, DRIVERS / "libtorrent_peer.py"]
-        argv = [*driver, *self.options, self.given(torrent), folder, endpoint(run.own_host(), port)]
+        dht = ["--dht", self.entrance] if self.entrance else []
+        argv = [*driver, *dht, *self.options, self.given(torrent), folder, endpoint(host, port)]
         process = run.start("libtorrent", argv)
         is_done = partial(process.find, '"complete": (true)')
-        return Peer(process, port, is_done, partial(process.find, '"hash": "([0-9a-f]+)"'))
+        return Peer(process, port, is_done, partial(process.find, '"hash": "([0-9a-f]+)"'), host)

@@ -27,7 +27,7 @@ class Transmission(Client):
         home, port, rpc_port = run.folder("transmission"), free_port(), free_port()
         settings = {
             f"bind-address-ipv{6 if run.ipv6 else 4}": run.own_host(),
-            "dht-enabled": False,
+            "dht-enabled": self.entrance is not None,
             "download-dir": str(folder),
             "lpd-enabled": False,
             "peer-port": port,
@@ -38,6 +38,8 @@ class Transmission(Client):
             "umask": 18,
             **self.settings,
         }
+        if self.entrance:
+            (home / "dht.bootstrap").write_text(self.entrance.replace(":", " ") + "\n")
         (home / "settings.json").write_text(json.dumps(settings))
         argv = ["transmission-daemon", "-f", "-g", home, "--log-info"]
         process = run.start("transmission", argv)

@@ -17,6 +17,8 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--fast", action="store_true", help="settings for speed, no log")
 parser.add_argument("--also", type=Path, default=None, metavar="FOLDER",
                     help="add all torrents in this folder too")
+parser.add_argument("--dht", default=None, metavar="HOST:PORT",
+                    help="find peers in the DHT too, entered by this node")
 parser.add_argument("torrent", help="a file or a magnet link")
 parser.add_argument("save")
 parser.add_argument("listen", metavar="HOST:PORT")
@@ -30,7 +32,12 @@ def say(**fields):
 categories = lt.alert.category_t
 settings = {
     "listen_interfaces": args.listen,
-    "enable_dht": False,
+    "enable_dht": args.dht is not None,
+    "dht_bootstrap_nodes": args.dht or "",
+    # All nodes of a test share an address, or a network.
+    "dht_restrict_routing_ips": False,
+    "dht_restrict_search_ips": False,
+    "dht_ignore_dark_internet": False,
     "enable_lsd": False,
     "enable_upnp": False,
     "enable_natpmp": False,
@@ -38,6 +45,7 @@ settings = {
     "alert_mask": categories.error_notification
     | categories.status_notification
     | categories.tracker_notification
+    | categories.dht_notification
     | categories.connect_notification
     | categories.storage_notification,
 }
@@ -76,6 +84,9 @@ before = None
 while not ended.is_set():
     session.wait_for_alert(50)
     for alert in session.pop_alerts():
+        if isinstance(alert, lt.dht_bootstrap_alert):
+            # A torrent that came before the DHT waits for a quarter of an hour else.
+            handle.force_dht_announce()
         if not args.fast:
             print(alert.message(), file=sys.stderr, flush=True)
     status = handle.status()

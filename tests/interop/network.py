@@ -1,0 +1,38 @@
+"""A network that only one scenario has: some clients take loopback addresses for martians."""
+
+import contextlib
+import ctypes
+import os
+import subprocess
+
+from sandbox import Failure
+
+CLONE_NEWNET = 0x4000_0000
+ADDRESSES = [f"10.77.0.{n}" for n in range(1, 31)]
+
+
+@contextlib.contextmanager
+def of_its_own():
+    """Inside, this thread and what it starts have a network of their own, which leads nowhere and
+    has the `ADDRESSES` besides those of loopback. Wants the rights of root, and `ip`."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net") as before:
+        check(libc.unshare(CLONE_NEWNET), "make a network namespace")
+        try:
+            ip("link", "set", "lo", "up")
+            for address in ADDRESSES:
+                ip("address", "add", f"{address}/32", "dev", "lo")
+            yield
+        finally:
+            check(libc.setns(before.fileno(), CLONE_NEWNET), "go back to the first network")
+
+
+def check(result, what):
+    if result != 0:
+        raise Failure(f"could not {what}: {os.strerror(ctypes.get_errno())}")
+
+
+def ip(*argv):
+    done = subprocess.run(["ip", *argv], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failure(f"ip {' '.join(argv)}: {done.stderr.strip()}")

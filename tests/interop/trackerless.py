@@ -1,0 +1,124 @@
+"""Scenarios without a tracker: whoever has a torrent is found in the DHT, by whoever knows its hash and
+one node.
+"""
+
+import sys
+import time
+from functools import partial
+
+import payload
+import torrent as makers
+from clients import DOWNPOUR
+from clients.aria2 import Aria2
+from clients.libtorrent_client import Libtorrent
+from clients.transmission import Transmission
+from sandbox import Failure, endpoint, free_port
+from torrent import DRIVERS
+from transfer import PIECE_LENGTH, Scenario
+
+# Where a program that listens everywhere is reached.
+HOST = "10.77.0.1"
+
+
+def patient():
+    """transmission wants twenty nodes, and two minutes to get to know enough of them."""
+    yield found(Transmission(), DOWNPOUR, DOWNPOUR, 20)
+    yield found(DOWNPOUR, Transmission(), DOWNPOUR, 20)
+
+
+def scenarios():
+    """downpour finds each one's announce, and each one downpour's, at a node that is downpour's too, or
+    in one case libtorrent's; what one stores the other reads."""
+    for client in (Libtorrent(), Aria2()):
+        yield found(client, DOWNPOUR, DOWNPOUR, 1)
+        yield found(DOWNPOUR, client, DOWNPOUR, 1)
+    yield found(DOWNPOUR, DOWNPOUR, Libtorrent(), 1)
+    for name in ("fixed", "signed"):
+        for writer, reader in [(ours, libtorrents), (libtorrents, ours)]:
+            show = partial(stored, writer, reader, name == "signed")
+            needs = ("ip", *Libtorrent.needs)
+            way = f"{writer.__name__}-to-{reader.__name__}"
+            yield Scenario(f"dht-item.{name}.{way}", show, needs, own_network=True)
+
+
+def found(seeder, leecher, hub, nodes):
+    """`leecher` knows the hash of a torrent and one of some nodes of `hub`, and downloads from
+    `seeder`."""
+    name = f"dht.{seeder.name}-to-{leecher.name}.by-{hub.name}"
+    needs = ("ip", *seeder.needs, *leecher.needs, *hub.needs)
+    show = partial(find, seeder, leecher, hub, nodes)
+    return Scenario(name, show, needs, seconds=300, own_network=True)
+
+
+def find(seeder, leecher, hub, nodes, run):
+    entrance = enter(run, hub, nodes)
+    root = payload.folder(run.folder("content"), run.random)
+    made = makers.Mktorrent().make(run, root, PIECE_LENGTH)
+    data, output = seeder.lay_out(run, made, root), run.folder(f"{leecher.name}-output")
+    seeder.in_dht(entrance).seed(run, made, data)
+    # Whoever comes too early looks again in a minute, or in fifteen.
+    until_announced(run, entrance, made.info_hash)
+    peer = leecher.linked().in_dht(entrance).leech(run, made, output)
+    run.until(peer.is_done, f"{leecher.name} to have everything")
+    peer.process.stop()
+    leecher.compare(made, root, output)
+
+
+def enter(run, hub, nodes):
+    """Starts a client with another torrent so many times, and gives the address of the first node."""
+    root = run.folder("hub-content") / "something-else.bin"
+    root.write_bytes(run.random.randbytes(100_000))
+    made = makers.DownpourCreate().make(run, root, PIECE_LENGTH)
+    # Nobody is there: it is the first.
+    running = hub.in_dht("127.0.0.1:1").seed(run, made, root.parent)
+    run.listening(running.process, running.port, running.host or HOST)
+    entrance = endpoint(running.host or HOST, running.port)
+    for _ in range(nodes - 1):
+        hub.in_dht(entrance).seed(run, made, root.parent)
+    return entrance
+
+
+def stored(writer, reader, signed, run):
+    """What one stores in the DHT, in which there are some nodes, the other reads."""
+    entrance = enter(run, DOWNPOUR, 3)
+    text = f"a text of {run.name}"
+    where = writer(run, entrance, "put", text, signed).split()[0]
+    read = reader(run, entrance, "get", where, signed)
+    if text not in read:
+        raise Failure(f"read {read!r} in place of {text!r}")
+
+
+def ours(run, entrance, do, what, signed):
+    """Has downpour store or read something; what it says."""
+    way = ["--dht-bootstrap", entrance, "--no-ipv6"]
+    if signed and do == "put":
+        way += ["--key", run.folder("keys") / "key"]
+    if signed:
+        way += ["--salt", "salt"]
+    return run.output("downpour-dht", [run.config.bin, "dht", do, what, *way])
+
+
+def libtorrents(run, entrance, do, what, signed):
+    """Has libtorrent do the same."""
+    listen = endpoint(run.own_host(), free_port())
+    do += "-signed" * signed
+    driver = [sys.executable, DRIVERS / "libtorrent_dht.py"]
+    return run.output("libtorrent-dht", [*driver, entrance, listen, do, what])
+
+
+def until_announced(run, entrance, info_hash):
+    """Waits until somebody has announced the torrent."""
+    argv = [run.config.bin, "dht", "find", info_hash, "--dht-bootstrap", entrance]
+
+    def is_found():
+        process = run.start("dht-find", [*argv, "--no-ipv6", "--timeout", "5s"], may_exit=True)
+        run.until(lambda: process.code is not None, "dht find to end")
+        if process.code not in (0, 4):
+            raise Failure(f"dht find exited with {process.code}")
+        if process.code == 4:
+            # Asked again and again; what it said is of no interest.
+            run.processes.remove(process)
+            time.sleep(1)
+        return process.code == 0
+
+    run.until(is_found, "an announce")
