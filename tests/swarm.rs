@@ -350,3 +350,38 @@ fn a_thousand_small_files_are_one_row_of_bytes() {
         Scenario::new(seed).piece_length(16 << 10).total(total).seeders(1, UP).leechers(5, UP)
     });
 }
+
+/// Everyone knows one of the others, at random; the rest of the swarm is found by exchange (BEP 11).
+#[test]
+fn peers_find_one_another_by_exchange() {
+    let crowd = |seed, pex| {
+        let lonely = TrackerPlan {
+            numwant: 1,
+            interval: secs(100_000),
+            min_interval: secs(100_000),
+            ..TrackerPlan::default()
+        };
+        let mut scenario = Scenario::new(seed).pieces(256).seeders(1, UP).leechers(24, UP);
+        for role in [Role::Seeder, Role::Leecher] {
+            scenario = scenario.each(role, |i, p| {
+                p.settings.pex = pex;
+                // One after the other, so that everyone hears of somebody who is there.
+                p.join =
+                    Duration::from_millis(i as u64 * 100 + 100 * u64::from(role == Role::Leecher));
+            });
+        }
+        scenario.tracker(lonely)
+    };
+    for seed in seeds(3) {
+        let (alone, exchanged) = (crowd(seed, false).run(), crowd(seed, true).run());
+        let slow = |r: &Report| r.slowdown().unwrap_or(f64::INFINITY);
+        println!(
+            "seed {seed}: without {:.3}, with {:.3} of the bound",
+            slow(&alone),
+            slow(&exchanged)
+        );
+        check(exchanged.last_finish().is_some(), "a leecher did not finish", &exchanged);
+        check(slow(&exchanged) <= 1.3, "the swarm did not come together", &exchanged);
+        check(slow(&exchanged) < slow(&alone), "exchange made no difference", &exchanged);
+    }
+}

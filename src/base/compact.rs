@@ -55,6 +55,21 @@ pub fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// Whether an address belongs to a local network: nobody outside can have it, and many nodes may share
+/// it (BEP 42, *Enforcement*; for IPv6 what corresponds to it).
+pub fn is_local(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
+    }
+}
+
+/// Whether `namer` may send us to `named`: what a stranger says of our own network leads nowhere he
+/// may send us, and addresses of our network are none of his business.
+pub fn may_name(namer: SocketAddr, named: SocketAddr) -> bool {
+    is_local(namer.ip()) || !is_local(named.ip())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

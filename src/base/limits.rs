@@ -123,6 +123,10 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// A peer that has sent nothing for so long is gone.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// Peers of one kind taken from one message of peer exchange (BEP 11 has 50, or more in the first).
+pub const MAX_PEX_PEERS: usize = 100;
+/// Peers taken from one connection by peer exchange: more than anybody is connected to.
+pub const MAX_PEX_TAKEN: usize = 1_000;
 /// Longest datagram of the DHT that is read: an item of 1,000 bytes, its signature and two lists of nodes
 /// stay below; Ethernet carries 1,472.
 pub const MAX_DHT_DATAGRAM: usize = 1_500;

@@ -114,6 +114,7 @@ fn config(args: &args::Network, state_dir: Option<PathBuf>, port: u16) -> Config
         max_down: args.max_down,
         memory: args.memory,
         trackers: !args.no_trackers,
+        pex: !args.no_pex,
         dht: (!args.no_dht).then(|| dht(args)),
         ca_file: args.ca_file.clone(),
         state_dir,

@@ -5,8 +5,7 @@
 
 use std::{collections::VecDeque, net::IpAddr};
 
-use super::id::is_local;
-use crate::base::compact::network;
+use crate::base::compact::{is_local, network};
 
 /// Votes that are remembered.
 const VOTES: usize = 24;

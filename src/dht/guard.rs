@@ -9,8 +9,12 @@ use std::{
     time::Duration,
 };
 
-use super::id::is_local;
-use crate::base::{compact::network, hash::sha1, rng::Rng, time::Instant};
+use crate::base::{
+    compact::{is_local, network},
+    hash::sha1,
+    rng::Rng,
+    time::Instant,
+};
 
 /// Tokens of the time before the last are refused (BEP 5 accepts them for up to ten minutes).
 const TOKEN_LIFE: Duration = Duration::from_secs(5 * 60);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::base::{
+    compact::is_local,
     hash::{HashTextError, Sha1Hash},
     rng::Rng,
 };
@@ -109,15 +110,6 @@ impl fmt::Display for NodeId {
 impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-/// Whether an address belongs to a local network: nobody outside can have it, and many nodes may share
-/// it (BEP 42, *Enforcement*; for IPv6 what corresponds to it).
-pub fn is_local(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
     }
 }
 

@@ -10,10 +10,13 @@
 use std::{collections::HashSet, net::SocketAddr};
 
 use super::{
-    id::{Distance, NodeId, is_local},
+    id::{Distance, NodeId},
     table::{BUCKET, Contact},
 };
-use crate::base::{compact::network, limits::MAX_DHT_CANDIDATES};
+use crate::base::{
+    compact::{is_local, network},
+    limits::MAX_DHT_CANDIDATES,
+};
 
 /// Questions in flight: α of Kademlia, for a network where many do not answer.
 const IN_FLIGHT: usize = 4;

@@ -13,7 +13,7 @@ use std::{
 use super::{
     address::OwnAddress,
     guard::{Bound, Tokens},
-    id::{NodeId, is_local},
+    id::NodeId,
     item::Items,
     message::{Body, Message, MessageError, Method, Query, Reply, Want, encode_query},
     peers::Peers,
@@ -470,11 +470,5 @@ impl Node {
         if table.would_take(contact) {
             self.check(now, Some(contact.id), contact.addr);
         }
-    }
-
-    /// Whether both are on local networks or neither is: what a stranger says of our own network leads
-    /// nowhere he may send us.
-    pub(super) fn may_name(namer: SocketAddr, named: SocketAddr) -> bool {
-        is_local(namer.ip()) || !is_local(named.ip())
     }
 }

@@ -7,7 +7,7 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use super::id::NodeId;
 use crate::base::{
-    compact::network,
+    compact::{is_local, network},
     hash::Sha1Hash,
     limits::{MAX_DHT_PEERS, MAX_DHT_TORRENTS},
     rng::Rng,
@@ -66,7 +66,7 @@ impl Peers {
         }
         let peers = self.torrents.entry(info_hash).or_default();
         // One place for a host, but on a local network, where many share an address.
-        let same = |peer: &Announced| match super::id::is_local(addr.ip()) {
+        let same = |peer: &Announced| match is_local(addr.ip()) {
             true => peer.addr == addr,
             false => network(peer.addr.ip()) == network(addr.ip()),
         };

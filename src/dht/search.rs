@@ -15,6 +15,7 @@ use super::{
     table::{BUCKET, Contact},
 };
 use crate::base::{
+    compact::may_name,
     hash::Sha1Hash,
     limits::{MAX_DHT_PEERS_FOUND, MAX_DHT_SEARCHES},
     time::Instant,
@@ -273,7 +274,7 @@ impl Node {
         let Some(lookup) = search.lookups[usize::from(from.is_ipv6())].as_mut() else { return };
         lookup.answered(from, reply.id, reply.token);
         if !matches!(search.question, Question::Ping(_)) {
-            for (node, addr) in reply.nodes().filter(|&(_, addr)| Node::may_name(from, addr)) {
+            for (node, addr) in reply.nodes().filter(|&(_, addr)| may_name(from, addr)) {
                 if let Some(lookup) = &mut search.lookups[usize::from(addr.is_ipv6())] {
                     lookup.add(Some(node), addr, Some(from));
                 }
@@ -355,7 +356,7 @@ impl Search {
         match &self.question {
             Question::Peers(..) => {
                 let mut new = Vec::new();
-                for peer in reply.peers().filter(|&peer| Node::may_name(from, peer)) {
+                for peer in reply.peers().filter(|&peer| may_name(from, peer)) {
                     if self.found.len() < MAX_DHT_PEERS_FOUND
                         && peer.port() != 0
                         && self.found.insert(peer)

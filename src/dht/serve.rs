@@ -15,7 +15,10 @@ use super::{
     node::{Node, Output},
     table::{BUCKET, Contact},
 };
-use crate::{base::time::Instant, bencode::write::DictWriter};
+use crate::{
+    base::{compact::may_name, time::Instant},
+    bencode::write::DictWriter,
+};
 
 /// Peers in one answer: of IPv4 250 bytes, of IPv6 as much.
 const PEERS: [usize; 2] = [32, 12];
@@ -155,7 +158,7 @@ impl Node {
             let family = self.families[v6].as_ref().filter(|_| wanted[v6])?;
             let near = family.table.closest::<BUCKET>(target);
             // Addresses of our own network are of no use to others, and none of their business.
-            let named = near.iter().filter(|near| Node::may_name(near.addr, from));
+            let named = near.iter().filter(|near| may_name(near.addr, from));
             Some(named.map(|near| (near.id, near.addr)).collect())
         })
     }

@@ -7,8 +7,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::id::{BITS, Distance, NodeId, is_local};
-use crate::base::{compact::network, rng::Rng, time::Instant};
+use super::id::{BITS, Distance, NodeId};
+use crate::base::{
+    compact::{is_local, network},
+    rng::Rng,
+    time::Instant,
+};
 
 /// Nodes of one bucket, and of one answer: K of BEP 5.
 pub(super) const BUCKET: usize = 8;

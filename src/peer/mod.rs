@@ -9,7 +9,10 @@ pub mod pipeline;
 pub mod requests;
 pub mod uploads;
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::SocketAddr,
+};
 
 use crate::{
     base::{
@@ -94,6 +97,16 @@ pub struct Peer {
     pub upload_only_id: Option<u8>,
     /// Its number for `ut_metadata` messages (BEP 9), if it takes them.
     pub metadata_id: Option<u8>,
+    /// Its number for `ut_pex` messages (BEP 11), if it takes them.
+    pub pex_id: Option<u8>,
+    /// Peers it was told of, and when last.
+    pub told_of: BTreeSet<SocketAddr>,
+    /// When it was told of peers last.
+    pub told_of_at: Option<Instant>,
+    /// When it named peers last.
+    pub named_peers_at: Option<Instant>,
+    /// Peers it has named, in all.
+    pub named_peers: usize,
     /// How long the info dictionary is, as it says; it has that then.
     pub metadata_size: Option<u32>,
     /// Parts of the info dictionary it asked for, in all.
@@ -178,6 +191,11 @@ impl Peer {
             metadata_size: None,
             metadata_asked: 0,
             metadata_due: VecDeque::new(),
+            pex_id: None,
+            told_of: BTreeSet::new(),
+            told_of_at: None,
+            named_peers_at: None,
+            named_peers: 0,
             unchoked_at: None,
             pieces: PeerPieces::none(pieces),
             wanted: 0,

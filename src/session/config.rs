@@ -62,6 +62,8 @@ pub struct Config {
     pub memory: ByteCount,
     /// Whether trackers are used.
     pub trackers: bool,
+    /// Whether peers are told of one another (BEP 11), in torrents that are not private.
+    pub pex: bool,
     /// How the DHT is used, for torrents that are not private; `None` does without.
     pub dht: Option<DhtOptions>,
     /// Certificates (PEM) trusted besides the built-in roots.
@@ -85,6 +87,7 @@ impl Default for Config {
             max_down: None,
             memory: ByteCount(64 << 20),
             trackers: true,
+            pex: true,
             dht: None,
             ca_file: None,
             state_dir: None,

@@ -68,7 +68,11 @@ impl Core {
             listen_port: Some(self.port),
             dht_port: self.dht_port(false),
             metadata: None,
-            settings: Settings { max_peers: self.config.max_peers, ..Settings::default() },
+            settings: Settings {
+                max_peers: self.config.max_peers,
+                pex: self.config.pex,
+                ..Settings::default()
+            },
             seed: self.seed(),
         };
         let torrent = shared.id;

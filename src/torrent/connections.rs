@@ -281,6 +281,7 @@ impl Torrent {
                 m: wire::ExtensionIds {
                     upload_only: Some(local_id::UPLOAD_ONLY),
                     ut_metadata: Some(local_id::UT_METADATA),
+                    ut_pex: self.settings.pex.then_some(local_id::UT_PEX),
                     ..Default::default()
                 },
                 v: Some(concat!("downpour ", env!("CARGO_PKG_VERSION")).to_owned()),

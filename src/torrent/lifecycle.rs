@@ -39,6 +39,7 @@ impl Torrent {
         self.choke_tick(now);
         self.refill_all(now, pool);
         self.ask_all_for_metadata(now);
+        self.exchange_peers(now);
         self.dial(now);
         self.next_tick = self.next_tick(now);
     }

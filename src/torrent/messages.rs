@@ -194,6 +194,9 @@ impl Torrent {
             Message::Extended { id: local_id::UT_METADATA, payload } => {
                 self.metadata_message(now, key, payload)
             }
+            Message::Extended { id: local_id::UT_PEX, payload } => {
+                self.peers_named(now, key, payload)
+            }
             Message::Extended { id: local_id::UPLOAD_ONLY, payload } => {
                 self.upload_only(key, payload.first().is_some_and(|&b| b != 0));
                 Ok(())
@@ -353,6 +356,9 @@ impl Torrent {
         }
         if let Some(id) = hello.m.ut_metadata {
             peer.metadata_id = Some(id).filter(|&id| id != 0);
+        }
+        if let Some(id) = hello.m.ut_pex {
+            peer.pex_id = Some(id).filter(|&id| id != 0);
         }
         peer.metadata_size = hello.metadata_size.or(peer.metadata_size);
         // Each has one voice.

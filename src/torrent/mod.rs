@@ -10,6 +10,7 @@ mod choker;
 mod choking;
 mod connections;
 mod download;
+mod exchange;
 mod input;
 mod lifecycle;
 mod messages;
@@ -77,6 +78,8 @@ pub struct Settings {
     pub sequential: bool,
     /// Fetch what is missing. Otherwise nothing is ever asked for or written.
     pub fetch: bool,
+    /// Tell peers of one another (BEP 11); not for a private torrent.
+    pub pex: bool,
     /// Keep connections to peers who can't want anything from us or give us anything.
     pub keep_useless: bool,
 }
@@ -89,6 +92,7 @@ impl Default for Settings {
             unchoke_slots: None,
             sequential: false,
             fetch: true,
+            pex: false,
             keep_useless: false,
         }
     }

@@ -18,6 +18,8 @@ pub const HANDSHAKE: u8 = 0;
 /// The numbers under which peers send extension messages to us: what we say in `m`, and nothing
 /// that another client has to know in advance.
 pub mod local_id {
+    /// `ut_pex` (BEP 11).
+    pub const UT_PEX: u8 = 1;
     /// `ut_metadata` (BEP 9).
     pub const UT_METADATA: u8 = 2;
     /// `upload_only` (libtorrent): one byte, whether the sender downloads no more.

@@ -12,6 +12,7 @@ pub mod extension;
 pub mod handshake;
 pub mod message;
 pub mod ut_metadata;
+pub mod ut_pex;
 
 pub use decode::{Decoded, Decoder};
 pub use error::WireError;

@@ -9,6 +9,7 @@
 mod driver;
 
 mod bep_10;
+mod bep_11;
 mod bep_12;
 mod bep_15;
 mod bep_15_host;

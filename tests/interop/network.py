@@ -8,19 +8,21 @@ import subprocess
 from sandbox import Failure
 
 CLONE_NEWNET = 0x4000_0000
-ADDRESSES = [f"10.77.0.{n}" for n in range(1, 31)]
+# Where a program that listens everywhere is reached, and addresses for one program each.
+EVERYWHERE = "10.77.0.1"
+ADDRESSES = [f"10.77.0.{n}" for n in range(2, 31)]
 
 
 @contextlib.contextmanager
 def of_its_own():
     """Inside, this thread and what it starts have a network of their own, which leads nowhere and
-    has the `ADDRESSES` besides those of loopback. Wants the rights of root, and `ip`."""
+    has these addresses besides those of loopback. Wants the rights of root, and `ip`."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/thread-self/ns/net") as before:
         check(libc.unshare(CLONE_NEWNET), "make a network namespace")
         try:
             ip("link", "set", "lo", "up")
-            for address in ADDRESSES:
+            for address in (EVERYWHERE, *ADDRESSES):
                 ip("address", "add", f"{address}/32", "dev", "lo")
             yield
         finally:

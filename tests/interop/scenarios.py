@@ -3,6 +3,7 @@
 import itertools
 
 import endurance
+import exchange
 import full_disk
 import info_hashes
 import samples
@@ -45,6 +46,7 @@ def core():
     # webtorrent sometimes asks nobody, and does not say why.
     yield from by_link(EMBEDDED[0], without=("webtorrent",))
     yield from trackerless.scenarios()
+    yield from exchange.scenarios()
     yield next(swarm.scenarios())
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
@@ -69,6 +71,7 @@ def matrix():
         yield from by_link(tracker)
     yield from trackerless.scenarios()
     yield from trackerless.patient()
+    yield from exchange.scenarios()
     yield from swarm.scenarios()
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()

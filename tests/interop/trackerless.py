@@ -12,12 +12,10 @@ from clients import DOWNPOUR
 from clients.aria2 import Aria2
 from clients.libtorrent_client import Libtorrent
 from clients.transmission import Transmission
+from network import EVERYWHERE
 from sandbox import Failure, endpoint, free_port
 from torrent import DRIVERS
 from transfer import PIECE_LENGTH, Scenario
-
-# Where a program that listens everywhere is reached.
-HOST = "10.77.0.1"
 
 
 def patient():
@@ -71,8 +69,8 @@ def enter(run, hub, nodes):
     made = makers.DownpourCreate().make(run, root, PIECE_LENGTH)
     # Nobody is there: it is the first.
     running = hub.in_dht("127.0.0.1:1").seed(run, made, root.parent)
-    run.listening(running.process, running.port, running.host or HOST)
-    entrance = endpoint(running.host or HOST, running.port)
+    run.listening(running.process, running.port, running.host or EVERYWHERE)
+    entrance = endpoint(running.host or EVERYWHERE, running.port)
     for _ in range(nodes - 1):
         hub.in_dht(entrance).seed(run, made, root.parent)
     return entrance

@@ -34,6 +34,10 @@ pub(in crate::cli) struct Network {
     #[arg(long)]
     pub(in crate::cli) no_dht: bool,
 
+    /// Neither tell peers of one another nor listen to what they tell
+    #[arg(long)]
+    pub(in crate::cli) no_pex: bool,
+
     /// UDP port of the distributed hash table [default: the number of --port, if it is free]
     #[arg(long, value_name = "N", conflicts_with = "no_dht")]
     pub(in crate::cli) dht_port: Option<u16>,
@@ -102,8 +106,6 @@ pub(in crate::cli) struct Checking {
 pub(in crate::cli) struct Off {
     #[arg(long, hide = true)]
     no_lsd: bool,
-    #[arg(long, hide = true)]
-    no_pex: bool,
     #[arg(long, hide = true)]
     no_upnp: bool,
     #[arg(long, hide = true)]

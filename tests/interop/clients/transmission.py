@@ -25,8 +25,9 @@ class Transmission(Client):
 
     def start(self, run, torrent, folder):
         home, port, rpc_port = run.folder("transmission"), free_port(), free_port()
+        host = run.own_host()
         settings = {
-            f"bind-address-ipv{6 if run.ipv6 else 4}": run.own_host(),
+            f"bind-address-ipv{6 if run.ipv6 else 4}": host,
             "dht-enabled": self.entrance is not None,
             "download-dir": str(folder),
             "lpd-enabled": False,
@@ -36,6 +37,8 @@ class Transmission(Client):
             "rpc-bind-address": "127.0.0.1",
             "rpc-port": rpc_port,
             "umask": 18,
+            # It dials by uTP first, and is slow to give that up.
+            "utp-enabled": self.entrance is None,
             **self.settings,
         }
         if self.entrance:
@@ -58,7 +61,7 @@ class Transmission(Client):
                 raise Failure(f"transmission: {answer['errorString']}")
             return answer["percentDone"] == 1
 
-        return Peer(process, port, is_done, lambda: added["hashString"])
+        return Peer(process, port, is_done, lambda: added["hashString"], host)
 
 
 class Rpc:

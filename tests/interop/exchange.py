@@ -1,0 +1,66 @@
+"""Scenarios of peer exchange: downpour hears of a peer from another client, and another client from
+downpour.
+"""
+
+from functools import partial
+
+import torrent as makers
+from clients.downpour import Downpour
+from clients.libtorrent_client import Libtorrent
+from clients.transmission import Transmission
+from network import EVERYWHERE
+from sandbox import endpoint
+from transfer import PIECE_LENGTH, Scenario
+
+# Nobody is done before everybody has been told, which takes a minute or two.
+LENGTH, UPLINK = 10_000_000, "20K"
+
+
+def scenarios():
+    for client in (Libtorrent(), Transmission({"pex-enabled": True})):
+        needs = ("ip", *client.needs)
+        for name, show in [("from", learnt), ("by", taught)]:
+            show = partial(show, client)
+            yield Scenario(f"exchange.{name}-{client.name}", show, needs, 240, own_network=True)
+
+
+def learnt(client, run):
+    """A downpour that knows only `client` hears from it of another one."""
+    made, root = share(run)
+    other = client.leech(run, made, run.folder("other"))
+    run.listening(other.process, other.port, other.host)
+    address = endpoint(other.host, other.port)
+    seed = slow().seed(run, made, root.parent, [address], ["--max-up", UPLINK])
+    leecher = slow().leech(run, made, run.folder("output"), [address])
+    met(run, leecher, endpoint(EVERYWHERE, seed.port))
+
+
+def taught(client, run):
+    """`client` knows only one downpour, and hears from it of another, to which it connects."""
+    made, root = share(run)
+    other = client.leech(run, made, run.folder("other"))
+    run.listening(other.process, other.port, other.host)
+    address = endpoint(other.host, other.port)
+    seed = slow().seed(run, made, root.parent, [address], ["--max-up", UPLINK])
+    # It takes connections only: nobody has told it of anybody.
+    entrance = endpoint(EVERYWHERE, seed.port)
+    leecher = slow().leech(run, made, run.folder("output"), [entrance], ["--no-pex"])
+    met(run, leecher, other.host)
+
+
+def share(run):
+    root = run.folder("content") / "payload.bin"
+    root.write_bytes(run.random.randbytes(LENGTH))
+    return makers.DownpourCreate().make(run, root, PIECE_LENGTH), root
+
+
+def slow():
+    """A downpour that says whom it meets."""
+    return Downpour(stays=True, verbose=True)
+
+
+def met(run, peer, address):
+    """Waits until `peer` has told of a connection with `address`."""
+    said = f'"addr":"{address}'.replace(".", r"\.")
+    found = partial(peer.process.find, f'({said}[^"]*","connected":true)')
+    run.until(found, f"a connection with {address}")
