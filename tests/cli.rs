@@ -829,4 +829,5 @@ fn the_demo_keeps_what_it_should() {
     let again = place.run(&args);
     assert_eq!(again.code, 7, "{}", again.err);
     assert_eq!(place.run(&["demo", "--size", "0"]).code, 2);
+    assert_eq!(place.run(&["demo", "--no-tracker", "--kill", "tracker"]).code, 2);
 }

@@ -18,7 +18,7 @@ use super::{
     create::plural,
     exit::{Exit, Failure},
     input::{self, Named},
-    network::state_dir,
+    network::{named, state_dir},
     terminal::{Terminal, printable},
 };
 use crate::session::{
@@ -80,7 +80,7 @@ pub(super) async fn run(args: &args::Dht, terminal: Terminal) -> Result<Exit, Fa
     let way = &args.way;
     // What is wrong with the question is said before anybody is asked.
     let asked = Asked::of(&args.question).await?;
-    let bootstrap = way.dht_bootstrap.clone();
+    let bootstrap = named(&way.dht_bootstrap);
     let options = DhtOptions { port: way.dht_port, bootstrap, read_only: true };
     let state_dir = state_dir(way.state_dir.as_deref(), terminal)?;
     let tool = DhtTool::start(&options, !way.no_ipv6, state_dir.as_deref())

@@ -123,8 +123,13 @@ fn config(args: &args::Network, state_dir: Option<PathBuf>, port: u16) -> Config
 }
 
 fn dht(args: &args::Network) -> DhtOptions {
-    let bootstrap = args.dht_bootstrap.clone();
+    let bootstrap = named(&args.dht_bootstrap);
     DhtOptions { port: args.dht_port, bootstrap, read_only: false }
+}
+
+/// Nodes by which the DHT is entered, if any were named.
+pub(super) fn named(nodes: &[HostPort]) -> Option<Vec<HostPort>> {
+    (!nodes.is_empty()).then(|| nodes.to_vec())
 }
 
 fn failure(error: &SessionError) -> Failure {

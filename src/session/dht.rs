@@ -42,8 +42,8 @@ const MAX_SAVED_BYTES: u64 = 64 << 10;
 pub struct DhtOptions {
     /// Its UDP port; `None` is the number of the port for peers, or any that is free.
     pub port: Option<u16>,
-    /// Nodes by which the network is entered; none stands for the well-known ones.
-    pub bootstrap: Vec<HostPort>,
+    /// Nodes by which the network is entered; `None` stands for the well-known ones.
+    pub bootstrap: Option<Vec<HostPort>>,
     /// Whether it only asks, for a program that ends soon (BEP 43).
     pub read_only: bool,
 }
@@ -68,10 +68,10 @@ pub(super) fn start(
         Some(port) => UdpSockets::bind(addr, ipv6, port)?,
         None => UdpSockets::bind(addr, ipv6, peers).or_else(|_| UdpSockets::bind(addr, ipv6, 0))?,
     };
-    let well_known = options.bootstrap.is_empty();
-    let bootstrap = match well_known {
-        true => WELL_KNOWN.map(|(host, port)| (host.to_owned(), port)).into(),
-        false => options.bootstrap.iter().map(|node| (node.host.clone(), node.port)).collect(),
+    let well_known = options.bootstrap.is_none();
+    let bootstrap = match &options.bootstrap {
+        None => WELL_KNOWN.map(|(host, port)| (host.to_owned(), port)).into(),
+        Some(nodes) => nodes.iter().map(|node| (node.host.clone(), node.port)).collect(),
     };
     let saved = state_dir.map(|dir| load(&place(dir))).unwrap_or_default();
     let config = DhtConfig { read_only: options.read_only, saved, bootstrap, well_known };

@@ -2,6 +2,7 @@
 downpour.
 """
 
+import re
 from functools import partial
 
 import torrent as makers
@@ -30,9 +31,12 @@ def learnt(client, run):
     other = client.leech(run, made, run.folder("other"))
     run.listening(other.process, other.port, other.host)
     address = endpoint(other.host, other.port)
-    seed = slow().seed(run, made, root.parent, [address], ["--max-up", UPLINK])
+    # It hears of nobody, so that it is the other one who dials.
+    options = ["--max-up", UPLINK, "--no-pex"]
+    seed = slow().seed(run, made, root.parent, [address], options)
     leecher = slow().leech(run, made, run.folder("output"), [address])
-    met(run, leecher, endpoint(EVERYWHERE, seed.port))
+    # Whoever dials an address of this host seems to come from that same address.
+    meets(run, leecher, rf"[0-9.]+:{seed.port}")
 
 
 def taught(client, run):
@@ -42,10 +46,10 @@ def taught(client, run):
     run.listening(other.process, other.port, other.host)
     address = endpoint(other.host, other.port)
     seed = slow().seed(run, made, root.parent, [address], ["--max-up", UPLINK])
-    # It takes connections only: nobody has told it of anybody.
     entrance = endpoint(EVERYWHERE, seed.port)
+    # Nobody tells it of anybody: everyone else has to come to it.
     leecher = slow().leech(run, made, run.folder("output"), [entrance], ["--no-pex"])
-    met(run, leecher, other.host)
+    meets(run, leecher, rf"(?!{re.escape(entrance)})[0-9.]+:[0-9]+")
 
 
 def share(run):
@@ -59,8 +63,7 @@ def slow():
     return Downpour(stays=True, verbose=True)
 
 
-def met(run, peer, address):
-    """Waits until `peer` has told of a connection with `address`."""
-    said = f'"addr":"{address}'.replace(".", r"\.")
-    found = partial(peer.process.find, f'({said}[^"]*","connected":true)')
+def meets(run, peer, address):
+    """Waits until `peer` has told of a connection with an address that matches."""
+    found = partial(peer.process.find, rf'"addr":"({address})","connected":true')
     run.until(found, f"a connection with {address}")

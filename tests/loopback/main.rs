@@ -4,6 +4,7 @@
 
 mod content;
 mod restart;
+mod trackerless;
 
 use std::{
     fs,

@@ -22,6 +22,10 @@ pub(in crate::cli) struct Demo {
     #[arg(long, value_name = "RATE", default_value = "8M", alias = "upload-limit", value_parser = rate)]
     pub(in crate::cli) max_up: ByteRate,
 
+    /// Do without a tracker: the peers find one another in a distributed hash table of their own
+    #[arg(long)]
+    pub(in crate::cli) no_tracker: bool,
+
     /// Stop the seeder or the tracker once one full copy is out
     #[arg(long, value_name = "seeder|tracker", hide_possible_values = true)]
     pub(in crate::cli) kill: Option<Kill>,

@@ -44,11 +44,15 @@ pub(super) async fn run(args: &args::Demo, terminal: Terminal) -> Result<Exit, F
     if size == 0 || max_up == ByteRate(0) {
         return Err(Failure::new(Exit::Usage, "with nothing to send there is nothing to see"));
     }
+    if args.no_tracker && matches!(args.kill, Some(args::Kill::Tracker)) {
+        return Err(Failure::new(Exit::Usage, "there is no tracker to kill"));
+    }
     let mut signals = Signals::listen()?;
     let workshop = Workshop::open(args.keep.as_deref())?;
 
+    let meeting = if args.no_tracker { "no tracker" } else { "a tracker" };
     terminal.say(&format!(
-        "{} of data, a tracker, a seeder and {} on this machine.\n\
+        "{} of data, {meeting}, a seeder and {} on this machine.\n\
          Each of them, the seeder too, may send {max_up} and no more.",
         args.size,
         plural(peers as u64, "downloader"),
@@ -57,7 +61,8 @@ pub(super) async fn run(args: &args::Demo, terminal: Terminal) -> Result<Exit, F
     let torrent = create::in_memory(&payload::write(&seeder, size)?, terminal)?;
     let folders = folders(&workshop, seeder, "peer", peers)?;
     let plan = Plan { torrent: &torrent, folders: &folders, max_up, role: "peer", kill: args.kill };
-    let outcome = swarm::run(plan, Meeting::Tracker(tracker()?), terminal, &mut signals).await?;
+    let meeting = if args.no_tracker { Meeting::Dht } else { Meeting::Tracker(tracker()?) };
+    let outcome = swarm::run(plan, meeting, terminal, &mut signals).await?;
     verify(&torrent, &folders[1..], terminal)?;
     (1..=peers).for_each(|i| workshop.discard(&format!("peer-{i}")));
 

@@ -26,9 +26,9 @@ use crate::{
         signals::Signals,
         terminal::Terminal,
     },
-    metainfo::Metainfo,
+    metainfo::{HostPort, Metainfo},
     session::{
-        AddTorrent, Config, ListenConfig, Session, TorrentEvent, TorrentHandle,
+        AddTorrent, Config, DhtOptions, ListenConfig, Session, TorrentEvent, TorrentHandle,
         tracker_host::TrackerHost,
     },
 };
@@ -44,6 +44,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) enum Meeting {
     /// By a tracker, as peers do.
     Tracker(TrackerHost),
+    /// In a distributed hash table, which the downloaders enter by the seeder's node.
+    Dht,
     /// The downloaders know the seeder and nobody else: client and server.
     SeederOnly,
 }
@@ -137,22 +139,24 @@ impl Swarm {
         meeting: Meeting,
         terminal: Terminal,
     ) -> Result<Swarm, Failure> {
+        let mut sessions: Vec<Session> = Vec::new();
+        for _ in plan.folders {
+            let first = sessions.first();
+            sessions.push(session(plan.max_up, &meeting, first).await?);
+        }
+        let told = matches!(meeting, Meeting::SeederOnly);
         let (url, tracker) = match meeting {
             Meeting::Tracker(host) => (Some(host.announce_url()), Some(host)),
-            Meeting::SeederOnly => (None, None),
+            Meeting::Dht | Meeting::SeederOnly => (None, None),
         };
-        let mut sessions = Vec::new();
-        for _ in plan.folders {
-            sessions.push(session(plan.max_up, url.is_some()).await?);
-        }
         let listen: Vec<SocketAddr> = sessions.iter().map(address).collect();
         let start = Instant::now();
         let mut peers = Vec::new();
         for (i, (session, folder)) in sessions.into_iter().zip(plan.folders).enumerate() {
             let add = AddTorrent {
                 trackers: url.iter().cloned().collect(),
-                // Without a tracker the downloaders dial the seeder, and it waits for them.
-                peers: if url.is_none() && i > 0 { vec![listen[0]] } else { Vec::new() },
+                // Clients are told of the server, and it waits for them.
+                peers: if told && i > 0 { vec![listen[0]] } else { Vec::new() },
                 // The last bytes over a connection count too.
                 keep_useless: true,
                 ..AddTorrent::new(plan.torrent.clone(), folder)
@@ -293,14 +297,25 @@ impl Swarm {
     }
 }
 
-/// A session on loopback with a free port.
-async fn session(max_up: ByteRate, trackers: bool) -> Result<Session, Failure> {
+/// A session on loopback with a free port; `first` is the one that was there before.
+async fn session(
+    max_up: ByteRate,
+    meeting: &Meeting,
+    first: Option<&Session>,
+) -> Result<Session, Failure> {
     let addr = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let entrance = first.and_then(Session::dht_port);
+    let entrance = entrance.map(|port| HostPort { host: Ipv4Addr::LOCALHOST.to_string(), port });
+    let dht =
+        DhtOptions { bootstrap: Some(entrance.into_iter().collect()), ..DhtOptions::default() };
     let config = Config {
         listen: ListenConfig { port: 0, ipv6: false, addr },
         max_up: Some(max_up),
         memory: MEMORY,
-        trackers,
+        trackers: matches!(meeting, Meeting::Tracker(_)),
+        // Clients do not hear of one another.
+        pex: !matches!(meeting, Meeting::SeederOnly),
+        dht: matches!(meeting, Meeting::Dht).then_some(dht),
         ..Config::default()
     };
     Session::start(config)
