@@ -19,7 +19,7 @@
 //! | 5 | [`cli`] | arguments, commands, progress bars, tables, exit codes |
 //! | 4 | [`session`] | the running program: shards, turns, registry, discovery, tools; the public face |
 //! | 4 | [`sim`] | the other driver: a seeded world of links, disks, trackers and rogues |
-//! | 3 | [`net`] | TCP, accepting, the HTTP client and server, the resolver, trackers over HTTP and UDP, the DHT's sockets |
+//! | 3 | [`net`] | TCP, accepting, the HTTP client and server, the resolver, trackers over HTTP and UDP, the DHT's and LSD's sockets |
 //! | 3 | [`disk`] | worker threads: verify, write, read, check; the pool of open files |
 //! | 2b | [`torrent`] | one swarm: owns pieces and peers; metadata, exchange, fetching, serving, choking, blame |
 //! | 2a | [`pieces`] | the piece manager: state of each piece, rarity, picker, assembly, disk jobs |

@@ -13,7 +13,7 @@ use downpour::{
         rng::Rng,
     },
     dht::{
-        Announce, Found, Item, NodeId, Question,
+        Announce, Found, Item, Key, NodeId, Question,
         item::{SecretKey, target_of},
         saved::Saved,
     },
@@ -65,12 +65,12 @@ fn our_node(seed: u64, entrance: Option<u16>) -> Dht {
         bootstrap: entrance.map(|port| ("127.0.0.1".to_owned(), port)).into_iter().collect(),
         well_known: false,
     };
-    Dht::start(sockets, config, Arc::new(SystemResolver), Rng::new(seed)).0
+    Dht::start(sockets, config, Arc::new(SystemResolver), Rng::new(seed), Key([seed as u8; 20])).0
 }
 
 /// All that comes of a question.
 async fn all(node: &Dht, question: Question) -> Vec<Found> {
-    let mut search = node.search(question);
+    let mut search = node.search(question, true);
     let mut all = Vec::new();
     while let Some(found) = search.next().await {
         all.push(found);

@@ -127,9 +127,15 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 pub const MAX_PEX_PEERS: usize = 100;
 /// Peers taken from one connection by peer exchange: more than anybody is connected to.
 pub const MAX_PEX_TAKEN: usize = 1_000;
-/// Longest datagram of the DHT that is read: an item of 1,000 bytes, its signature and two lists of nodes
-/// stay below; Ethernet carries 1,472.
-pub const MAX_DHT_DATAGRAM: usize = 1_500;
+/// Longest announce on the local network (BEP 14: 1,400 bytes).
+pub const MAX_LSD_DATAGRAM: usize = 1_400;
+/// Torrents of one announce on the local network: of 53 bytes each.
+pub const MAX_LSD_TORRENTS: usize = 24;
+/// Announces from the local network that are looked at in a second: it is nobody's to flood us.
+pub const MAX_LSD_PER_SECOND: u32 = 50;
+/// Longest datagram of the DHT that is read: an item of 1,000 bytes, its signature and nodes of both
+/// families take 1,750.
+pub const MAX_DHT_DATAGRAM: usize = 2_048;
 /// Values in one datagram of the DHT: each takes two bytes or more.
 pub const MAX_DHT_TOKENS: usize = MAX_DHT_DATAGRAM / 2;
 /// Bytes of a transaction id that we send back: clients use 2 to 8.
@@ -140,8 +146,10 @@ pub const MAX_DHT_NODES_READ: usize = 16;
 pub const MAX_DHT_CANDIDATES: usize = 128;
 /// Peers that one search takes from the DHT.
 pub const MAX_DHT_PEERS_FOUND: usize = 1_000;
+/// Nodes that one search asks at most: twenty or thirty are usual.
+pub const MAX_DHT_ASKED: usize = 300;
 /// Searches of the DHT at a time: each has four queries or so in flight.
-pub const MAX_DHT_SEARCHES: usize = 16;
+pub const MAX_DHT_SEARCHES: usize = 32;
 /// Nodes asked at a time whether they are there: a flood of queries makes no flood of ours.
 pub const MAX_DHT_CHECKS: usize = 16;
 /// Addresses remembered by which the DHT can be entered.

@@ -79,7 +79,7 @@ impl Done {
 pub(super) async fn run(args: &args::Dht, terminal: Terminal) -> Result<Exit, Failure> {
     let way = &args.way;
     // What is wrong with the question is said before anybody is asked.
-    let asked = Asked::of(&args.question).await?;
+    let asked = Asked::of(&args.question, way.no_ipv6).await?;
     let bootstrap = named(&way.dht_bootstrap);
     let options = DhtOptions { port: way.dht_port, bootstrap, read_only: true };
     let state_dir = state_dir(way.state_dir.as_deref(), terminal)?;
@@ -111,13 +111,15 @@ enum Asked {
 }
 
 impl Asked {
-    async fn of(question: &DhtQuestion) -> Result<Self, Failure> {
+    async fn of(question: &DhtQuestion, no_ipv6: bool) -> Result<Self, Failure> {
         Ok(match question {
             DhtQuestion::Ping { node } => {
                 let addrs = peer_names::resolve(node).await;
                 let addrs =
                     addrs.map_err(|e| Failure::new(Exit::Network, e.to_string()).cause(&e))?;
-                Asked::Ping(addrs[0])
+                let usable = |addr: &&SocketAddr| addr.is_ipv4() || !no_ipv6;
+                let none = || Failure::new(Exit::Network, format!("{node} has no IPv4 address"));
+                Asked::Ping(*addrs.iter().find(usable).ok_or_else(none)?)
             }
             DhtQuestion::Find { torrent } => {
                 let info_hash = match Named::of(torrent).magnet() {
@@ -331,7 +333,7 @@ async fn sample(tool: &DhtTool, target: NodeId, terminal: Terminal) -> Result<Ex
     let (mut told, mut all) = (std::collections::HashSet::new(), 0);
     let summary = to_the_end(tool.ask(Question::Sample(target)), |found| {
         let Found::Samples { hashes, num, .. } = found else { return Ok(()) };
-        all += num;
+        all = num.saturating_add(all);
         for hash in hashes {
             if told.insert(hash) {
                 let info_hash = hash.to_string();

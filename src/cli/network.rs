@@ -13,7 +13,8 @@ use super::{
 use crate::{
     metainfo::{HostPort, Magnet},
     session::{
-        Check, Config, DhtOptions, FetchMetadata, ListenConfig, Session, SessionError, peer_names,
+        Check, Config, DhtOptions, FetchMetadata, ListenConfig, LsdOptions, Session, SessionError,
+        peer_names,
     },
 };
 
@@ -115,6 +116,7 @@ fn config(args: &args::Network, state_dir: Option<PathBuf>, port: u16) -> Config
         memory: args.memory,
         trackers: !args.no_trackers,
         pex: !args.no_pex,
+        lsd: (!args.no_lsd).then(LsdOptions::default),
         dht: (!args.no_dht).then(|| dht(args)),
         ca_file: args.ca_file.clone(),
         state_dir,

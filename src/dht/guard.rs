@@ -1,5 +1,8 @@
-//! What keeps a node from being used against others: write tokens, and a bound on answers.
+//! What keeps a node from being used against others, and from being lied to: what nobody can guess, and a
+//! bound on answers.
 //!
+//! Transaction ids and tokens are hashes over a secret key: whoever sees many of them, or the random
+//! numbers in our node ids, knows nothing of the next.
 //! A token proves that whoever wants to store something gets datagrams at the address it writes from
 //! (BEP 5). The bound keeps us from answering a flood: whoever's address is on it gets a few hundred
 //! bytes a second from us and no more. Both have a fixed size, whatever comes in.
@@ -12,7 +15,6 @@ use std::{
 use crate::base::{
     compact::{is_local, network},
     hash::sha1,
-    rng::Rng,
     time::Instant,
 };
 
@@ -31,46 +33,77 @@ const PACE_OF_ALL: Duration = Duration::from_millis(5);
 /// Hosts told apart; those that share a place share what it may get.
 const PLACES: usize = 1_024;
 
+/// What only this node knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Key(pub [u8; 20]);
+
+impl Key {
+    fn digest<const N: usize>(&self, what: &str, of: &[u8]) -> [u8; N] {
+        let digest = sha1(&[&self.0[..], what.as_bytes(), of].concat()).0;
+        std::array::from_fn(|i| digest[i])
+    }
+}
+
+/// Draws transaction ids.
+#[derive(Debug)]
+pub(super) struct Transactions {
+    key: Key,
+    drawn: u64,
+}
+
+impl Transactions {
+    pub(super) const fn new(key: Key) -> Self {
+        Transactions { key, drawn: 0 }
+    }
+
+    pub(super) fn draw(&mut self) -> u32 {
+        self.drawn += 1;
+        u32::from_be_bytes(self.key.digest("transaction", &self.drawn.to_be_bytes()))
+    }
+}
+
 /// Hands out tokens and knows its own.
 #[derive(Debug)]
 pub(super) struct Tokens {
-    secrets: [u64; 2],
+    key: Key,
+    /// How often the secret has changed.
+    epoch: u64,
     rotated: Instant,
-    rng: Rng,
 }
 
 impl Tokens {
-    pub(super) fn new(mut rng: Rng, now: Instant) -> Self {
-        Tokens { secrets: [rng.next_u64(), rng.next_u64()], rotated: now, rng }
+    pub(super) const fn new(key: Key, now: Instant) -> Self {
+        Tokens { key, epoch: 1, rotated: now }
     }
 
     /// Makes a new secret when it is time.
     pub(super) fn rotate(&mut self, now: Instant) {
         if now.since(self.rotated) >= TOKEN_LIFE {
-            self.secrets = [self.rng.next_u64(), self.secrets[0]];
+            self.epoch += 1;
             self.rotated = now;
         }
     }
 
     /// The token for `ip`.
     pub(super) fn token(&self, ip: IpAddr) -> [u8; TOKEN_LEN] {
-        token(self.secrets[0], ip)
+        self.of(self.epoch, ip)
     }
 
     /// Whether `ip` got this token, not long ago.
     pub(super) fn is_valid(&self, ip: IpAddr, presented: &[u8]) -> bool {
-        self.secrets.iter().any(|&secret| token(secret, ip) == presented)
+        [self.epoch, self.epoch - 1].iter().any(|&epoch| self.of(epoch, ip) == presented)
+    }
+
+    fn of(&self, epoch: u64, ip: IpAddr) -> [u8; TOKEN_LEN] {
+        self.key.digest("token", &[&epoch.to_be_bytes()[..], &octets(ip)].concat())
     }
 }
 
-fn token(secret: u64, ip: IpAddr) -> [u8; TOKEN_LEN] {
-    let mut text = secret.to_be_bytes().to_vec();
+fn octets(ip: IpAddr) -> Vec<u8> {
     match ip {
-        IpAddr::V4(ip) => text.extend(ip.octets()),
-        IpAddr::V6(ip) => text.extend(ip.octets()),
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
     }
-    let digest = sha1(&text).0;
-    std::array::from_fn(|i| digest[i])
 }
 
 /// How far ahead of its pace somebody is.
@@ -98,21 +131,20 @@ impl Pace {
 pub(super) struct Bound {
     hosts: Box<[Pace]>,
     all: Pace,
-    secret: u64,
+    key: Key,
 }
 
 impl Bound {
-    pub(super) fn new(rng: &mut Rng) -> Self {
-        let hosts = vec![Pace::NEW; PLACES].into();
-        Bound { hosts, all: Pace::NEW, secret: rng.next_u64() }
+    pub(super) fn new(key: Key) -> Self {
+        Bound { hosts: vec![Pace::NEW; PLACES].into(), all: Pace::NEW, key }
     }
 
     /// Whether a query from `from` may be answered now.
     pub(super) fn allows(&mut self, now: Instant, from: SocketAddr) -> bool {
         // Many nodes share an address of a local network.
         let port = if is_local(from.ip()) { from.port() } else { 0 };
-        let place = token(self.secret ^ u64::from(port), network(from.ip()));
-        let place = usize::from(u16::from_be_bytes([place[0], place[1]])) % PLACES;
+        let host = [&octets(network(from.ip()))[..], &port.to_be_bytes()].concat();
+        let place = usize::from(u16::from_be_bytes(self.key.digest("place", &host))) % PLACES;
         self.hosts[place].allows(now, PACE, BURST)
             && self.all.allows(now, PACE_OF_ALL, BURST_OF_ALL)
     }
@@ -129,7 +161,7 @@ mod tests {
     #[test]
     fn a_token_is_good_for_one_address_and_some_minutes() {
         let (one, other) = (IpAddr::from([1, 2, 3, 4]), IpAddr::from([1, 2, 3, 5]));
-        let mut tokens = Tokens::new(Rng::new(1), at(0));
+        let mut tokens = Tokens::new(Key([1; 20]), at(0));
         let token = tokens.token(one);
         assert!(tokens.is_valid(one, &token) && !tokens.is_valid(other, &token));
         assert!(!tokens.is_valid(one, b"") && !tokens.is_valid(one, &token[..7]));
@@ -140,8 +172,18 @@ mod tests {
     }
 
     #[test]
+    fn transactions_differ_from_one_another_and_from_those_of_others() {
+        let draw = |key| {
+            let mut transactions = Transactions::new(Key([key; 20]));
+            (0..1_000).map(|_| transactions.draw()).collect::<std::collections::BTreeSet<u32>>()
+        };
+        let (one, other) = (draw(1), draw(2));
+        assert!(one.len() > 995 && one.intersection(&other).count() < 5);
+    }
+
+    #[test]
     fn a_flood_is_answered_a_little_and_others_all_the_same() {
-        let mut bound = Bound::new(&mut Rng::new(2));
+        let mut bound = Bound::new(Key([2; 20]));
         let addr = |n: u8, port: u16| SocketAddr::from(([203, 0, 113, n], port));
         let answers = (0..10_000u64).filter(|&ms| bound.allows(at(ms), addr(1, 9))).count();
         assert!((70..=81).contains(&answers), "{answers}");

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::base::{
     compact::{is_local, network},
-    limits::MAX_DHT_CANDIDATES,
+    limits::{MAX_DHT_ASKED, MAX_DHT_CANDIDATES},
 };
 
 /// Questions in flight: α of Kademlia, for a network where many do not answer.
@@ -57,6 +57,7 @@ pub(super) struct Lookup {
     candidates: Vec<Candidate>,
     /// Hosts that are or were candidates.
     known: HashSet<SocketAddr>,
+    asked: usize,
     misfits_asked: usize,
 }
 
@@ -69,7 +70,7 @@ pub(super) struct Store {
 
 impl Lookup {
     pub(super) fn new(target: NodeId) -> Self {
-        Lookup { target, candidates: Vec::new(), known: HashSet::new(), misfits_asked: 0 }
+        Lookup { target, candidates: Vec::new(), known: HashSet::new(), asked: 0, misfits_asked: 0 }
     }
 
     /// A node that may be asked; `via` named it, or our own table.
@@ -123,7 +124,7 @@ impl Lookup {
             self.candidates.iter().filter(asked).count()
         };
         let (fitting, misfits) = (in_flight(true), in_flight(false));
-        if fitting + misfits >= IN_FLIGHT {
+        if fitting + misfits >= IN_FLIGHT || self.asked >= MAX_DHT_ASKED {
             return None;
         }
         let fresh = |fits: bool| {
@@ -143,6 +144,7 @@ impl Lookup {
         }?;
         let candidate = &mut self.candidates[next];
         candidate.state = State::Asked;
+        self.asked += 1;
         self.misfits_asked += usize::from(!candidate.fits);
         Some((candidate.id, candidate.addr))
     }
@@ -172,6 +174,11 @@ impl Lookup {
     pub(super) fn answered(&mut self, addr: SocketAddr, id: NodeId, token: Option<&[u8]>) -> bool {
         let target = self.target;
         let Some(candidate) = self.find_mut(addr) else { return false };
+        if candidate.id.is_some_and(|named| named != id) && !id.fits(addr.ip()) {
+            // Whoever has the ids he likes could lead us on for ever.
+            candidate.state = State::Failed;
+            return true;
+        }
         candidate.state = State::Answered;
         candidate.token = token.map(Box::from);
         if candidate.id != Some(id) {
@@ -203,6 +210,8 @@ impl Lookup {
         let matters = &self.candidates[..self.within(true)];
         let waits = |c: &Candidate| match c.state {
             State::Asked => true,
+            // Its turn comes when one of those that are asked has answered, or has not.
+            State::Fresh => c.fits && self.asked < MAX_DHT_ASKED,
             // Those who answered late before are waited for only if there are few others.
             State::Slow => self.answers() < BUCKET,
             _ => false,

@@ -30,6 +30,7 @@ mod search;
 mod serve;
 mod table;
 
+pub use guard::Key;
 pub use id::NodeId;
 pub use item::Item;
 pub use node::{Config, Node, Output, Status};

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     address::OwnAddress,
-    guard::{Bound, Tokens},
+    guard::{Bound, Key, Tokens, Transactions},
     id::NodeId,
     item::Items,
     message::{Body, Message, MessageError, Method, Query, Reply, Want, encode_query},
@@ -121,7 +121,12 @@ pub struct Node {
     late: VecDeque<(Instant, u32)>,
     checks: usize,
     pub(super) searches: BTreeMap<SearchId, Search>,
-    pub(super) waiting: VecDeque<SearchId>,
+    /// Searches that wait: those that are urgent, and the others.
+    pub(super) waiting: [VecDeque<SearchId>; 2],
+    /// How many run that somebody waits for.
+    pub(super) running: usize,
+    /// Waiting ones are being started.
+    pub(super) starting: bool,
     pub(super) next_search: u64,
     /// Addresses by which we may come into the network; the newest last.
     pub(super) entrances: VecDeque<SocketAddr>,
@@ -132,17 +137,16 @@ pub struct Node {
     pub(super) peers: Peers,
     pub(super) items: Items,
     pub(super) rng: Rng,
-    /// For what strangers must not guess.
-    secrets: Rng,
+    transactions: Transactions,
     tick: Instant,
     ticks: u64,
     pub(super) outputs: VecDeque<Output>,
 }
 
 impl Node {
-    /// A node that knows nobody yet.
-    pub fn new(config: &Config, mut rng: Rng, now: Instant) -> Self {
-        let secrets = rng.fork();
+    /// A node that knows nobody yet. Random choices that others see come from `rng`; what nobody may guess
+    /// comes from `key`.
+    pub fn new(config: &Config, mut rng: Rng, key: Key, now: Instant) -> Self {
         let mut ids = rng.fork();
         let mut family = |enabled: bool, id: Option<NodeId>| {
             let id = id.unwrap_or_else(|| NodeId::random(&mut ids));
@@ -161,16 +165,18 @@ impl Node {
             late: VecDeque::new(),
             checks: 0,
             searches: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            waiting: [VecDeque::new(), VecDeque::new()],
+            running: 0,
+            starting: false,
             next_search: 0,
             entrances: VecDeque::new(),
             routers: Vec::new(),
-            tokens: Tokens::new(rng.fork(), now),
-            bound: Bound::new(&mut rng),
+            tokens: Tokens::new(key, now),
+            bound: Bound::new(key),
             peers: Peers::default(),
             items: Items::default(),
             rng,
-            secrets,
+            transactions: Transactions::new(key),
             tick: now + TICK,
             ticks: 0,
             outputs: VecDeque::new(),
@@ -216,19 +222,18 @@ impl Node {
     pub fn add_entrances(&mut self, now: Instant, addrs: impl IntoIterator<Item = SocketAddr>) {
         for addr in addrs {
             let Some(family) = self.family_mut(addr) else { continue };
-            if family.table.len() < BUCKET {
-                // Several come at a time: they are asked together.
+            let enough = family.table.len() >= BUCKET;
+            if !enough {
+                // Several come at a time: they are asked together, as soon as the last attempt is over.
                 family.join = family.join.min(now);
-                family.pause = FIRST_PAUSE;
             }
-            let alone = family.table.len() >= BUCKET;
             if !self.entrances.contains(&addr) {
                 if self.entrances.len() >= MAX_DHT_ENTRANCES {
                     self.entrances.pop_front();
                 }
                 self.entrances.push_back(addr);
             }
-            if alone {
+            if enough {
                 self.check(now, None, addr);
             }
         }
@@ -237,7 +242,10 @@ impl Node {
     /// The same for addresses that the whole world uses to enter: asked when we know nobody.
     pub fn add_routers(&mut self, now: Instant, addrs: impl IntoIterator<Item = SocketAddr>) {
         let addrs: Vec<SocketAddr> = addrs.into_iter().collect();
-        self.routers.extend_from_slice(&addrs);
+        let new = addrs.iter().filter(|addr| !self.routers.contains(addr)).copied();
+        let new: Vec<SocketAddr> = new.take(MAX_DHT_ENTRANCES).collect();
+        self.routers.extend(new);
+        self.routers.truncate(MAX_DHT_ENTRANCES);
         self.add_entrances(now, addrs);
     }
 
@@ -320,9 +328,9 @@ impl Node {
         let both = wants && self.families.iter().all(Option::is_some);
         let want = Want { v4: both, v6: both };
         let query = Query { id: Some(own), read_only: self.read_only, want, method };
-        let mut transaction = self.secrets.next_u64() as u32;
+        let mut transaction = self.transactions.draw();
         while self.pending.contains_key(&transaction) {
-            transaction = self.secrets.next_u64() as u32;
+            transaction = self.transactions.draw();
         }
         let datagram = encode_query(&transaction.to_be_bytes(), &query);
         self.checks += usize::from(purpose == Purpose::Check);
@@ -407,7 +415,7 @@ impl Node {
         if !fits {
             let id = NodeId::for_address(ip, &mut self.rng);
             let Some(family) = self.family_mut(voter) else { return };
-            let known: Vec<Contact> = family.table.contacts().collect();
+            let known: Vec<Contact> = family.table.good(now).collect();
             family.table = Table::new(id, now);
             known.into_iter().for_each(|contact| family.table.answered(now, contact));
             family.join = now;
@@ -423,7 +431,9 @@ impl Node {
         let own = family.table.own();
         family.join = now + family.pause;
         family.pause = (family.pause * 2).min(LONGEST_PAUSE);
-        self.find_for_ourselves(now, own, v6);
+        if !self.is_looking(v6) {
+            self.find_for_ourselves(now, own, v6);
+        }
     }
 
     /// A search for ourselves has ended: enough are known, or we try again later.

@@ -23,7 +23,10 @@ pub struct Saved {
 impl Saved {
     /// What is worth keeping.
     pub fn new(ids: [Option<NodeId>; 2], good: impl Iterator<Item = Contact>) -> Self {
-        Saved { ids, nodes: good.map(|contact| contact.addr).take(MAX_DHT_SAVED).collect() }
+        let (v4, v6): (Vec<_>, Vec<_>) =
+            good.map(|contact| contact.addr).partition(SocketAddr::is_ipv4);
+        let some = |addrs: Vec<SocketAddr>| addrs.into_iter().take(MAX_DHT_SAVED);
+        Saved { ids, nodes: some(v4).chain(some(v6)).collect() }
     }
 
     /// As bytes.

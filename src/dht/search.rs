@@ -102,6 +102,8 @@ pub(super) struct Search {
     question: Question,
     /// Nobody waits for it: it is for our own table, of that family.
     own: Option<bool>,
+    /// Its turn has come, and somebody waits for it.
+    running: bool,
     lookups: [Option<Lookup>; 2],
     found: HashSet<SocketAddr>,
     item: Option<Item>,
@@ -111,16 +113,17 @@ pub(super) struct Search {
 }
 
 impl Node {
-    /// Begins to search; what comes of it is told by [`Output::Found`], last [`Found::Ended`].
-    pub fn search(&mut self, now: Instant, question: Question) -> SearchId {
+    /// Begins to search, before those that are not `urgent`; what comes of it is told by [`Output::Found`],
+    /// last [`Found::Ended`].
+    pub fn search(&mut self, now: Instant, question: Question, urgent: bool) -> SearchId {
         let id = SearchId(self.next_search);
         self.next_search += 1;
         let needs_nobody = matches!(question, Question::Ping(_));
         self.searches.insert(id, Search::new(question, None));
         if needs_nobody {
-            self.start(now, id);
+            self.run(now, id);
         } else {
-            self.waiting.push_back(id);
+            self.waiting[usize::from(!urgent)].push_back(id);
             self.start_waiting(now);
         }
         id
@@ -128,9 +131,16 @@ impl Node {
 
     /// Nobody is interested in that search any more.
     pub fn abandon(&mut self, now: Instant, id: SearchId) {
-        self.waiting.retain(|&waiting| waiting != id);
-        self.searches.remove(&id);
+        // Among those that wait it is passed over.
+        if self.searches.remove(&id).is_some_and(|search| search.running) {
+            self.running -= 1;
+        }
         self.start_waiting(now);
+    }
+
+    /// Whether a search for our own table is under way.
+    pub(super) fn is_looking(&self, v6: bool) -> bool {
+        self.searches.values().any(|search| search.own == Some(v6))
     }
 
     /// Looks for nodes near `target` in one family, for our own table.
@@ -143,12 +153,23 @@ impl Node {
 
     /// Begins the searches whose turn has come.
     pub(super) fn start_waiting(&mut self, now: Instant) {
-        if self.waiting.is_empty() || self.status().nodes == [0, 0] {
+        // One that ends at once asks for the next: that is this loop's to do.
+        if self.starting || self.status().nodes == [0, 0] {
             return;
         }
-        while self.searches.len() - self.waiting.len() < MAX_DHT_SEARCHES
-            && let Some(id) = self.waiting.pop_front()
-        {
+        self.starting = true;
+        while self.running < MAX_DHT_SEARCHES {
+            let [urgent, others] = &mut self.waiting;
+            let Some(id) = urgent.pop_front().or_else(|| others.pop_front()) else { break };
+            self.run(now, id);
+        }
+        self.starting = false;
+    }
+
+    fn run(&mut self, now: Instant, id: SearchId) {
+        if let Some(search) = self.searches.get_mut(&id) {
+            search.running = true;
+            self.running += 1;
             self.start(now, id);
         }
     }
@@ -157,8 +178,10 @@ impl Node {
         let Some(search) = self.searches.get_mut(&id) else { return };
         if let Question::Ping(addr) = search.question {
             let v6 = usize::from(addr.is_ipv6());
-            let lookup = search.lookups[v6].insert(Lookup::new(NodeId([0; 20])));
-            lookup.add(None, addr, None);
+            if self.families[v6].is_some() {
+                let lookup = search.lookups[v6].insert(Lookup::new(NodeId([0; 20])));
+                lookup.add(None, addr, None);
+            }
             return self.advance(now, id);
         }
         if let (Question::Peers(info_hash, _), None) = (&search.question, search.own) {
@@ -251,6 +274,7 @@ impl Node {
 
     fn end(&mut self, now: Instant, id: SearchId) {
         let Some(search) = self.searches.remove(&id) else { return };
+        self.running -= usize::from(search.running);
         if let Some(v6) = search.own {
             self.joined(v6);
         } else {
@@ -337,7 +361,8 @@ impl Node {
 impl Search {
     fn new(question: Question, own: Option<bool>) -> Self {
         let (found, lookups) = (HashSet::new(), [None, None]);
-        Search { question, own, lookups, found, item: None, storing: None, stored: 0 }
+        let running = false;
+        Search { question, own, running, lookups, found, item: None, storing: None, stored: 0 }
     }
 
     fn target(&self) -> NodeId {

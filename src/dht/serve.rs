@@ -79,7 +79,8 @@ impl Node {
                 let near = self.near(&info_hash.into(), query.want, from);
                 let v6 = from.is_ipv6();
                 let most = PEERS[usize::from(v6)];
-                let peers = self.peers.some(now, &info_hash, v6, most, &mut self.rng);
+                let mut peers = self.peers.some(now, &info_hash, v6, most, &mut self.rng);
+                peers.retain(|&peer| may_name(from, peer));
                 reply(&|r| {
                     write_near(r, &near);
                     r.bytes("token", token);
@@ -95,7 +96,10 @@ impl Node {
                 reply(&|_| {})
             }
             Method::Get { target, newer_than } => {
-                let near = self.near(&target, query.want, from);
+                // A large item and nodes of both families would not fit.
+                let stored = self.items.get(now, &target).is_some();
+                let want = if stored { Want::default() } else { query.want };
+                let near = self.near(&target, want, from);
                 let item = self.items.get(now, &target).map(Item::raw);
                 reply(&|r| {
                     write_near(r, &near);
@@ -158,7 +162,7 @@ impl Node {
             let family = self.families[v6].as_ref().filter(|_| wanted[v6])?;
             let near = family.table.closest::<BUCKET>(target);
             // Addresses of our own network are of no use to others, and none of their business.
-            let named = near.iter().filter(|near| may_name(near.addr, from));
+            let named = near.iter().filter(|near| may_name(from, near.addr));
             Some(named.map(|near| (near.id, near.addr)).collect())
         })
     }
@@ -169,5 +173,53 @@ fn write_near(r: &mut DictWriter<'_>, near: &Near) {
         if let Some(nodes) = nodes {
             write_nodes(r, nodes, v6 == 1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::rng::Rng,
+        dht::{
+            Config, Key,
+            message::{Body, Message, encode_query},
+        },
+    };
+
+    const NOW: Instant = Instant::ZERO;
+
+    /// What a node answers to `from`; it knows a neighbour and a stranger, each of whom has announced itself.
+    fn told(from: &str) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        let config = Config { v4: true, v6: false, read_only: false, ids: [None, None] };
+        let mut node = Node::new(&config, Rng::new(1), Key([1; 20]), NOW);
+        let known =
+            ["192.168.0.7:1", "203.0.113.7:1"].map(|a| a.parse::<SocketAddr>().expect("valid"));
+        let info_hash = crate::base::hash::sha1(b"a torrent");
+        for addr in known {
+            let id = NodeId::for_address(addr.ip(), &mut Rng::new(9));
+            node.table_mut(addr).answered(NOW, Contact { id, addr });
+            node.peers.announce(NOW, &id, info_hash, addr);
+        }
+        let method = Method::GetPeers(info_hash);
+        let id = Some(NodeId([5; 20]));
+        let query = Query { id, read_only: true, want: Want::default(), method };
+        let from = from.parse().expect("valid");
+        node.handle_datagram(NOW, from, &encode_query(b"t", &query));
+        let Some(Output::Send { to, datagram }) = node.poll() else { panic!("no answer") };
+        assert_eq!(to, from);
+        let Ok(Message { body: Body::Reply(reply), .. }) = Message::decode(&datagram) else {
+            panic!("no reply")
+        };
+        (reply.nodes().map(|(_, addr)| addr).collect(), reply.peers().collect())
+    }
+
+    #[test]
+    fn strangers_are_told_of_strangers_and_neighbours_of_everybody() {
+        let (nodes, peers) = told("198.51.100.1:1");
+        let stranger: SocketAddr = "203.0.113.7:1".parse().expect("valid");
+        assert_eq!((nodes, peers), (vec![stranger], vec![stranger]));
+        let (nodes, peers) = told("192.168.0.9:1");
+        assert_eq!((nodes.len(), peers.len()), (2, 2));
     }
 }

@@ -24,6 +24,8 @@ const QUESTIONABLE_AFTER: Duration = Duration::from_secs(15 * 60);
 const REFRESH_AFTER: Duration = Duration::from_secs(15 * 60);
 /// A node that was silent so often in a row is given up.
 const MAX_FAILURES: u8 = 2;
+/// One that was silent so often loses its place, also to nobody.
+const FORGOTTEN_AFTER: u8 = 5;
 /// The same for one that waits: pinged before it gets a place anyway.
 const MAX_SPARE_FAILURES: u8 = 1;
 
@@ -43,6 +45,8 @@ struct Entry {
     fits: bool,
     /// When something came from it last, a query or a reply.
     heard: Instant,
+    /// When it was asked last whether it is there.
+    checked: Instant,
     failures: u8,
 }
 
@@ -71,9 +75,9 @@ impl Table {
         self.own
     }
 
-    /// How many nodes have a place.
+    /// How many nodes have a place and are not given up.
     pub(super) fn len(&self) -> usize {
-        self.buckets.iter().map(|bucket| bucket.nodes.len()).sum()
+        self.entries().filter(|entry| entry.failures < MAX_FAILURES).count()
     }
 
     /// Nodes from which something came lately, for the next run.
@@ -83,7 +87,8 @@ impl Table {
     }
 
     /// All that have a place.
-    pub(super) fn contacts(&self) -> impl Iterator<Item = Contact> + '_ {
+    #[cfg(test)]
+    fn contacts(&self) -> impl Iterator<Item = Contact> + '_ {
         self.entries().map(|entry| entry.contact)
     }
 
@@ -135,16 +140,19 @@ impl Table {
         }
         let place = self.place(&contact.id);
         let bucket = &mut self.buckets[place];
-        if let Some(entry) = bucket.find(contact) {
+        let waits = bucket.spares.iter().any(|spare| spare.contact == contact);
+        let may_come_in = bucket.nodes.len() < BUCKET || bucket.worst().is_some();
+        if let Some(entry) = bucket.find(contact).filter(|_| !(waits && may_come_in)) {
             (entry.heard, entry.failures) = (now, 0);
             return;
         }
+        // A newcomer, or one whose waiting is over.
         self.forget_address(contact);
         if self.is_crowded(contact) {
             return;
         }
         let fits = contact.id.fits(contact.addr.ip());
-        self.insert(now, Entry { contact, fits, heard: now, failures: 0 });
+        self.insert(now, Entry { contact, fits, heard: now, checked: now, failures: 0 });
     }
 
     /// This node did not answer. Gives one of those that wait, to be asked whether it is alive.
@@ -154,15 +162,21 @@ impl Table {
         let entry = bucket.find(contact)?;
         entry.failures = entry.failures.saturating_add(1);
         bucket.spares.retain(|spare| spare.failures < MAX_SPARE_FAILURES);
-        // A bad one keeps its place until there is a better one.
-        bucket.worst()?;
+        // A bad one keeps its place for a while, until there is a better one.
+        bucket.nodes.retain(|node| node.failures < FORGOTTEN_AFTER);
+        if bucket.nodes.len() == BUCKET {
+            bucket.worst()?;
+        }
         bucket.spares.last().map(|spare| spare.contact)
     }
 
     /// The node that was silent for longest and is to be asked whether it is still there.
-    pub(super) fn questionable(&self, now: Instant) -> Option<Contact> {
-        let silent = self.entries().filter(|entry| entry.is_questionable(now));
-        silent.min_by_key(|entry| entry.heard).map(|entry| entry.contact)
+    pub(super) fn questionable(&mut self, now: Instant) -> Option<Contact> {
+        let entries = self.buckets.iter_mut().flat_map(|bucket| &mut bucket.nodes);
+        let silent = entries.filter(|entry| entry.is_questionable(now));
+        let entry = silent.min_by_key(|entry| entry.checked.max(entry.heard))?;
+        entry.checked = now;
+        Some(entry.contact)
     }
 
     /// An id in a bucket that has not changed for long, to look for.
@@ -327,12 +341,23 @@ mod tests {
         assert!(table.contacts().any(|contact| contact == old));
         assert_eq!(table.failed(old), None);
         let spare = table.failed(old).expect("one that waits is asked");
+        assert!(table.contacts().all(|contact| contact != spare));
         table.answered(NOW, spare);
-        let newcomer = node(60, 0);
-        assert!(table.would_take(newcomer));
-        table.answered(NOW, newcomer);
         assert!(table.contacts().all(|contact| contact != old));
-        assert!(table.contacts().any(|contact| contact == newcomer));
+        assert!(table.contacts().any(|contact| contact == spare));
+        let places = table.len();
+        // In a bucket with room nobody takes the place of the dead.
+        let lonely = node(99, 9);
+        table.answered(NOW, lonely);
+        assert_eq!(table.len(), places + 1);
+        for _ in 0..2 {
+            table.failed(lonely);
+        }
+        assert_eq!(table.len(), places);
+        for _ in 0..3 {
+            table.failed(lonely);
+        }
+        assert!(table.contacts().all(|contact| contact != lonely));
     }
 
     #[test]

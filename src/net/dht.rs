@@ -1,7 +1,7 @@
 //! A DHT node over sockets: carries datagrams, keeps its time, finds the ways into the network.
 //!
-//! What it says and believes is in [`crate::dht`]. It is silent until somebody searches for something:
-//! a program that has only private torrents tells nobody that it is there.
+//! What it says and believes is in [`crate::dht`]. It enters the network when somebody searches for
+//! something: a program that has only private torrents asks nobody.
 
 use std::{
     collections::HashMap,
@@ -19,8 +19,13 @@ use tokio::{
 
 use super::{resolver::Resolver, udp::UdpSockets};
 use crate::{
-    base::{compact::canonical, limits::MAX_DHT_DATAGRAM, rng::Rng, time::Instant},
-    dht::{Config, Found, Node, Output, Question, SearchId, Status, saved::Saved},
+    base::{
+        compact::canonical,
+        limits::{MAX_DHT_DATAGRAM, MAX_DHT_ENTRANCES},
+        rng::Rng,
+        time::Instant,
+    },
+    dht::{Config, Found, Key, Node, Output, Question, SearchId, Status, saved::Saved},
 };
 
 /// Nodes of an earlier run may answer for so long before the well-known ones are troubled.
@@ -59,7 +64,7 @@ pub struct Search {
 
 #[derive(Debug)]
 enum Command {
-    Search(Question, mpsc::UnboundedSender<Found>, oneshot::Receiver<()>),
+    Search(Question, bool, mpsc::UnboundedSender<Found>, oneshot::Receiver<()>),
     Abandon(SearchId),
     Entrances(Vec<SocketAddr>),
     Routers(Vec<SocketAddr>),
@@ -68,16 +73,21 @@ enum Command {
 }
 
 impl Dht {
-    /// Starts a node in the current tokio runtime, on `sockets`. `rng` draws what strangers must not guess.
+    /// Starts a node in the current tokio runtime, on `sockets`. What strangers must not guess comes from
+    /// `key`, other random choices from `rng`.
     pub fn start(
         sockets: UdpSockets,
         config: DhtConfig,
         resolver: Arc<dyn Resolver>,
         rng: Rng,
+        key: Key,
     ) -> (Dht, JoinHandle<()>) {
         let (commands, received) = mpsc::unbounded_channel();
         let dht = Dht { commands, port: sockets.port() };
-        let driver = Driver::new(sockets, config, resolver, rng, &dht);
+        let [v4, v6] = sockets.families();
+        let node = Config { v4, v6, read_only: config.read_only, ids: config.saved.ids };
+        let node = Node::new(&node, rng, key, Instant::ZERO);
+        let driver = Driver::new(sockets, config, resolver, node, &dht);
         let task = tokio::spawn(driver.run(received));
         (dht, task)
     }
@@ -87,11 +97,11 @@ impl Dht {
         self.port
     }
 
-    /// Asks the network something.
-    pub fn search(&self, question: Question) -> Search {
+    /// Asks the network something, before what is not `urgent`.
+    pub fn search(&self, question: Question, urgent: bool) -> Search {
         let (sender, found) = mpsc::unbounded_channel();
         let (_interest, gone) = oneshot::channel();
-        self.send(Command::Search(question, sender, gone));
+        self.send(Command::Search(question, urgent, sender, gone));
         Search { found, _interest }
     }
 
@@ -135,6 +145,8 @@ struct Driver {
     searches: HashMap<SearchId, mpsc::UnboundedSender<Found>>,
     own: Vec<IpAddr>,
     saved: Option<Saved>,
+    /// Entrances that were named before anybody searched.
+    named: Vec<SocketAddr>,
     bootstrap: Bootstrap,
     /// Only to be given to those who look names up or listen for lost interest.
     commands: mpsc::WeakUnboundedSender<Command>,
@@ -156,20 +168,19 @@ impl Driver {
         sockets: UdpSockets,
         config: DhtConfig,
         resolver: Arc<dyn Resolver>,
-        rng: Rng,
+        node: Node,
         dht: &Dht,
     ) -> Self {
-        let [v4, v6] = sockets.families();
-        let DhtConfig { read_only, saved, bootstrap: names, well_known } = config;
-        let node = Config { v4, v6, read_only, ids: saved.ids };
+        let DhtConfig { saved, bootstrap: names, well_known, .. } = config;
         let pause = FIRST_PAUSE;
         Driver {
             sockets,
-            node: Node::new(&node, rng, Instant::ZERO),
+            node,
             start: Clock::now(),
             searches: HashMap::new(),
             own: Vec::new(),
             saved: Some(saved),
+            named: Vec::new(),
             bootstrap: Bootstrap { names, well_known, resolver, due: None, pause },
             commands: dht.commands.downgrade(),
         }
@@ -207,9 +218,9 @@ impl Driver {
     fn command(&mut self, command: Command) {
         let now = self.now();
         match command {
-            Command::Search(question, found, gone) => {
+            Command::Search(question, urgent, found, gone) => {
                 self.wake(now);
-                let id = self.node.search(now, question);
+                let id = self.node.search(now, question, urgent);
                 self.searches.insert(id, found);
                 let commands = self.commands.clone();
                 tokio::spawn(async move {
@@ -223,6 +234,10 @@ impl Driver {
             Command::Abandon(id) => {
                 self.searches.remove(&id);
                 self.node.abandon(now, id);
+            }
+            Command::Entrances(addrs) if self.saved.is_some() => {
+                let room = MAX_DHT_ENTRANCES.saturating_sub(self.named.len());
+                self.named.extend(addrs.into_iter().take(room));
             }
             Command::Entrances(addrs) => self.node.add_entrances(now, addrs),
             Command::Routers(addrs) => self.node.add_routers(now, addrs),
@@ -247,7 +262,8 @@ impl Driver {
         let Some(saved) = self.saved.take() else { return };
         let troubles = self.bootstrap.well_known && !saved.nodes.is_empty();
         self.bootstrap.due = Some(if troubles { now + PATIENCE } else { now });
-        self.node.add_entrances(now, saved.nodes);
+        let named = std::mem::take(&mut self.named);
+        self.node.add_entrances(now, saved.nodes.into_iter().chain(named));
         self.look_up_names(now);
     }
 
@@ -343,7 +359,7 @@ mod tests {
             bootstrap: bootstrap.into_iter().collect(),
             well_known: false,
         };
-        Dht::start(sockets, config, resolver, Rng::new(seed)).0
+        Dht::start(sockets, config, resolver, Rng::new(seed), Key([seed as u8; 20])).0
     }
 
     async fn all(mut search: Search) -> Vec<Found> {
@@ -367,26 +383,27 @@ mod tests {
         let others: Vec<Dht> = (2..8).map(|seed| node(seed, Some(first.port()))).collect();
         for other in &others {
             // The first search is what wakes a node.
-            all(other.search(Question::FindNode(sha1(b"anything").into()))).await;
+            all(other.search(Question::FindNode(sha1(b"anything").into()), true)).await;
             entered(other, Duration::from_secs(10)).await.expect("entered");
         }
         let info_hash = sha1(b"a torrent");
         let announce = Announce { port: Some(7_777) };
-        let found = all(others[0].search(Question::Peers(info_hash, Some(announce)))).await;
+        let found = all(others[0].search(Question::Peers(info_hash, Some(announce)), true)).await;
         assert!(stored(&found) >= 4, "{found:?}");
-        let found = all(others[5].search(Question::Peers(info_hash, None))).await;
+        let found = all(others[5].search(Question::Peers(info_hash, None), true)).await;
         let peer: SocketAddr = "127.0.0.1:7777".parse().expect("valid");
         assert!(found.contains(&Found::Peers(vec![peer])), "{found:?}");
 
         let key = SecretKey::from_seed(&[3; 32]);
         let item = Item::mutable(b"5:hello", &key, b"salt", 1).expect("an item");
-        let found = all(others[1].search(Question::Put { item: item.clone(), cas: None })).await;
+        let found =
+            all(others[1].search(Question::Put { item: item.clone(), cas: None }, true)).await;
         assert!(stored(&found) >= 4, "{found:?}");
         let (target, salt) = (target_of(&key.public(), b"salt"), b"salt".to_vec());
-        let found = all(others[4].search(Question::Get { target, salt })).await;
+        let found = all(others[4].search(Question::Get { target, salt }, true)).await;
         assert!(found.contains(&Found::Item(item)), "{found:?}");
 
-        let found = all(others[3].search(Question::Sample(info_hash.into()))).await;
+        let found = all(others[3].search(Question::Sample(info_hash.into()), true)).await;
         let sampled = |found: &Found| matches!(found, Found::Samples { hashes, num: 1, .. } if *hashes == [info_hash]);
         assert!(found.iter().any(sampled), "{found:?}");
         let saved = others[2].saved().await.expect("running");
@@ -396,7 +413,7 @@ mod tests {
     #[tokio::test]
     async fn a_search_waits_until_there_is_somebody_to_ask() {
         let (first, second) = (node(1, None), node(2, None));
-        let mut search = first.search(Question::FindNode(sha1(b"").into()));
+        let mut search = first.search(Question::FindNode(sha1(b"").into()), true);
         assert!(entered(&first, Duration::from_millis(100)).await.is_err());
         first.add_entrances(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, second.port()))]);
         let found = search.next().await;

@@ -7,6 +7,7 @@ pub mod accept;
 pub mod dht;
 pub mod http;
 pub mod http_server;
+pub mod lsd;
 pub mod memory;
 pub mod resolver;
 pub mod tcp;

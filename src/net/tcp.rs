@@ -126,7 +126,8 @@ fn listen_on_both(ipv6: bool, port: u16) -> Result<Listeners, ListenError> {
     Ok(Listeners { sockets: [v4, v6].into_iter().flatten().map(|(s, _)| s).collect(), port })
 }
 
-fn no_such_family(err: &io::Error) -> bool {
+/// Whether the system has not got that address family.
+pub(super) fn no_such_family(err: &io::Error) -> bool {
     use io::ErrorKind::{AddrNotAvailable, Unsupported};
     matches!(err.kind(), AddrNotAvailable | Unsupported)
         || err.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())

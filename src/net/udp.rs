@@ -13,6 +13,8 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{io::ReadBuf, net::UdpSocket};
 
+use super::tcp::no_such_family;
+
 /// Sockets of one or both families.
 #[derive(Debug)]
 pub struct UdpSockets {
@@ -39,8 +41,11 @@ impl UdpSockets {
             None if ipv6 => bind((Ipv6Addr::UNSPECIFIED, port).into()),
             None => Err(io::ErrorKind::Unsupported.into()),
         };
+        // One that the system does not have is left out; one that is taken is not.
+        let lacks = |error: &io::Error| no_such_family(error);
         match (v4, v6) {
-            (Err(error), Err(_)) => Err(error),
+            (Err(error), Err(other)) => Err(if lacks(&error) { other } else { error }),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) if !lacks(&error) => Err(error),
             (v4, v6) => Ok(UdpSockets { sockets: [v4.ok(), v6.ok()] }),
         }
     }

@@ -43,6 +43,13 @@ pub enum DiskPlacement {
     Inline,
 }
 
+/// How torrents are announced on the local network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LsdOptions {
+    /// To programs of this host alone.
+    pub loopback: bool,
+}
+
 /// What a session may use.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -66,6 +73,8 @@ pub struct Config {
     pub pex: bool,
     /// How the DHT is used, for torrents that are not private; `None` does without.
     pub dht: Option<DhtOptions>,
+    /// How torrents that are not private are announced on the local network (BEP 14); `None` does without.
+    pub lsd: Option<LsdOptions>,
     /// Certificates (PEM) trusted besides the built-in roots.
     pub ca_file: Option<PathBuf>,
     /// Where resume state is kept; without it data is recognised by hashing it.
@@ -89,6 +98,7 @@ impl Default for Config {
             trackers: true,
             pex: true,
             dht: None,
+            lsd: None,
             ca_file: None,
             state_dir: None,
             seed: None,

@@ -16,7 +16,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
     base::rng::Rng,
-    dht::saved::Saved,
+    dht::{Key, saved::Saved},
     metainfo::HostPort,
     net::{
         dht::{Dht, DhtConfig},
@@ -73,9 +73,14 @@ pub(super) fn start(
         None => WELL_KNOWN.map(|(host, port)| (host.to_owned(), port)).into(),
         Some(nodes) => nodes.iter().map(|node| (node.host.clone(), node.port)).collect(),
     };
-    let saved = state_dir.map(|dir| load(&place(dir))).unwrap_or_default();
+    let mut saved = state_dir.map(|dir| load(&place(dir))).unwrap_or_default();
+    if options.read_only {
+        // Those ids are the session's, which may be running.
+        saved.ids = [None, None];
+    }
     let config = DhtConfig { read_only: options.read_only, saved, bootstrap, well_known };
-    let (dht, _task) = Dht::start(sockets, config, resolver, rng);
+    let key = Key(super::random()?);
+    let (dht, _task) = Dht::start(sockets, config, resolver, rng, key);
     Ok(dht)
 }
 

@@ -3,7 +3,7 @@
 //! A facade over the node: it only asks (BEP 43), knows what the sessions of this user have learnt, and ends
 //! with the last question.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use super::{DhtOptions, SessionError, dht, draw_seed};
 use crate::{
@@ -49,13 +49,13 @@ impl DhtTool {
     /// Waits until somebody in the network has answered, at most for so long; whether somebody has.
     pub async fn enter(&self, limit: Duration) -> bool {
         // The first question is what makes it enter.
-        let _first = self.dht.search(Question::FindNode(NodeId([0; 20])));
+        let _first = self.dht.search(Question::FindNode(NodeId([0; 20])), true);
         entered(&self.dht, limit).await.is_ok()
     }
 
     /// Asks.
     pub fn ask(&self, question: Question) -> Search {
-        self.dht.search(question)
+        self.dht.search(question, true)
     }
 }
 
@@ -63,12 +63,8 @@ impl DhtTool {
 ///
 /// # Errors
 /// The system has none.
-#[expect(clippy::disallowed_methods, reason = "keys are drawn where there is no seed to draw from")]
 pub fn random<const N: usize>() -> Result<[u8; N], SessionError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|err| SessionError::System(io::Error::other(err.to_string())))?;
-    Ok(bytes)
+    super::random().map_err(SessionError::System)
 }
 
 /// The text that an item's value is, or its bencoding if it is something else than a string.

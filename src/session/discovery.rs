@@ -6,6 +6,7 @@
 //! the timers, and what handles see of the trackers. Torrents ask through a [`Line`].
 
 mod errand;
+mod local;
 mod pace;
 mod room;
 mod search;
@@ -16,6 +17,7 @@ use std::{
     collections::{BinaryHeap, HashMap},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -25,30 +27,35 @@ use tokio::{
 };
 
 use errand::{Errand, LastFigures};
+use local::Local;
 use pace::Pace;
 use room::Room;
 use trackerless::Trackerless;
 
 use super::{
     clock::Clock,
-    command::Figures,
+    command::{Command, Figures},
     event::TorrentEvent,
     id::TorrentId,
+    registry::Registry,
     shard::ShardHandle,
     shared::{Shared, Trackers},
     snapshot::{TrackerState, TrackerStatus},
 };
 use crate::{
-    base::{id::PeerId, rng::Rng, time::Instant},
+    base::{id::PeerId, limits::MAX_LSD_PER_SECOND, rng::Rng, time::Instant},
     metainfo::HostPort,
     net::{
         dht::Dht,
+        lsd::Lsd,
         tracker_client::{TrackerClient, TrackerError},
     },
+    torrent::Source,
     tracker::{
         announce::{AnnounceReply, Families},
         tiers::{self, Reach, Ticket, Tiers, Timing},
     },
+    wire::lsd::LsdAnnounce,
 };
 
 /// What discovery is told.
@@ -142,10 +149,23 @@ struct Announcer {
     removed: bool,
 }
 
+/// Where peers are found.
+pub(super) struct Sources {
+    pub(super) trackers: TrackerClient,
+    pub(super) dht: Option<Dht>,
+    /// The local network.
+    pub(super) lsd: Option<Lsd>,
+}
+
 /// The task's state.
 pub(super) struct Discovery {
     trackers: TrackerClient,
     dht: Option<Dht>,
+    lsd: Option<Lsd>,
+    local: Local,
+    /// When it was heard last, and how often in that second.
+    heard: (Instant, u32),
+    registry: Arc<Registry>,
     identity: Identity,
     clock: Clock,
     rng: Rng,
@@ -159,14 +179,18 @@ pub(super) struct Discovery {
 
 impl Discovery {
     pub(super) fn new(
-        trackers: TrackerClient,
-        dht: Option<Dht>,
+        Sources { trackers, dht, lsd }: Sources,
+        registry: Arc<Registry>,
         identity: Identity,
         (clock, rng, line): (Clock, Rng, Line),
     ) -> Self {
         Discovery {
             trackers,
             dht,
+            lsd,
+            local: Local::default(),
+            heard: (Instant::ZERO, 0),
+            registry,
             identity,
             clock,
             rng,
@@ -183,13 +207,18 @@ impl Discovery {
     pub(super) async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
         loop {
             let due = self.timers.peek().map(|&Reverse((at, _))| at);
+            let due = due.into_iter().chain(self.local.poll_timeout()).min();
             let timer = sleep_until(self.clock.at(due.unwrap_or(Instant::FAR)));
             tokio::select! {
                 input = inputs.recv() => match input {
                     Some(input) => self.input(input),
                     None => return,
                 },
-                () = timer, if due.is_some() => self.fire(),
+                (from, announce) = heard(self.lsd.as_ref()) => self.hear(from, &announce),
+                () = timer, if due.is_some() => {
+                    self.fire();
+                    self.announce_locally();
+                }
             }
             self.finish_stopping();
         }
@@ -260,7 +289,8 @@ impl Discovery {
             shard,
             shared,
         };
-        if announcer.tiers.is_empty() && announcer.trackerless.is_none() {
+        let local = self.lsd.is_some() && !private;
+        if announcer.tiers.is_empty() && announcer.trackerless.is_none() && !local {
             return;
         }
         announcer.show(self.clock.now());
@@ -276,9 +306,19 @@ impl Discovery {
             announcer.armed = Some(at);
             self.timers.push(Reverse((at, id)));
         } else {
-            self.trackerless(id, Trackerless::start);
-            self.handle(id, tiers::Input::Start);
+            self.begin(id);
         }
+    }
+
+    /// The torrent is announced, everywhere where it may be.
+    fn begin(&mut self, id: TorrentId) {
+        let private = self.torrents.get(&id).is_none_or(|known| known.shared.info.private());
+        if self.lsd.is_some() && !private {
+            self.local.start(self.clock.now(), id);
+            self.announce_locally();
+        }
+        self.trackerless(id, Trackerless::start);
+        self.handle(id, tiers::Input::Start);
     }
 
     fn stop(&mut self, id: TorrentId) {
@@ -286,6 +326,7 @@ impl Discovery {
             announcer.starting = false;
             announcer.searching = JoinSet::new();
         }
+        self.local.stop(id);
         self.trackerless(id, |search, _| search.stop());
         self.handle(id, tiers::Input::Stop);
     }
@@ -343,11 +384,48 @@ impl Discovery {
         if search.take_due(now) {
             let (shared, shard) = (announcer.shared.clone(), announcer.shard.clone());
             let (identity, line) = (self.identity, self.line.clone());
-            let run = search::run(dht.clone(), shared, shard, identity, line);
+            let search = (dht.clone(), search.is_urgent());
+            let run = search::run(search, shared, shard, identity, line);
             announcer.searching = JoinSet::new();
             announcer.searching.spawn(run);
         }
         self.timers.extend(announcer.arm().map(|at| Reverse((at, id))));
+    }
+
+    /// Tells the local network of the torrents whose turn it is.
+    fn announce_locally(&mut self) {
+        let now = self.clock.now();
+        loop {
+            let due = self.local.take_due(now);
+            let Some(lsd) = self.lsd.as_ref().filter(|_| !due.is_empty()) else { return };
+            let hash = |id: &TorrentId| Some(self.torrents.get(id)?.shared.info.info_hash().wire());
+            let info_hashes = due.iter().filter_map(hash).collect();
+            lsd.send(LsdAnnounce { port: self.identity.port, info_hashes, cookie: None });
+        }
+    }
+
+    /// Somebody on the local network has torrents.
+    fn hear(&mut self, from: SocketAddr, announce: &LsdAnnounce) {
+        let now = self.clock.now();
+        if now.since(self.heard.0) >= Duration::from_secs(1) {
+            self.heard = (now, 0);
+        }
+        self.heard.1 += 1;
+        if self.heard.1 > MAX_LSD_PER_SECOND {
+            return;
+        }
+        let addr = SocketAddr::new(from.ip(), announce.port);
+        for info_hash in &announce.info_hashes {
+            let known = self.registry.find(*info_hash).and_then(|id| self.torrents.get(&id));
+            // A private torrent has peers from its tracker alone (BEP 27).
+            if let Some(announcer) = known.filter(|known| !known.shared.info.private()) {
+                let (shard, torrent) = (announcer.shard.clone(), announcer.shared.id);
+                let (source, addrs) = (Source::Lsd, vec![addr]);
+                tokio::spawn(async move {
+                    shard.send(Command::PeersFound { torrent, source, addrs }).await;
+                });
+            }
+        }
     }
 
     fn fire(&mut self) {
@@ -361,8 +439,7 @@ impl Discovery {
             {
                 announcer.armed = None;
                 if std::mem::take(&mut announcer.starting) {
-                    self.trackerless(id, Trackerless::start);
-                    self.handle(id, tiers::Input::Start);
+                    self.begin(id);
                 } else {
                     self.trackerless(id, |_, _| {});
                     self.handle(id, tiers::Input::Timeout);
@@ -379,6 +456,14 @@ impl Discovery {
             // Whoever asked may have lost patience.
             let _ = reply.send(());
         }
+    }
+}
+
+/// The next announce on the local network; never without one.
+async fn heard(lsd: Option<&Lsd>) -> (SocketAddr, LsdAnnounce) {
+    match lsd {
+        Some(lsd) => lsd.receive().await,
+        None => std::future::pending().await,
     }
 }
 

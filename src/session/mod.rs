@@ -16,7 +16,7 @@
 //!       uplink           how much it carries
 //!     mail             what other threads leave for the shard
 //!     shared           what a torrent shows to other threads
-//!   discovery        trackers and the DHT: when they are asked, and what came of it
+//!   discovery        trackers, the DHT and the local network: when they are asked, and what came of it
 //!   dht              the node of the DHT: how it begins, what it leaves for the next run
 //!   persist          resume state: what the next run should know
 //! check, create      tools: data against a torrent, a torrent from data
@@ -81,7 +81,7 @@ use tokio::{
 };
 
 pub use adding::{AddTorrent, Check};
-pub use config::{Config, DiskPlacement, ListenConfig};
+pub use config::{Config, DiskPlacement, ListenConfig, LsdOptions};
 pub use dht::DhtOptions;
 pub use error::{AddError, SessionError, TorrentError};
 pub use event::{PeerEnd, TorrentEvent};
@@ -97,6 +97,7 @@ use crate::{
         accept::{HalfOpen, accept},
         dht::Dht,
         http::{Http, HttpConfig},
+        lsd::Lsd,
         resolver::SystemResolver,
         tcp::{self, Listeners},
         tracker_client::TrackerClient,
@@ -107,7 +108,7 @@ use crate::{
 use clock::Clock;
 use command::Command;
 use descriptors::Descriptors;
-use discovery::{Discovery, Identity, Line};
+use discovery::{Discovery, Identity, Line, Sources};
 use registry::{Door, Registry};
 use shard::ShardHandle;
 use slots::Slots;
@@ -188,7 +189,12 @@ impl Session {
         let trackers = TrackerClient { http, udp };
         let dht = start_dht(&config, listeners.port, rng.fork())?;
         let rest = (clock, rng.fork(), line.clone());
-        let discovery = Discovery::new(trackers, dht.clone(), identity, rest);
+        let lsd = config.lsd.and_then(|options| {
+            // Where there is no multicast nobody is missed.
+            Lsd::join(options.loopback, config.listen.ipv6, &mut rng).ok()
+        });
+        let sources = Sources { trackers, dht: dht.clone(), lsd };
+        let discovery = Discovery::new(sources, registry.clone(), identity, rest);
         let mut tasks = vec![tokio::spawn(discovery.run(inputs)).abort_handle()];
         if let (Some(dht), Some(dir)) = (&dht, &config.state_dir) {
             let saving = dht::keep_saving(dht.clone(), dir.clone());
@@ -337,10 +343,14 @@ fn families(config: &Config) -> Families {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is where a driver draws its seed")]
 fn draw_seed() -> Result<u64, SessionError> {
-    let mut seed = [0; 8];
-    getrandom::fill(&mut seed)
-        .map_err(|err| SessionError::System(io::Error::other(err.to_string())))?;
-    Ok(u64::from_le_bytes(seed))
+    random().map(u64::from_le_bytes).map_err(SessionError::System)
+}
+
+/// Random bytes of the system.
+#[expect(clippy::disallowed_methods, reason = "this is where a driver draws its seed")]
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|err| io::Error::other(err.to_string()))?;
+    Ok(bytes)
 }

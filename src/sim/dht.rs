@@ -14,7 +14,7 @@ use std::{
 use crate::{
     base::{hash::Sha1Hash, rng::Rng, time::Instant},
     dht::{
-        Announce, Config, Found, Node, NodeId, Output, Question, SearchId, Summary,
+        Announce, Config, Found, Key, Node, NodeId, Output, Question, SearchId, Summary,
         message::{Body, Message, Method, encode_reply, write_nodes, write_peers},
     },
 };
@@ -169,7 +169,7 @@ impl World {
     /// The host asks something; see [`World::answer`].
     pub fn search(&mut self, host: usize, question: Question) -> (usize, SearchId) {
         let Kind::Honest(node) = &mut self.hosts[host].kind else { panic!("a liar asks nothing") };
-        let id = node.search(self.now, question);
+        let id = node.search(self.now, question, true);
         self.answers.insert((host, id), Answer::default());
         self.settle(host);
         (host, id)
@@ -252,8 +252,10 @@ impl World {
                     addr.map(|addr| NodeId::for_address(addr.ip(), &mut self.rng))
                 };
                 let ids = [id(addrs[0]), id(addrs[1])];
+                let mut key = Key([0; 20]);
+                self.rng.fill(&mut key.0);
                 let config = Config { v4, v6, read_only: false, ids };
-                let mut node = Box::new(Node::new(&config, self.rng.fork(), self.now));
+                let mut node = Box::new(Node::new(&config, self.rng.fork(), key, self.now));
                 node.add_entrances(self.now, self.entrances(addrs));
                 Kind::Honest(node)
             }

@@ -66,7 +66,7 @@ impl Torrent {
         let Some(id) = peer.pex_id else { return };
         let own = [Some(peer.addr), peer.listen_addr];
         let to = peer.addr;
-        let fits = |addr: &SocketAddr| !own.contains(&Some(*addr)) && may_name(*addr, to);
+        let fits = |addr: &SocketAddr| !own.contains(&Some(*addr)) && may_name(to, *addr);
         let news = connected.iter().filter(|(addr, _)| fits(addr) && !peer.told_of.contains(*addr));
         let added: Vec<_> = news.map(|(addr, flags)| (*addr, *flags)).take(MOST).collect();
         let gone = peer.told_of.iter().filter(|addr| !connected.contains_key(*addr));
@@ -205,6 +205,22 @@ mod tests {
         (0..1_000).for_each(|_| name(&mut torrent, &mut pool, first, &[addr(5)]));
         assert!(torrent.peers.get(first).is_none(), "struck out");
         assert_eq!(torrent.candidates.count(), known + 3);
+    }
+
+    /// Addresses of our network are none of a stranger's business; a neighbour may know of strangers.
+    #[test]
+    fn only_neighbours_are_told_of_neighbours() {
+        let (mut torrent, [neighbour, other, _], _pool) = swarm(true);
+        let stranger = ([203, 0, 113, 9], 5).into();
+        let key = torrent.admit(START, stranger, crate::torrent::Direction::Outgoing);
+        let key = key.expect("room");
+        let peer = torrent.peers.get_mut(key).expect("it is there");
+        (peer.stage, peer.pex_id) = (crate::peer::Stage::Open, Some(9));
+        peer.out.clear();
+        let told_neighbour = told(&mut torrent, START, neighbour).expect("news");
+        assert!(told_neighbour.added.iter().any(|&(addr, _)| addr == stranger));
+        assert_eq!(told(&mut torrent, START, key), None, "it is told of no neighbour");
+        assert!(torrent.peers.get(other).is_some());
     }
 
     #[test]

@@ -18,11 +18,15 @@ LENGTH, UPLINK = 10_000_000, "20K"
 
 
 def scenarios():
-    for client in (Libtorrent(), Transmission({"pex-enabled": True})):
-        needs = ("ip", *client.needs)
-        for name, show in [("from", learnt), ("by", taught)]:
-            show = partial(show, client)
-            yield Scenario(f"exchange.{name}-{client.name}", show, needs, 240, own_network=True)
+    libtorrent, transmission = Libtorrent(), Transmission({"pex-enabled": True})
+    # transmission takes one connection of an address, and to it all of downpour's come from one.
+    for name, show, client in [
+        ("from", learnt, libtorrent),
+        ("by", taught, libtorrent),
+        ("by", taught, transmission),
+    ]:
+        show, needs = partial(show, client), ("ip", *client.needs)
+        yield Scenario(f"exchange.{name}-{client.name}", show, needs, 240, own_network=True)
 
 
 def learnt(client, run):

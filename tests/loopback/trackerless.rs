@@ -8,11 +8,15 @@ use std::{
 use downpour::{
     metainfo::{HostPort, Magnet},
     session::{
-        AddTorrent, Config, DhtOptions, FetchMetadata, ListenConfig, Session, TorrentHandle,
+        AddTorrent, Config, DhtOptions, FetchMetadata, ListenConfig, LsdOptions, Session,
+        TorrentHandle,
     },
 };
 use tempfile::TempDir;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::content::{Content, addr_of};
 
@@ -20,7 +24,8 @@ const PEERS: usize = 10;
 /// Who waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A session on loopback, with a node that enters the DHT there if `entrance` says so.
+/// A session on loopback that finds peers in no way but these: by a node of the DHT, which enters by the
+/// port that is given if one is, and by what peers tell.
 async fn session(dht: Option<Option<u16>>, pex: bool) -> Session {
     let node = |port| HostPort { host: "127.0.0.1".to_owned(), port };
     let dht = dht.map(|entrance| DhtOptions {
@@ -95,13 +100,32 @@ async fn a_hash_and_a_peer_are_enough() {
     let last = session(None, true).await;
     let between_addr = addr_of(&between, Ipv4Addr::LOCALHOST);
     let (handle, dir) = fetch(&last, &magnet, vec![between_addr]).await;
-    let mut events = handle.subscribe();
+    // Either of the two may be the one who dials.
     let connected = async {
-        while !handle.peers().await.iter().any(|peer| peer.addr == seed_addr) {
-            let _ = events.recv().await;
+        while handle.peers().await.len() < 2 {
+            sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(PATIENCE, connected).await.expect("it hears of the seed");
+    handle.wait_complete().await.expect("complete");
+    content.assert_at(dir.path());
+}
+
+/// Two sessions on one host hear of one another, by the hash alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hash_is_enough_for_neighbours() {
+    let content = Content::one_file("file.bin", 2_000_001, 64 << 10);
+    let magnet = Magnet::from_metainfo(&content.metainfo);
+    let neighbour = || async {
+        let lsd = Some(LsdOptions { loopback: true });
+        Session::start(Config { lsd, pex: false, ..Config::default() }).await.expect("starts")
+    };
+    let (seed, seed_dir) = (neighbour().await, TempDir::new().expect("a folder"));
+    content.write(seed_dir.path());
+    let seeding = seed.add(content.add(seed_dir.path())).await.expect("added");
+    seeding.wait_complete().await.expect("complete");
+    let leech = neighbour().await;
+    let (handle, dir) = fetch(&leech, &magnet, Vec::new()).await;
     handle.wait_complete().await.expect("complete");
     content.assert_at(dir.path());
 }

@@ -11,7 +11,7 @@ use std::{net::SocketAddr, time::Duration};
 use downpour::{
     base::{hash::Sha1Hash, limits, rng::Rng, time::Instant},
     dht::{
-        Announce, Config, Node, Output, Question,
+        Announce, Config, Key, Node, Output, Question,
         message::{Body, Message},
     },
 };
@@ -29,12 +29,12 @@ const ADDRS: [&str; 6] = [
 fuzz_target!(|data: &[u8]| {
     let mut now = Instant::ZERO;
     let config = Config { v4: true, v6: true, read_only: false, ids: [None, None] };
-    let mut node = Node::new(&config, Rng::new(1), now);
+    let mut node = Node::new(&config, Rng::new(1), Key([3; 20]), now);
     let addrs: Vec<SocketAddr> = ADDRS.iter().filter_map(|addr| addr.parse().ok()).collect();
     node.add_entrances(now, addrs.iter().copied());
     let announce = Some(Announce { port: Some(1) });
-    node.search(now, Question::Peers(Sha1Hash([7; 20]), announce));
-    node.search(now, Question::Sample(Sha1Hash([9; 20]).into()));
+    node.search(now, Question::Peers(Sha1Hash([7; 20]), announce), true);
+    node.search(now, Question::Sample(Sha1Hash([9; 20]).into()), false);
     let mut asked: Option<(SocketAddr, Vec<u8>)> = None;
     for piece in data.split(|&byte| byte == 0xff) {
         let Some((&first, rest)) = piece.split_first() else { continue };

@@ -1,5 +1,5 @@
-//! The payloads of extension messages: what is understood has the promised form and can be said
-//! again.
+//! The payloads of extension messages, and announces on the local network: what is understood has the
+//! promised form and can be said again.
 
 #![no_main]
 
@@ -7,12 +7,22 @@ use downpour::{
     base::limits,
     wire::{
         ExtensionHandshake, MetadataMessage,
+        lsd::LsdAnnounce,
         ut_metadata::{METADATA_PIECE_LEN, piece_count},
+        ut_pex::PexMessage,
     },
 };
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
+    if let Ok(message) = PexMessage::decode(data) {
+        assert!(message.added.len() <= 2 * limits::MAX_PEX_PEERS);
+        let again = PexMessage::decode(&message.encode());
+        assert_eq!(again.map(|again| again.added.len()), Ok(message.added.len()));
+    }
+    if let Some(announce) = LsdAnnounce::decode(data) {
+        assert!(announce.info_hashes.len() <= limits::MAX_LSD_TORRENTS && announce.port != 0);
+    }
     if let Ok(handshake) = ExtensionHandshake::decode(data) {
         if let Some(name) = &handshake.v {
             assert!((1..=limits::MAX_CLIENT_NAME).contains(&name.chars().count()));

@@ -38,6 +38,10 @@ pub(in crate::cli) struct Network {
     #[arg(long)]
     pub(in crate::cli) no_pex: bool,
 
+    /// Neither announce on the local network nor listen there
+    #[arg(long)]
+    pub(in crate::cli) no_lsd: bool,
+
     /// UDP port of the distributed hash table [default: the number of --port, if it is free]
     #[arg(long, value_name = "N", conflicts_with = "no_dht")]
     pub(in crate::cli) dht_port: Option<u16>,
@@ -104,8 +108,6 @@ pub(in crate::cli) struct Checking {
 /// Switches that turn off what this version does not have: accepted, so that scripts last.
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct Off {
-    #[arg(long, hide = true)]
-    no_lsd: bool,
     #[arg(long, hide = true)]
     no_upnp: bool,
     #[arg(long, hide = true)]

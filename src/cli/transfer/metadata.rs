@@ -109,8 +109,10 @@ impl Transfer {
         }
         let outcome = match (metainfo, then) {
             (Ok(metainfo), Then::Add(add)) => {
+                let private = metainfo.info.private();
                 let mut add = add(metainfo);
-                add.peers.extend(peers);
+                // Who told of them is not known: its tracker alone may (BEP 27).
+                add.peers.extend(peers.into_iter().filter(|_| !private));
                 self.replace(i, add).await
             }
             (Ok(metainfo), Then::Write { path, force }) => self.write(i, &metainfo, &path, force),

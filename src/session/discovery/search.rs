@@ -17,7 +17,7 @@ use crate::{
 
 /// Searches for the peers of a torrent, announces it, and tells discovery by `line` what came of it.
 pub(super) async fn run(
-    dht: Dht,
+    (dht, urgent): (Dht, bool),
     shared: Arc<Shared>,
     shard: ShardHandle,
     identity: Identity,
@@ -25,7 +25,7 @@ pub(super) async fn run(
 ) {
     let (torrent, info_hash) = (shared.id, shared.info.info_hash().wire());
     let announce = Announce { port: Some(identity.port) };
-    let mut search = dht.search(Question::Peers(info_hash, Some(announce)));
+    let mut search = dht.search(Question::Peers(info_hash, Some(announce)), urgent);
     let (mut nodes, mut peers) = (0, 0);
     while let Some(found) = search.next().await {
         match found {

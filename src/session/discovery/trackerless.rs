@@ -23,8 +23,12 @@ pub(super) struct Trackerless {
     stopped: bool,
     /// It needs peers, and did when the last search ended.
     hungry: bool,
+    /// It needed peers when the search that is under way began.
+    urgent: bool,
     /// When the last one began that somebody answered.
     last: Option<Instant>,
+    /// Nobody was found: no search before then.
+    earliest: Instant,
     retry: Duration,
 }
 
@@ -32,7 +36,16 @@ impl Trackerless {
     /// A torrent that has not started.
     pub(super) const fn new() -> Self {
         let (next, last) = (None, None);
-        Trackerless { next, running: false, stopped: true, hungry: false, last, retry: RETRY }
+        Trackerless {
+            next,
+            running: false,
+            stopped: true,
+            hungry: false,
+            urgent: false,
+            last,
+            earliest: Instant::ZERO,
+            retry: RETRY,
+        }
     }
 
     /// When to call [`Trackerless::take_due`].
@@ -57,8 +70,8 @@ impl Trackerless {
     pub(super) fn need_peers(&mut self, now: Instant) {
         self.hungry = true;
         if let Some(next) = &mut self.next {
-            let soonest = self.last.map_or(now, |last| (last + LEAST).max(now));
-            *next = soonest.min(*next);
+            let soonest = self.last.map_or(self.earliest, |last| last + LEAST);
+            *next = soonest.max(now).min(*next);
         }
     }
 
@@ -66,10 +79,16 @@ impl Trackerless {
     pub(super) fn take_due(&mut self, now: Instant) -> bool {
         let due = self.next.is_some_and(|at| at <= now);
         if due {
+            self.urgent = self.hungry;
             (self.next, self.running, self.hungry) = (None, true, false);
             self.last = Some(now);
         }
         due
+    }
+
+    /// Whether the torrent waits for what is found.
+    pub(super) const fn is_urgent(&self) -> bool {
+        self.urgent
     }
 
     /// A search has ended; so many nodes have answered, and named so many peers.
@@ -87,6 +106,7 @@ impl Trackerless {
             if self.hungry { LEAST } else { USUAL }
         };
         self.next = Some(now + pause);
+        self.earliest = now + pause;
     }
 }
 
@@ -128,6 +148,8 @@ mod tests {
             assert!(t.take_due(now));
             t.ended(now, 0, 0);
             let next = t.poll_timeout().expect("again");
+            t.need_peers(now);
+            assert_eq!(t.poll_timeout(), Some(next), "who is hungry waits too");
             pauses.push(next.since(now).as_millis());
             now = next;
         }
