@@ -7,6 +7,7 @@ use std::{
     future::poll_fn,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
     task::Poll,
 };
 
@@ -19,6 +20,8 @@ use super::tcp::no_such_family;
 #[derive(Debug)]
 pub struct UdpSockets {
     sockets: [Option<UdpSocket>; 2],
+    /// The family that is listened to first next time: a flood of one does not silence the other.
+    next: AtomicBool,
 }
 
 impl UdpSockets {
@@ -46,7 +49,9 @@ impl UdpSockets {
         match (v4, v6) {
             (Err(error), Err(other)) => Err(if lacks(&error) { other } else { error }),
             (Err(error), Ok(_)) | (Ok(_), Err(error)) if !lacks(&error) => Err(error),
-            (v4, v6) => Ok(UdpSockets { sockets: [v4.ok(), v6.ok()] }),
+            (v4, v6) => {
+                Ok(UdpSockets { sockets: [v4.ok(), v6.ok()], next: AtomicBool::new(false) })
+            }
         }
     }
 
@@ -64,8 +69,10 @@ impl UdpSockets {
     /// Waits for a datagram; what does not fit into `buf` is lost. Errors that tell of datagrams sent
     /// before are skipped.
     pub async fn receive(&self, buf: &mut [u8]) -> (usize, SocketAddr) {
+        let first = usize::from(self.next.fetch_xor(true, Ordering::Relaxed));
         poll_fn(|cx| {
-            for socket in self.sockets.iter().flatten() {
+            let sockets = [&self.sockets[first], &self.sockets[1 - first]];
+            for socket in sockets.into_iter().flatten() {
                 let mut read = ReadBuf::new(buf);
                 loop {
                     match socket.poll_recv_from(cx, &mut read) {

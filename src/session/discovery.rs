@@ -89,6 +89,8 @@ pub(super) enum Input {
     /// A search of the DHT has ended.
     Searched {
         torrent: TorrentId,
+        /// Which one of the torrent's.
+        round: u32,
         /// Nodes that answered.
         nodes: u32,
         /// Peers they named.
@@ -259,8 +261,8 @@ impl Discovery {
             Input::Answered { torrent, ticket, url, result } => {
                 self.answered(torrent, ticket, &url, result);
             }
-            Input::Searched { torrent, nodes, peers } => {
-                self.trackerless(torrent, |search, now| search.ended(now, nodes, peers));
+            Input::Searched { torrent, round, nodes, peers } => {
+                self.trackerless(torrent, |search, now| search.ended(now, round, nodes, peers));
                 if let Some(announcer) = self.torrents.get(&torrent).filter(|_| nodes > 0) {
                     announcer.shared.tell(|| TorrentEvent::DhtReply { nodes, peers });
                 }
@@ -384,7 +386,7 @@ impl Discovery {
         if search.take_due(now) {
             let (shared, shard) = (announcer.shared.clone(), announcer.shard.clone());
             let (identity, line) = (self.identity, self.line.clone());
-            let search = (dht.clone(), search.is_urgent());
+            let search = (dht.clone(), search.round());
             let run = search::run(search, shared, shard, identity, line);
             announcer.searching = JoinSet::new();
             announcer.searching.spawn(run);

@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{PATIENCE, bencode::Value};
@@ -57,6 +57,11 @@ impl Node {
         Node { socket, id: [number; 20] }
     }
 
+    /// The same one, under another name.
+    pub(crate) fn again(&self) -> Self {
+        Node { socket: self.socket.try_clone().expect("cloned"), id: self.id }
+    }
+
     pub(crate) fn addr(&self) -> SocketAddr {
         self.socket.local_addr().expect("bound")
     }
@@ -88,6 +93,20 @@ impl Node {
     pub(crate) fn ask(&self, to: SocketAddr, name: &str, arguments: &[(&str, Value)]) -> Value {
         self.query(to, name, arguments);
         self.answer_to(b"xy")
+    }
+
+    /// Pings the program until it answers: datagrams get lost among others.
+    pub(crate) fn insist(&self, to: SocketAddr) {
+        let begin = Instant::now();
+        self.socket.set_read_timeout(Some(Duration::from_secs(1))).expect("set");
+        let mut buf = [0; 2_048];
+        while begin.elapsed() < PATIENCE {
+            self.query(to, "ping", &[]);
+            if self.socket.recv_from(&mut buf).is_ok() {
+                return;
+            }
+        }
+        panic!("no answer");
     }
 
     /// The program's answer to the transaction.

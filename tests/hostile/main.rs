@@ -8,6 +8,7 @@
 //! | replies of trackers | [`trackers`] |
 //! | peers that we serve | [`peers`] |
 //! | peers that we fetch from | [`sources`] |
+//! | nodes of the DHT | [`nodes`] |
 //! | requests to the embedded tracker | [`hosts`] |
 //! | files, folders and the system around us | [`machine`] |
 //!
@@ -25,6 +26,7 @@ mod driver;
 mod hosts;
 mod machine;
 mod magnets;
+mod nodes;
 mod peers;
 mod resume;
 mod sources;

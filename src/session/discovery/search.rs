@@ -7,6 +7,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::{
     super::{command::Command, peer_names, shard::ShardHandle, shared::Shared},
     Identity, Input, Line,
+    trackerless::Round,
 };
 use crate::{
     dht::{Announce, Found, Question},
@@ -17,7 +18,7 @@ use crate::{
 
 /// Searches for the peers of a torrent, announces it, and tells discovery by `line` what came of it.
 pub(super) async fn run(
-    (dht, urgent): (Dht, bool),
+    (dht, Round { number: round, urgent }): (Dht, Round),
     shared: Arc<Shared>,
     shard: ShardHandle,
     identity: Identity,
@@ -49,7 +50,7 @@ pub(super) async fn run(
             shard.send(Command::OwnAddress { torrent, ip }).await;
         }
     }
-    line.send(Input::Searched { torrent, nodes, peers });
+    line.send(Input::Searched { torrent, round, nodes, peers });
 }
 
 /// Lets the DHT know of the nodes that a torrent names. A name that leads nowhere is no loss.

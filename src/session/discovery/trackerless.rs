@@ -14,6 +14,14 @@ const LEAST: Duration = Duration::from_secs(60);
 /// Before a search is repeated that nobody answered, or that found nobody; doubles up to [`LEAST`].
 const RETRY: Duration = Duration::from_millis(500);
 
+/// One search of a torrent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Round {
+    pub(super) number: u32,
+    /// The torrent waits for what is found.
+    pub(super) urgent: bool,
+}
+
 /// The searches of one torrent.
 #[derive(Debug)]
 pub(super) struct Trackerless {
@@ -23,8 +31,7 @@ pub(super) struct Trackerless {
     stopped: bool,
     /// It needs peers, and did when the last search ended.
     hungry: bool,
-    /// It needed peers when the search that is under way began.
-    urgent: bool,
+    round: Round,
     /// When the last one began that somebody answered.
     last: Option<Instant>,
     /// Nobody was found: no search before then.
@@ -41,7 +48,7 @@ impl Trackerless {
             running: false,
             stopped: true,
             hungry: false,
-            urgent: false,
+            round: Round { number: 0, urgent: false },
             last,
             earliest: Instant::ZERO,
             retry: RETRY,
@@ -79,21 +86,22 @@ impl Trackerless {
     pub(super) fn take_due(&mut self, now: Instant) -> bool {
         let due = self.next.is_some_and(|at| at <= now);
         if due {
-            self.urgent = self.hungry;
+            self.round = Round { number: self.round.number + 1, urgent: self.hungry };
             (self.next, self.running, self.hungry) = (None, true, false);
             self.last = Some(now);
         }
         due
     }
 
-    /// Whether the torrent waits for what is found.
-    pub(super) const fn is_urgent(&self) -> bool {
-        self.urgent
+    /// The search that was begun last.
+    pub(super) const fn round(&self) -> Round {
+        self.round
     }
 
     /// A search has ended; so many nodes have answered, and named so many peers.
-    pub(super) fn ended(&mut self, now: Instant, nodes: u32, peers: usize) {
-        if self.stopped {
+    pub(super) fn ended(&mut self, now: Instant, round: u32, nodes: u32, peers: usize) {
+        // One from before a pause says nothing.
+        if self.stopped || round != self.round.number {
             return;
         }
         self.running = false;
@@ -124,17 +132,17 @@ mod tests {
         assert!(!t.take_due(at(0)), "not started");
         t.start(at(0));
         assert!(t.take_due(at(0)) && !t.take_due(at(0)));
-        t.ended(at(3), 20, 5);
+        t.ended(at(3), t.round().number, 20, 5);
         assert_eq!(t.poll_timeout(), Some(at(3) + USUAL));
         t.need_peers(at(10));
         assert_eq!(t.poll_timeout(), Some(at(60)));
         assert!(t.take_due(at(60)));
         t.need_peers(at(61));
-        t.ended(at(63), 20, 5);
+        t.ended(at(63), t.round().number, 20, 5);
         assert_eq!(t.poll_timeout(), Some(at(63) + LEAST));
         t.take_due(at(200));
         t.need_peers(at(201));
-        t.ended(at(203), 20, 0);
+        t.ended(at(203), t.round().number, 20, 0);
         assert_eq!(t.poll_timeout(), Some(at(203) + RETRY), "it found nobody");
     }
 
@@ -146,7 +154,7 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..9 {
             assert!(t.take_due(now));
-            t.ended(now, 0, 0);
+            t.ended(now, t.round().number, 0, 0);
             let next = t.poll_timeout().expect("again");
             t.need_peers(now);
             assert_eq!(t.poll_timeout(), Some(next), "who is hungry waits too");
@@ -162,11 +170,14 @@ mod tests {
         t.start(at(0));
         assert!(t.take_due(at(0)));
         t.stop();
-        t.ended(at(3), 20, 5);
+        t.ended(at(3), t.round().number, 20, 5);
         assert_eq!(t.poll_timeout(), None);
         t.need_peers(at(4));
         assert_eq!(t.poll_timeout(), None);
+        let before = t.round().number;
         t.start(at(5));
         assert!(t.take_due(at(5)));
+        t.ended(at(6), before, 20, 5);
+        assert_eq!(t.poll_timeout(), None, "the new one is under way");
     }
 }
