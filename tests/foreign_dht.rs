@@ -18,7 +18,7 @@ use downpour::{
         saved::Saved,
     },
     net::{
-        dht::{Dht, DhtConfig, entered},
+        dht::{Dht, DhtConfig},
         resolver::SystemResolver,
         udp::UdpSockets,
     },
@@ -43,7 +43,7 @@ impl Network {
         ours.extend((2..6).map(|seed| our_node(seed, Some(entrance))));
         for node in &ours[1..] {
             all(node, Question::FindNode(sha1(b"anything").into())).await;
-            entered(node, PATIENCE).await.expect("entered");
+            timeout(PATIENCE, node.entered()).await.expect("entered");
         }
         let mut theirs = Vec::new();
         for _ in 0..4 {
@@ -65,7 +65,7 @@ fn our_node(seed: u64, entrance: Option<u16>) -> Dht {
         bootstrap: entrance.map(|port| ("127.0.0.1".to_owned(), port)).into_iter().collect(),
         well_known: false,
     };
-    Dht::start(sockets, config, Arc::new(SystemResolver), Rng::new(seed), Key([seed as u8; 20])).0
+    Dht::start(sockets, config, Arc::new(SystemResolver), Rng::new(seed), Key([seed as u8; 20]))
 }
 
 /// All that comes of a question.

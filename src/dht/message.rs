@@ -25,8 +25,6 @@ const NODE_LEN: [usize; 2] = [20 + compact::V4_LEN, 20 + compact::V6_LEN];
 
 /// Codes of errors (BEP 5, *Errors*; BEP 44, *Errors*).
 pub mod code {
-    /// Anything.
-    pub const GENERIC: u16 = 201;
     /// The other side does not want to.
     pub const SERVER: u16 = 202;
     /// A malformed message, an invalid argument, a bad token.

@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant as Clock},
@@ -13,8 +12,7 @@ use std::{
 
 use tokio::{
     sync::{mpsc, oneshot},
-    task::JoinHandle,
-    time::{sleep, sleep_until},
+    time::sleep_until,
 };
 
 use super::{resolver::Resolver, udp::UdpSockets};
@@ -69,6 +67,7 @@ enum Command {
     Entrances(Vec<SocketAddr>),
     Routers(Vec<SocketAddr>),
     Status(oneshot::Sender<(Status, Vec<IpAddr>)>),
+    Entered(oneshot::Sender<()>),
     Saved(oneshot::Sender<Saved>),
 }
 
@@ -81,15 +80,15 @@ impl Dht {
         resolver: Arc<dyn Resolver>,
         rng: Rng,
         key: Key,
-    ) -> (Dht, JoinHandle<()>) {
+    ) -> Dht {
         let (commands, received) = mpsc::unbounded_channel();
         let dht = Dht { commands, port: sockets.port() };
         let [v4, v6] = sockets.families();
         let node = Config { v4, v6, read_only: config.read_only, ids: config.saved.ids };
         let node = Node::new(&node, rng, key, Instant::ZERO);
         let driver = Driver::new(sockets, config, resolver, node, &dht);
-        let task = tokio::spawn(driver.run(received));
-        (dht, task)
+        tokio::spawn(driver.run(received));
+        dht
     }
 
     /// The UDP port on which it is reached.
@@ -115,6 +114,14 @@ impl Dht {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Status(reply));
         answer.await.ok()
+    }
+
+    /// Waits until somebody is known, which takes a question: see the head of this file.
+    pub async fn entered(&self) {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Entered(reply));
+        // After its end nothing is entered, and whoever asks sees that.
+        let _ = answer.await;
     }
 
     /// What the next run should know; `None` after its end.
@@ -147,6 +154,8 @@ struct Driver {
     saved: Option<Saved>,
     /// Entrances that were named before anybody searched.
     named: Vec<SocketAddr>,
+    /// Those who wait until somebody is known.
+    entering: Vec<oneshot::Sender<()>>,
     bootstrap: Bootstrap,
     /// Only to be given to those who look names up or listen for lost interest.
     commands: mpsc::WeakUnboundedSender<Command>,
@@ -181,6 +190,7 @@ impl Driver {
             own: Vec::new(),
             saved: Some(saved),
             named: Vec::new(),
+            entering: Vec::new(),
             bootstrap: Bootstrap { names, well_known, resolver, due: None, pause },
             commands: dht.commands.downgrade(),
         }
@@ -240,6 +250,8 @@ impl Driver {
                 self.named.extend(addrs.into_iter().take(room));
             }
             Command::Entrances(addrs) => self.node.add_entrances(now, addrs),
+            // Answered by `drain`.
+            Command::Entered(reply) => self.entering.push(reply),
             Command::Routers(addrs) => self.node.add_routers(now, addrs),
             // Whoever asked may be gone.
             Command::Status(reply) => drop(reply.send((self.node.status(), self.own.clone()))),
@@ -294,6 +306,12 @@ impl Driver {
     }
 
     fn drain(&mut self) {
+        if !self.entering.is_empty() && self.node.status().nodes != [0, 0] {
+            for waits in self.entering.drain(..) {
+                // Whoever asked may have lost patience.
+                let _ = waits.send(());
+            }
+        }
         while let Some(output) = self.node.poll() {
             match output {
                 Output::Send { to, datagram } => self.sockets.send(to, &datagram),
@@ -313,28 +331,6 @@ impl Driver {
                 }
             }
         }
-    }
-}
-
-/// Waits until the network has been entered, at most for so long: whoever asks one question and goes
-/// would otherwise ask before anybody is known. Gives the number of nodes that are known.
-///
-/// # Errors
-/// Nobody has answered.
-pub async fn entered(dht: &Dht, limit: Duration) -> io::Result<usize> {
-    const LOOK: Duration = Duration::from_millis(50);
-    let mut waited = Duration::ZERO;
-    loop {
-        let (status, _) = dht.status().await.ok_or(io::ErrorKind::NotConnected)?;
-        let known = status.nodes.iter().sum();
-        if known > 0 {
-            return Ok(known);
-        }
-        if waited >= limit {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        sleep(LOOK).await;
-        waited += LOOK;
     }
 }
 
@@ -359,7 +355,7 @@ mod tests {
             bootstrap: bootstrap.into_iter().collect(),
             well_known: false,
         };
-        Dht::start(sockets, config, resolver, Rng::new(seed), Key([seed as u8; 20])).0
+        Dht::start(sockets, config, resolver, Rng::new(seed), Key([seed as u8; 20]))
     }
 
     async fn all(mut search: Search) -> Vec<Found> {
@@ -384,7 +380,7 @@ mod tests {
         for other in &others {
             // The first search is what wakes a node.
             all(other.search(Question::FindNode(sha1(b"anything").into()), true)).await;
-            entered(other, Duration::from_secs(10)).await.expect("entered");
+            other.entered().await;
         }
         let info_hash = sha1(b"a torrent");
         let announce = Announce { port: Some(7_777) };
@@ -414,7 +410,6 @@ mod tests {
     async fn a_search_waits_until_there_is_somebody_to_ask() {
         let (first, second) = (node(1, None), node(2, None));
         let mut search = first.search(Question::FindNode(sha1(b"").into()), true);
-        assert!(entered(&first, Duration::from_millis(100)).await.is_err());
         first.add_entrances(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, second.port()))]);
         let found = search.next().await;
         assert!(matches!(found, Some(Found::Ended(summary)) if summary.answered == 1));

@@ -98,10 +98,16 @@ fn open(domain: Domain) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Bound to the group nothing else comes in: no stranger can send to us alone, from a false address.
+/// Windows binds to none.
+fn bound_to<T>(group: T, any: T) -> T {
+    if cfg!(windows) { any } else { group }
+}
+
 fn join_v4(loopback: bool) -> io::Result<UdpSocket> {
     let interface = if loopback { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     let socket = open(Domain::IPV4)?;
-    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)).into())?;
+    socket.bind(&SocketAddr::from((bound_to(GROUP_V4, Ipv4Addr::UNSPECIFIED), PORT)).into())?;
     socket.join_multicast_v4(&GROUP_V4, &interface)?;
     socket.set_multicast_if_v4(&interface)?;
     socket.set_multicast_loop_v4(true)?;
@@ -112,7 +118,7 @@ fn join_v6(loopback: bool) -> io::Result<UdpSocket> {
     let interface = if loopback { LOOPBACK_INDEX } else { 0 };
     let socket = open(Domain::IPV6)?;
     socket.set_only_v6(true)?;
-    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)).into())?;
+    socket.bind(&SocketAddr::from((bound_to(GROUP_V6, Ipv6Addr::UNSPECIFIED), PORT)).into())?;
     socket.join_multicast_v6(&GROUP_V6, interface)?;
     socket.set_multicast_if_v6(interface)?;
     socket.set_multicast_loop_v6(true)?;

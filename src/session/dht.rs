@@ -80,8 +80,7 @@ pub(super) fn start(
     }
     let config = DhtConfig { read_only: options.read_only, saved, bootstrap, well_known };
     let key = Key(super::random()?);
-    let (dht, _task) = Dht::start(sockets, config, resolver, rng, key);
-    Ok(dht)
+    Ok(Dht::start(sockets, config, resolver, rng, key))
 }
 
 /// What an earlier run left. A file that is damaged is worth nothing and is written anew.

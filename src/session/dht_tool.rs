@@ -5,14 +5,13 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use tokio::time::timeout;
+
 use super::{DhtOptions, SessionError, dht, draw_seed};
 use crate::{
     base::rng::Rng,
     bencode::{Limits, Value},
-    net::{
-        dht::{Dht, entered},
-        resolver::SystemResolver,
-    },
+    net::{dht::Dht, resolver::SystemResolver},
 };
 pub use crate::{
     dht::{
@@ -50,7 +49,7 @@ impl DhtTool {
     pub async fn enter(&self, limit: Duration) -> bool {
         // The first question is what makes it enter.
         let _first = self.dht.search(Question::FindNode(NodeId([0; 20])), true);
-        entered(&self.dht, limit).await.is_ok()
+        timeout(limit, self.dht.entered()).await.is_ok()
     }
 
     /// Asks.

@@ -158,14 +158,6 @@ impl World {
         self.hosts[host].addrs
     }
 
-    /// The node of an honest host.
-    pub fn node(&self, host: usize) -> Option<&Node> {
-        match &self.hosts[host].kind {
-            Kind::Honest(node) => Some(node),
-            Kind::Liar(_) => None,
-        }
-    }
-
     /// The host asks something; see [`World::answer`].
     pub fn search(&mut self, host: usize, question: Question) -> (usize, SearchId) {
         let Kind::Honest(node) = &mut self.hosts[host].kind else { panic!("a liar asks nothing") };

@@ -13,10 +13,7 @@ use downpour::{
     },
 };
 use tempfile::TempDir;
-use tokio::{
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{task::JoinSet, time::timeout};
 
 use crate::content::{Content, addr_of};
 
@@ -101,9 +98,10 @@ async fn a_hash_and_a_peer_are_enough() {
     let between_addr = addr_of(&between, Ipv4Addr::LOCALHOST);
     let (handle, dir) = fetch(&last, &magnet, vec![between_addr]).await;
     // Either of the two may be the one who dials.
+    let mut events = handle.subscribe();
     let connected = async {
         while handle.peers().await.len() < 2 {
-            sleep(Duration::from_millis(20)).await;
+            events.recv().await.expect("the torrent is there");
         }
     };
     timeout(PATIENCE, connected).await.expect("it hears of the seed");

@@ -101,6 +101,11 @@ impl Transfer {
                     return self.warn(i, complaint);
                 }
             }
+            TorrentEvent::DhtReply { nodes, peers } if verbose && !self.terminal.json => {
+                let name = t.observed.name();
+                let text = format!("{name}: {nodes} nodes of the DHT named {peers} peers");
+                self.progress.say(&printable(&text));
+            }
             // What is left is seen in the snapshot, or was not asked for.
             _ => {}
         }
