@@ -3,15 +3,14 @@
 //! What is announced, and when, is `session`'s affair; the form of it is [`crate::wire::lsd`].
 
 use std::{
-    future::poll_fn,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    task::Poll,
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::{io::ReadBuf, net::UdpSocket};
+use tokio::net::UdpSocket;
 
+use super::udp::receive;
 use crate::{
     base::{compact::canonical, limits::MAX_LSD_DATAGRAM, rng::Rng},
     wire::lsd::LsdAnnounce,
@@ -63,22 +62,7 @@ impl Lsd {
     pub async fn receive(&self) -> (SocketAddr, LsdAnnounce) {
         let mut buf = [0; MAX_LSD_DATAGRAM + 1];
         loop {
-            let (length, from) = poll_fn(|cx| {
-                for socket in [&self.v4, &self.v6].into_iter().flatten() {
-                    let mut read = ReadBuf::new(&mut buf);
-                    loop {
-                        match socket.poll_recv_from(cx, &mut read) {
-                            Poll::Ready(Ok(from)) => {
-                                return Poll::Ready((read.filled().len(), from));
-                            }
-                            Poll::Ready(Err(_)) => read.clear(),
-                            Poll::Pending => break,
-                        }
-                    }
-                }
-                Poll::Pending
-            })
-            .await;
+            let (length, from) = receive([&self.v4, &self.v6], &mut buf).await;
             if let Some(announce) = LsdAnnounce::decode(&buf[..length])
                 && announce.cookie.as_ref() != Some(&self.cookie)
             {

@@ -70,21 +70,7 @@ impl UdpSockets {
     /// before are skipped.
     pub async fn receive(&self, buf: &mut [u8]) -> (usize, SocketAddr) {
         let first = usize::from(self.next.fetch_xor(true, Ordering::Relaxed));
-        poll_fn(|cx| {
-            let sockets = [&self.sockets[first], &self.sockets[1 - first]];
-            for socket in sockets.into_iter().flatten() {
-                let mut read = ReadBuf::new(buf);
-                loop {
-                    match socket.poll_recv_from(cx, &mut read) {
-                        Poll::Ready(Ok(from)) => return Poll::Ready((read.filled().len(), from)),
-                        Poll::Ready(Err(_)) => read.clear(),
-                        Poll::Pending => break,
-                    }
-                }
-            }
-            Poll::Pending
-        })
-        .await
+        receive([&self.sockets[first], &self.sockets[1 - first]], buf).await
     }
 
     /// Sends a datagram, or loses it: whoever needs an answer asks again.
@@ -94,6 +80,28 @@ impl UdpSockets {
             let _ = SockRef::from(socket).send_to(datagram, &to.into());
         }
     }
+}
+
+/// Waits for a datagram on any of these sockets, the first of them first.
+pub(super) async fn receive(
+    sockets: [&Option<UdpSocket>; 2],
+    buf: &mut [u8],
+) -> (usize, SocketAddr) {
+    poll_fn(|cx| {
+        for socket in sockets.into_iter().flatten() {
+            let mut read = ReadBuf::new(buf);
+            loop {
+                match socket.poll_recv_from(cx, &mut read) {
+                    Poll::Ready(Ok(from)) => return Poll::Ready((read.filled().len(), from)),
+                    // About a datagram that we sent before.
+                    Poll::Ready(Err(_)) => read.clear(),
+                    Poll::Pending => break,
+                }
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
