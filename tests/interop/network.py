@@ -29,6 +29,14 @@ def of_its_own():
             check(libc.setns(before.fileno(), CLONE_NEWNET), "go back to the first network")
 
 
+def answer_from_one_address():
+    """Whoever listens everywhere answers from `EVERYWHERE`; else he answers each address from that same
+    one, and is not believed to be who was asked. Connections come from there as well."""
+    for address in ADDRESSES:
+        route = ("local", address, "dev", "lo", "src", EVERYWHERE)
+        ip("route", "replace", *route, "table", "local")
+
+
 def check(result, what):
     if result != 0:
         raise Failure(f"could not {what}: {os.strerror(ctypes.get_errno())}")

@@ -12,7 +12,7 @@ from clients import DOWNPOUR
 from clients.aria2 import Aria2
 from clients.libtorrent_client import Libtorrent
 from clients.transmission import Transmission
-from network import EVERYWHERE
+from network import EVERYWHERE, answer_from_one_address
 from sandbox import Failure, endpoint, free_port
 from torrent import DRIVERS
 from transfer import PIECE_LENGTH, Scenario
@@ -64,6 +64,7 @@ def find(seeder, leecher, hub, nodes, run):
 
 def enter(run, hub, nodes):
     """Starts a client with another torrent so many times, and gives the address of the first node."""
+    answer_from_one_address()
     root = run.folder("hub-content") / "something-else.bin"
     root.write_bytes(run.random.randbytes(100_000))
     made = makers.DownpourCreate().make(run, root, PIECE_LENGTH)
