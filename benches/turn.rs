@@ -22,7 +22,10 @@ use downpour::{
     },
     disk::{Storage, perform_batch},
     metainfo::Builder,
-    net::memory::{MemoryStream, pair},
+    net::{
+        encryption::Opened,
+        memory::{MemoryStream, pair},
+    },
     pieces::job::{DiskEvent, DiskJob, Verdict},
     session::{TorrentId, turn::Turns},
     torrent::{Direction, InfoBytes, Input, Settings, Setup, Torrent},
@@ -135,8 +138,10 @@ impl Pair {
         let (ours, theirs) = pair(SOCKET_BUFFERS);
         let addr: SocketAddr = ([127, 0, 0, 1], 1).into();
         let (incoming, outgoing) = (Direction::Incoming, Direction::Outgoing);
-        self.seed.turns.admit(self.now, id, addr, incoming, theirs, &[]).expect("admitted");
-        self.leech.turns.admit(self.now, id, addr, outgoing, ours, &[]).expect("admitted");
+        let theirs = Opened::plain(theirs, Vec::new());
+        self.seed.turns.admit(self.now, id, addr, incoming, theirs).expect("admitted");
+        let ours = Opened::plain(ours, Vec::new());
+        self.leech.turns.admit(self.now, id, addr, outgoing, ours).expect("admitted");
         (self.seed.busy, self.leech.busy) = (Duration::ZERO, Duration::ZERO);
         while !self.leech.is_complete(id) {
             self.now += STEP;

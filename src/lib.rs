@@ -28,6 +28,7 @@
 //! | 2a | [`tracker`] | announces, tiers and timing, the swarms of the embedded tracker |
 //! | 1b | [`resume`] | what one run leaves for the next: its codec, and what of it to believe |
 //! | 1a | [`metainfo`] | torrent files, magnet links, file layout, safe paths, the builder |
+//! | 1a | [`mse`] | message stream encryption: both sides of its handshake, its ciphers |
 //! | 1a | [`wire`] | the peer-wire protocol as bytes and values |
 //! | 0b | [`bencode`] | the scanner that everything bencoded passes, and the writer |
 //! | 0a | [`base`] | hashes, indices, geometry, slabs, time, randomness, rates, limits |
@@ -59,6 +60,7 @@ pub mod cli;
 pub mod dht;
 pub mod disk;
 pub mod metainfo;
+pub mod mse;
 pub mod net;
 pub mod peer;
 pub mod pieces;

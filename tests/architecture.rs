@@ -11,27 +11,28 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("bencode", &["base"]),
     ("metainfo", &["base", "bencode"]),
+    ("mse", &["base"]),
     ("wire", &["base", "bencode"]),
     ("resume", &["base", "bencode", "metainfo"]),
     ("tracker", &["base", "bencode"]),
     ("dht", &["base", "bencode"]),
     ("pieces", &["base", "metainfo"]),
-    ("peer", &["base", "wire"]),
-    ("torrent", &["base", "wire", "metainfo", "pieces", "peer"]),
+    ("peer", &["base", "mse", "wire"]),
+    ("torrent", &["base", "mse", "wire", "metainfo", "pieces", "peer"]),
     (
         "sim",
         &[
-            "base", "bencode", "metainfo", "wire", "resume", "tracker", "dht", "pieces", "peer",
-            "torrent",
+            "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "pieces",
+            "peer", "torrent",
         ],
     ),
     ("disk", &["base", "metainfo", "pieces"]),
-    ("net", &["base", "wire", "tracker", "dht"]),
+    ("net", &["base", "mse", "wire", "tracker", "dht"]),
     (
         "session",
         &[
-            "base", "bencode", "metainfo", "wire", "resume", "tracker", "dht", "pieces", "peer",
-            "torrent", "disk", "net",
+            "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "pieces",
+            "peer", "torrent", "disk", "net",
         ],
     ),
     ("cli", &["base", "metainfo", "session", "sim"]),
@@ -45,8 +46,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
 )];
 
 const PURE: &[&str] = &[
-    "base", "bencode", "metainfo", "wire", "resume", "tracker", "dht", "pieces", "peer", "torrent",
-    "sim",
+    "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "pieces", "peer",
+    "torrent", "sim",
 ];
 
 /// What a pure folder does not name.
@@ -69,6 +70,8 @@ const IMPURE: &[&str] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("sha1::", &["base/hash/"]),
     ("sha2::", &["base/hash/"]),
+    ("crypto_bigint", &["mse/keys.rs"]),
+    ("rc4::", &["mse/keys.rs"]),
     ("serde_bencode", &["bencode/"]),
     ("reqwest", &["net/http.rs"]),
     ("hyper", &["net/http_server.rs"]),

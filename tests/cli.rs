@@ -144,7 +144,7 @@ fn help_names_every_command_and_each_has_help() {
         let own = place.run(&[command, "--help"]).ok();
         assert!(own.out.contains("Usage: downpour"), "{}", own.out);
         assert!(own.err.is_empty());
-        for not_yet in ["upnp", "utp", "encryption", "proxy", "stream"] {
+        for not_yet in ["upnp", "utp", "proxy", "stream"] {
             assert!(!own.out.to_lowercase().contains(&format!("--no-{not_yet}")), "{command}");
             assert!(!own.out.to_lowercase().contains(&format!("--{not_yet}")), "{command}");
         }

@@ -6,6 +6,7 @@ use std::{sync::Mutex, thread, time::Duration};
 
 use downpour::{
     base::{geometry::Geometry, units::ByteRate},
+    mse::Policy,
     pieces::job::FaultKind,
     sim::{
         HostId,
@@ -383,5 +384,28 @@ fn peers_find_one_another_by_exchange() {
         check(exchanged.last_finish().is_some(), "a leecher did not finish", &exchanged);
         check(slow(&exchanged) <= 1.3, "the swarm did not come together", &exchanged);
         check(slow(&exchanged) < slow(&alone), "exchange made no difference", &exchanged);
+    }
+}
+
+/// Hosts that want everything encrypted, hosts that know no encryption, and hosts that take both: the
+/// first two never meet, and the third find out how to dial each.
+#[test]
+fn hosts_with_different_policies_of_encryption_are_one_swarm() {
+    for seed in seeds(3) {
+        let mut scenario = Scenario::new(seed).pieces(256).seeders(1, UP).leechers(30, UP);
+        scenario = scenario.each(Role::Leecher, |i, p| {
+            p.settings.encryption = match i % 3 {
+                0 => Policy::Allowed,
+                1 => Policy::Required,
+                _ => Policy::Disabled,
+            };
+        });
+        // Whoever wants no plain connection has nothing of the seeder.
+        scenario = scenario.each(Role::Seeder, |_, p| p.settings.encryption = Policy::Disabled);
+        let mixed = scenario.run();
+        let slow = mixed.slowdown().unwrap_or(f64::INFINITY);
+        println!("seed {seed}: {slow:.3} of the bound");
+        check(mixed.last_finish().is_some(), "a leecher did not finish", &mixed);
+        check(slow <= 1.5, "the swarm did not come together", &mixed);
     }
 }

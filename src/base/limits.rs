@@ -57,6 +57,10 @@ pub const MAX_CLIENT_NAME: usize = 64;
 /// Bytes of messages we hold for a peer that does not read them, its bitfield not counted: rejects of
 /// a full queue of requests fit several times.
 pub const MAX_UNREAD: usize = 256 << 10;
+/// Most bytes of messages inside the handshake of an encrypted connection: real ones have 68 there.
+pub const MAX_INITIAL_PAYLOAD: usize = 1 << 10;
+/// Bytes that may be in hand of one connection that is not encrypted yet: key, padding twice, payload.
+pub const MAX_MSE_KEPT: usize = 8 << 10;
 /// Requests a peer may have waiting here; advertised as `reqq`.
 pub const MAX_PEER_REQUESTS: usize = 2_048;
 /// What we assume a peer takes that does not send `reqq` (libtorrent's value for strangers).

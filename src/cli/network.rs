@@ -13,8 +13,8 @@ use super::{
 use crate::{
     metainfo::{HostPort, Magnet},
     session::{
-        Check, Config, DhtOptions, FetchMetadata, ListenConfig, LsdOptions, Session, SessionError,
-        peer_names,
+        Check, Config, DhtOptions, EncryptionPolicy, FetchMetadata, ListenConfig, LsdOptions,
+        Session, SessionError, peer_names,
     },
 };
 
@@ -115,12 +115,22 @@ fn config(args: &args::Network, state_dir: Option<PathBuf>, port: u16) -> Config
         max_down: args.max_down,
         memory: args.memory,
         trackers: !args.no_trackers,
+        encryption: encryption(args.encryption),
         pex: !args.no_pex,
         lsd: (!args.no_lsd).then(LsdOptions::default),
         dht: (!args.no_dht).then(|| dht(args)),
         ca_file: args.ca_file.clone(),
         state_dir,
         ..default
+    }
+}
+
+const fn encryption(policy: args::Encryption) -> EncryptionPolicy {
+    match policy {
+        args::Encryption::Disabled => EncryptionPolicy::Disabled,
+        args::Encryption::Allowed => EncryptionPolicy::Allowed,
+        args::Encryption::Preferred => EncryptionPolicy::Preferred,
+        args::Encryption::Required => EncryptionPolicy::Required,
     }
 }
 

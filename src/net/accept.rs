@@ -1,8 +1,9 @@
 //! Takes connections in, reads how each begins, and hands it to whom it is for.
 //!
-//! A connection is *half-open* until the info hash of its handshake (BEP 3) is here. Half-open ones
-//! are bounded in number and time, together and per address, and cost a small task each. Nothing
-//! here knows torrents: [`Owners`] does.
+//! A connection is *half-open* until it is known which torrent it is about: by the info hash in its
+//! handshake (BEP 3), or by that of its encryption. Which of both it has its first bytes tell, without
+//! any waiting. Half-open ones are bounded in number and time, together and per address, and cost a
+//! small task each. Nothing here knows torrents: [`Owners`] does.
 
 use std::{
     collections::VecDeque,
@@ -27,30 +28,39 @@ use crate::{
         hash::Sha1Hash,
         limits::{HANDSHAKE_TIMEOUT, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_ADDRESS},
     },
+    mse::Policy,
     wire::handshake::{HANDSHAKE_LEN, Handshake},
 };
 
+use super::encryption::{self, Opened};
+
 /// First pause after the system refused to give us a connection, for want of descriptors or memory.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Whoever sends so much of the plain handshake means it.
+const PLAIN_LEN: usize = 20;
 /// Longest such pause.
 const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A connection that has said whom it wants.
 #[derive(Debug)]
 pub struct Incoming {
-    /// The socket.
-    pub stream: TcpStream,
+    /// The connection. What was read of it is at most the whole handshake, and perhaps less, because
+    /// some clients send their peer id only after our handshake.
+    pub opened: Opened<TcpStream>,
     /// Who dialled us; an IPv4 peer always has an IPv4 address.
     pub addr: SocketAddr,
     /// The torrent it is about.
     pub info_hash: Sha1Hash,
-    /// What has been read: up to the info hash at least, at most the whole handshake, because some
-    /// clients send their peer id only after our handshake.
-    pub first: Vec<u8>,
 }
 
 /// Knows whom a connection is for.
 pub trait Owners: Send + Sync + 'static {
+    /// When connections are encrypted.
+    fn encryption(&self) -> Policy;
+
+    /// The info hash that belongs to a [`hashed_skey`](crate::mse::hashed_skey).
+    fn find(&self, hashed_skey: Sha1Hash) -> Option<Sha1Hash>;
+
     /// Takes the connection over. One that nobody wants is closed by dropping it.
     fn deliver(&self, incoming: Incoming) -> impl Future<Output = ()> + Send;
 }
@@ -142,7 +152,7 @@ impl HalfOpen {
         table.next += 1;
         let listed = Listed { table: self.table.clone(), number };
         let task = tokio::spawn(async move {
-            let greeted = timeout(HANDSHAKE_TIMEOUT, read_greeting(stream, addr)).await;
+            let greeted = timeout(HANDSHAKE_TIMEOUT, greet(stream, addr, &*owners)).await;
             drop((listed, place));
             if let Ok(Ok(incoming)) = greeted {
                 owners.deliver(incoming).await;
@@ -181,17 +191,34 @@ impl Drop for HalfOpen {
     }
 }
 
-async fn read_greeting(mut stream: TcpStream, addr: SocketAddr) -> io::Result<Incoming> {
+async fn greet<O: Owners>(
+    mut stream: TcpStream,
+    addr: SocketAddr,
+    owners: &O,
+) -> io::Result<Incoming> {
+    let policy = owners.encryption();
+    stream.set_nodelay(true)?;
     let mut first = Vec::with_capacity(HANDSHAKE_LEN);
     loop {
         let room = (HANDSHAKE_LEN - first.len()) as u64;
         if (&mut stream).take(room).read_buf(&mut first).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let found = Handshake::info_hash_in(&first).map_err(|_| io::ErrorKind::InvalidData)?;
-        if let Some(info_hash) = found {
-            stream.set_nodelay(true)?;
-            return Ok(Incoming { stream, addr, info_hash, first });
+        match Handshake::info_hash_in(&first) {
+            Ok(_) if !policy.allows_plain() && first.len() >= PLAIN_LEN => {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            Ok(None) => {}
+            Ok(Some(info_hash)) => {
+                return Ok(Incoming { opened: Opened::plain(stream, first), addr, info_hash });
+            }
+            Err(_) if policy.allows_encrypted() => {
+                let find = |hashed| owners.find(hashed);
+                let (info_hash, opened) =
+                    encryption::receive(stream, first, policy.methods(), find).await?;
+                return Ok(Incoming { opened, addr, info_hash });
+            }
+            Err(_) => return Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }
@@ -199,26 +226,44 @@ async fn read_greeting(mut stream: TcpStream, addr: SocketAddr) -> io::Result<In
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::id::PeerId, wire::handshake::Reserved};
+    use crate::{
+        base::id::PeerId,
+        mse::{self, Encryption, Methods},
+        wire::handshake::Reserved,
+    };
     use std::net::Ipv4Addr;
     use tokio::{io::AsyncWriteExt as _, sync::mpsc};
 
     const LIMIT: usize = 20;
 
-    struct Take(mpsc::UnboundedSender<Incoming>);
+    struct Take(mpsc::UnboundedSender<Incoming>, Policy);
 
     impl Owners for Take {
+        fn encryption(&self) -> Policy {
+            self.1
+        }
+
+        fn find(&self, hashed: Sha1Hash) -> Option<Sha1Hash> {
+            Some(Sha1Hash([5; 20])).filter(|&skey| mse::hashed_skey(skey) == hashed)
+        }
+
         async fn deliver(&self, incoming: Incoming) {
             let _ = self.0.send(incoming);
         }
     }
 
-    async fn start() -> (SocketAddr, Arc<HalfOpen>, mpsc::UnboundedReceiver<Incoming>) {
+    type Started = (SocketAddr, Arc<HalfOpen>, mpsc::UnboundedReceiver<Incoming>);
+
+    async fn start() -> Started {
+        start_with(Policy::Disabled).await
+    }
+
+    async fn start_with(policy: Policy) -> Started {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let addr = listener.local_addr().expect("bound");
         let (tx, rx) = mpsc::unbounded_channel();
         let half_open = Arc::new(HalfOpen::new(LIMIT));
-        tokio::spawn(accept(listener, Arc::new(Take(tx)), half_open.clone()));
+        tokio::spawn(accept(listener, Arc::new(Take(tx, policy)), half_open.clone()));
         (addr, half_open, rx)
     }
 
@@ -241,9 +286,9 @@ mod tests {
         bytes.extend_from_slice(b"more");
         client.write_all(&bytes[48..]).await.expect("written");
         client.shutdown().await.expect("shut down");
-        let mut all = incoming.first;
+        let mut all = incoming.opened.first;
         assert!(all.len() <= HANDSHAKE_LEN);
-        incoming.stream.read_to_end(&mut all).await.expect("the rest");
+        incoming.opened.stream.read_to_end(&mut all).await.expect("the rest");
         assert_eq!(all, bytes);
     }
 
@@ -269,7 +314,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let addr = listener.local_addr().expect("bound");
         let (half_open, (tx, _rx)) = (HalfOpen::new(2), mpsc::unbounded_channel());
-        let owners = Arc::new(Take(tx));
+        let owners = Arc::new(Take(tx, Policy::Allowed));
         let mut crowd = Vec::new();
         for _ in 0..50 {
             crowd.push(TcpStream::connect(addr).await.expect("connected"));
@@ -284,6 +329,42 @@ mod tests {
             open += usize::from(!ended);
         }
         assert_eq!(open, 2);
+    }
+
+    #[tokio::test]
+    async fn both_handshakes_are_taken_on_one_port() {
+        let (addr, _half_open, mut rx) = start_with(Policy::Allowed).await;
+        let skey = Sha1Hash([5; 20]);
+        for (offered, want) in
+            [(Methods::RC4, Encryption::Stream), (Methods::PLAIN, Encryption::Handshake)]
+        {
+            let client = TcpStream::connect(addr).await.expect("connected");
+            let opened = encryption::initiate(client, skey, offered, hello().to_vec());
+            let opened = opened.await.expect("agreed");
+            let incoming = rx.recv().await.expect("delivered");
+            assert_eq!((incoming.info_hash, &incoming.opened.first[..]), (skey, &hello()[..]));
+            assert_eq!((opened.encryption, incoming.opened.encryption), (want, want));
+        }
+        let mut client = TcpStream::connect(addr).await.expect("connected");
+        client.write_all(&hello()).await.expect("written");
+        let incoming = rx.recv().await.expect("delivered");
+        assert_eq!(incoming.opened.encryption, Encryption::Off);
+    }
+
+    #[tokio::test]
+    async fn what_the_policy_does_not_allow_is_closed() {
+        let (addr, _half_open, mut rx) = start_with(Policy::Required).await;
+        let mut client = TcpStream::connect(addr).await.expect("connected");
+        client.write_all(&hello()).await.expect("written");
+        assert!(matches!(client.read(&mut [0; 1]).await, Ok(0) | Err(_)), "plain");
+        let client = TcpStream::connect(addr).await.expect("connected");
+        let skey = Sha1Hash([5; 20]);
+        let opened = encryption::initiate(client, skey, Methods::PLAIN, Vec::new()).await;
+        assert!(opened.is_err(), "plain behind the handshake");
+        let client = TcpStream::connect(addr).await.expect("connected");
+        let opened = encryption::initiate(client, Sha1Hash([6; 20]), Methods::RC4, Vec::new());
+        assert!(opened.await.is_err(), "another torrent");
+        assert!(rx.try_recv().is_err());
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod dht;
+pub mod encryption;
 pub mod http;
 pub mod http_server;
 pub mod lsd;

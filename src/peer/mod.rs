@@ -22,6 +22,7 @@ use crate::{
         rate::RateMeter,
         time::Instant,
     },
+    mse::Encryption,
     wire::Decoder,
 };
 use pieces::PeerPieces;
@@ -64,6 +65,10 @@ pub struct Peer {
     pub since: Instant,
     /// How far the handshake has come.
     pub stage: Stage,
+    /// How it is hidden.
+    pub encryption: Encryption,
+    /// It would rather have its connections encrypted, as it says (`e` in the extension handshake).
+    pub prefers_encryption: bool,
     /// Our handshake is out, or on its way.
     pub said_hello: bool,
     /// It has a node of the DHT, and has not said where.
@@ -172,6 +177,8 @@ impl Peer {
             outgoing,
             since: now,
             stage: Stage::Handshake(Vec::new()),
+            encryption: Encryption::Off,
+            prefers_encryption: false,
             said_hello: false,
             dht: false,
             named_us: false,
@@ -224,6 +231,11 @@ impl Peer {
     /// Whether messages flow.
     pub const fn is_open(&self) -> bool {
         matches!(self.stage, Stage::Open)
+    }
+
+    /// Whether it has said nothing at all.
+    pub fn is_silent(&self) -> bool {
+        matches!(&self.stage, Stage::Handshake(bytes) if bytes.is_empty())
     }
 
     /// Whether there is something it could get from us.

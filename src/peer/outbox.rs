@@ -37,6 +37,8 @@ pub struct SendBuf {
     sent: usize,
     len: usize,
     payload: usize,
+    /// Bytes not yet written that are encrypted already.
+    encrypted: usize,
 }
 
 impl SendBuf {
@@ -116,9 +118,33 @@ impl SendBuf {
         n
     }
 
+    /// Gives `cipher` all bytes that it has not had yet, in order, to be changed in place.
+    pub fn encrypt(&mut self, mut cipher: impl FnMut(&mut [u8])) {
+        let mut skip = self.sent + self.encrypted;
+        let mut apply = |bytes: &mut [u8]| {
+            let cut = skip.min(bytes.len());
+            skip -= cut;
+            cipher(&mut bytes[cut..]);
+        };
+        for segment in &mut self.segments {
+            match segment {
+                Segment::Bytes(bytes) => apply(bytes),
+                Segment::Run { slab, blocks, next } => {
+                    let payload = slab.bytes_mut().expect("only real bytes are encrypted");
+                    for block in &mut blocks[*next..] {
+                        apply(&mut block.header);
+                        apply(&mut payload[block.at as usize..][..block.length as usize]);
+                    }
+                }
+            }
+        }
+        self.encrypted = self.len;
+    }
+
     /// Takes off `n` bytes that the socket accepted; emptied slabs return to `pool`.
     pub fn advance(&mut self, n: usize, pool: &mut Pool) {
         debug_assert!(n <= self.len);
+        self.encrypted = self.encrypted.saturating_sub(n);
         self.len -= n;
         self.sent += n;
         while let Some(segment) = self.segments.front_mut() {
@@ -183,7 +209,7 @@ impl SendBuf {
                 pool.give(slab);
             }
         }
-        (self.sent, self.len, self.payload) = (0, 0, 0);
+        (self.sent, self.len, self.payload, self.encrypted) = (0, 0, 0, 0);
     }
 }
 
@@ -248,6 +274,44 @@ mod tests {
             prop_assert_eq!(buf.payload(), 0);
             prop_assert_eq!(pool.lent(), 0);
         }
+    }
+
+    #[test]
+    fn each_byte_is_encrypted_once_and_in_order() {
+        let mut pool = Pool::new(1 << 20);
+        let (mut buf, mut expect) = filled(&mut pool);
+        // What a byte becomes depends on its place in the stream.
+        let mut place = 0u8;
+        let mut cipher = |bytes: &mut [u8]| {
+            for byte in bytes {
+                place = place.wrapping_mul(5).wrapping_add(77);
+                *byte ^= place;
+            }
+        };
+        let mut got = Vec::new();
+        for step in [1, 3, 7, 40_000, 1, usize::MAX] {
+            buf.encrypt(&mut cipher);
+            let mut slices = [IoSlice::new(&[]); 16];
+            let n = buf.io_slices(&mut slices);
+            let all: Vec<u8> = slices[..n].iter().flat_map(|s| s.iter().copied()).collect();
+            let step = step.min(all.len());
+            got.extend_from_slice(&all[..step]);
+            buf.advance(step, &mut pool);
+            if step == 3 {
+                buf.push_bytes(&mut b"later".to_vec());
+                expect.extend_from_slice(b"later");
+            }
+        }
+        place = 0;
+        let mut cipher = |bytes: &mut [u8]| {
+            for byte in bytes {
+                place = place.wrapping_mul(5).wrapping_add(77);
+                *byte ^= place;
+            }
+        };
+        cipher(&mut got);
+        assert_eq!(got, expect);
+        assert!(buf.is_empty());
     }
 
     #[test]

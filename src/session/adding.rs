@@ -270,6 +270,7 @@ impl Core {
                 unchoke_slots: self.config.upload_slots,
                 sequential: add.sequential,
                 fetch: add.fetch,
+                encryption: self.config.encryption,
                 pex: self.config.pex && !info.private(),
                 keep_useless: add.keep_useless,
                 ..Settings::default()

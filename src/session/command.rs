@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::{id::TorrentId, persist::Record, shared::Shared, slots::Slot};
 use crate::{
     disk::Storage,
+    net::encryption::Opened,
     torrent::{PeerSnapshot, Setup, Source},
 };
 
@@ -24,9 +25,8 @@ pub(super) enum Command {
     /// A connection was accepted for a torrent.
     Incoming {
         torrent: TorrentId,
-        stream: std::net::TcpStream,
+        opened: Opened<std::net::TcpStream>,
         addr: SocketAddr,
-        first: Vec<u8>,
         slot: Slot,
     },
     /// Addresses of peers.

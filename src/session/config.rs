@@ -4,7 +4,7 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use super::dht::DhtOptions;
+use super::{EncryptionPolicy, dht::DhtOptions};
 use crate::base::units::{ByteCount, ByteRate};
 
 /// Memory of the process besides slabs that grows with the memory allowed: bitfields, piece tables,
@@ -69,6 +69,8 @@ pub struct Config {
     pub memory: ByteCount,
     /// Whether trackers are used.
     pub trackers: bool,
+    /// When connections with peers are encrypted.
+    pub encryption: EncryptionPolicy,
     /// Whether peers are told of one another (BEP 11), in torrents that are not private.
     pub pex: bool,
     /// How the DHT is used, for torrents that are not private; `None` does without.
@@ -96,6 +98,7 @@ impl Default for Config {
             max_down: None,
             memory: ByteCount(64 << 20),
             trackers: true,
+            encryption: EncryptionPolicy::default(),
             pex: true,
             dht: None,
             lsd: None,

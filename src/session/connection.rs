@@ -12,6 +12,7 @@ use std::{
 use super::ready::Bell;
 use crate::{
     base::{id::PeerKey, slab::Pool},
+    mse::Ciphers,
     net::transport::Transport,
     peer::outbox::SendBuf,
     torrent::CloseCause,
@@ -44,12 +45,18 @@ pub(super) struct Connection<T> {
     /// It has something to say and the stream did not take it.
     pub(super) blocked: bool,
     stream: T,
+    ciphers: Option<Box<Ciphers>>,
     bell: Arc<Bell>,
     waker: Waker,
 }
 
 impl<T: Transport> Connection<T> {
-    pub(super) fn new(peer: PeerKey, addr: SocketAddr, stream: T, bell: Arc<Bell>) -> Self {
+    pub(super) fn new(
+        peer: PeerKey,
+        addr: SocketAddr,
+        (stream, ciphers): (T, Option<Box<Ciphers>>),
+        bell: Arc<Bell>,
+    ) -> Self {
         let waker = bell.waker();
         let out = SendBuf::default();
         // Nobody rings for what arrived before the first read.
@@ -63,6 +70,7 @@ impl<T: Transport> Connection<T> {
             thirsty: false,
             blocked: false,
             stream,
+            ciphers,
             bell,
             waker,
         }
@@ -78,13 +86,21 @@ impl<T: Transport> Connection<T> {
         match self.stream.poll_read(&mut cx, buf) {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(CloseCause::Eof)),
             Poll::Ready(Err(err)) => Poll::Ready(Err(close_cause(&err))),
-            Poll::Ready(Ok(n)) => Poll::Ready(Ok(n)),
+            Poll::Ready(Ok(n)) => {
+                if let Some(ciphers) = &mut self.ciphers {
+                    ciphers.decrypt(&mut buf[..n]);
+                }
+                Poll::Ready(Ok(n))
+            }
             Poll::Pending => Poll::Pending,
         }
     }
 
     /// One vectored write of what is in `out`, which is not empty.
     pub(super) fn send(&mut self, pool: &mut Pool) -> Result<Sent, CloseCause> {
+        if let Some(ciphers) = &mut self.ciphers {
+            self.out.encrypt(|bytes| ciphers.encrypt(bytes));
+        }
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let used = self.out.io_slices(&mut slices);
         let mut cx = Context::from_waker(&self.waker);

@@ -1,21 +1,33 @@
 //! Dials for all torrents of a shard: a bounded number in flight, the rest in queues that take turns.
 //!
-//! A dial holds its room among the session's connections from its start. What became of it comes
+//! A dial goes as far as the encryption handshake, if it is to have one. It holds its room among the session's connections from its start. What became of it comes
 //! back by mail.
 
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
 };
+
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     id::TorrentId,
     mail::{Dialled, Mail},
     slots::Slots,
+    socket::Socket,
+    turn::Dial,
 };
-use crate::{base::limits::DIAL_TIMEOUT, net::tcp, torrent::DialFailure};
+use crate::{
+    base::limits::{DIAL_TIMEOUT, HANDSHAKE_TIMEOUT},
+    mse::Methods,
+    net::{
+        encryption::{self, Opened},
+        tcp,
+    },
+    torrent::DialFailure,
+};
 
 /// Dials in flight: more make some home routers lose connections.
 const MAX_DIALS: usize = 64;
@@ -24,30 +36,31 @@ const MAX_DIALS: usize = 64;
 /// come does not wait for all those of the others.
 #[derive(Debug, Default)]
 struct Queues {
-    of: HashMap<TorrentId, VecDeque<SocketAddr>>,
+    of: HashMap<TorrentId, VecDeque<Dial>>,
     /// Torrents with a queue, whose turn it is first.
     turns: VecDeque<TorrentId>,
 }
 
 impl Queues {
-    fn push(&mut self, torrent: TorrentId, addr: SocketAddr) {
+    fn push(&mut self, dial: Dial) {
+        let torrent = dial.torrent;
         let queue = self.of.entry(torrent).or_default();
         if queue.is_empty() {
             self.turns.push_back(torrent);
         }
-        queue.push_back(addr);
+        queue.push_back(dial);
     }
 
-    fn pop(&mut self) -> Option<(TorrentId, SocketAddr)> {
+    fn pop(&mut self) -> Option<Dial> {
         let torrent = self.turns.pop_front()?;
         let queue = self.of.get_mut(&torrent)?;
-        let addr = queue.pop_front()?;
+        let dial = queue.pop_front()?;
         if queue.is_empty() {
             self.of.remove(&torrent);
         } else {
             self.turns.push_back(torrent);
         }
-        Some((torrent, addr))
+        Some(dial)
     }
 }
 
@@ -58,19 +71,28 @@ pub(super) struct Dialler {
     in_flight: usize,
     slots: Slots,
     mail: Arc<Mail>,
-    from: Option<IpAddr>,
-    ipv6: bool,
+    way: Way,
+}
+
+/// How one shard dials.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    /// The address from which dials leave.
+    pub(super) from: Option<IpAddr>,
+    /// Whether IPv6 is used.
+    pub(super) ipv6: bool,
+    /// What may follow the encryption handshake.
+    pub(super) methods: Methods,
 }
 
 impl Dialler {
-    /// Dials leave from the address `from`, to IPv6 addresses only if `ipv6`.
-    pub(super) fn new(slots: Slots, mail: Arc<Mail>, from: Option<IpAddr>, ipv6: bool) -> Self {
-        Dialler { queues: Queues::default(), in_flight: 0, slots, mail, from, ipv6 }
+    pub(super) fn new(slots: Slots, mail: Arc<Mail>, way: Way) -> Self {
+        Dialler { queues: Queues::default(), in_flight: 0, slots, mail, way }
     }
 
     /// Dials as soon as there is room.
-    pub(super) fn push(&mut self, torrent: TorrentId, addr: SocketAddr) {
-        self.queues.push(torrent, addr);
+    pub(super) fn push(&mut self, dial: Dial) {
+        self.queues.push(dial);
         self.start();
     }
 
@@ -82,18 +104,17 @@ impl Dialler {
 
     fn start(&mut self) {
         while self.in_flight < MAX_DIALS
-            && let Some((torrent, addr)) = self.queues.pop()
+            && let Some(dial) = self.queues.pop()
         {
             self.in_flight += 1;
-            let (slot, mail, from) = (self.slots.take(), self.mail.clone(), self.from);
-            let usable = self.ipv6 || addr.is_ipv4();
+            let (slot, mail, way) = (self.slots.take(), self.mail.clone(), self.way);
             tokio::spawn(async move {
+                let (torrent, addr) = (dial.torrent, dial.addr);
                 let result = match slot {
-                    _ if !usable => Err(io::ErrorKind::Unsupported.into()),
-                    None => Err(io::ErrorKind::QuotaExceeded.into()),
                     Some(slot) => {
-                        tcp::dial(addr, from, DIAL_TIMEOUT).await.map(|stream| (stream, slot))
+                        open(dial, way).await.map(|opened| opened.map(|s| Socket::new(s, slot)))
                     }
+                    None => Err(DialFailure::NoDescriptor),
                 };
                 mail.post(|letters| letters.dialled.push(Dialled { torrent, addr, result }));
             });
@@ -101,8 +122,24 @@ impl Dialler {
     }
 }
 
+/// Connects, as far as messages may follow.
+async fn open(dial: Dial, way: Way) -> Result<Opened<TcpStream>, DialFailure> {
+    if dial.addr.is_ipv6() && !way.ipv6 {
+        return Err(DialFailure::Unreachable);
+    }
+    let connected = tcp::dial(dial.addr, way.from, DIAL_TIMEOUT).await;
+    let stream = connected.map_err(|error| failure(&error))?;
+    let Some(hello) = dial.encrypted else { return Ok(Opened::plain(stream, Vec::new())) };
+    let initial = hello.to_bytes().to_vec();
+    let agreeing = encryption::initiate(stream, hello.info_hash, way.methods, initial);
+    match timeout(HANDSHAKE_TIMEOUT, agreeing).await {
+        Ok(Ok(opened)) => Ok(opened),
+        _ => Err(DialFailure::Declined),
+    }
+}
+
 /// What a failed dial says about the address.
-pub(super) fn failure(err: &io::Error) -> DialFailure {
+fn failure(err: &io::Error) -> DialFailure {
     use io::ErrorKind::{
         AddrInUse, AddrNotAvailable, ConnectionRefused, ConnectionReset, OutOfMemory,
         QuotaExceeded, TimedOut,
@@ -122,6 +159,8 @@ pub(super) fn failure(err: &io::Error) -> DialFailure {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use rustix::io::Errno;
 
@@ -131,9 +170,10 @@ mod tests {
         let dial = |torrent, port| (TorrentId(torrent), SocketAddr::from(([10, 0, 0, 1], port)));
         for (torrent, port) in [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1), (2, 2)] {
             let (torrent, addr) = dial(torrent, port);
-            queues.push(torrent, addr);
+            queues.push(Dial { torrent, addr, encrypted: None });
         }
-        let order: Vec<_> = std::iter::from_fn(|| queues.pop()).collect();
+        let order = std::iter::from_fn(|| queues.pop());
+        let order: Vec<_> = order.map(|dial| (dial.torrent, dial.addr)).collect();
         assert_eq!(
             order,
             [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (1, 3)].map(|(t, p)| dial(t, p))

@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr};
 
 use crate::{
     base::index::PieceIndex,
+    mse::Encryption,
     pieces::job::DiskFault,
     torrent::{CloseCause, Disconnect},
 };
@@ -71,6 +72,8 @@ pub enum TorrentEvent {
         addr: SocketAddr,
         /// We dialled it.
         outgoing: bool,
+        /// How it is hidden.
+        encryption: Encryption,
     },
     /// A connection ended.
     PeerDisconnected {

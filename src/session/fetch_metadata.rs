@@ -70,6 +70,7 @@ impl Core {
             metadata: None,
             settings: Settings {
                 max_peers: self.config.max_peers,
+                encryption: self.config.encryption,
                 pex: self.config.pex,
                 ..Settings::default()
             },

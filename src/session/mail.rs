@@ -5,22 +5,24 @@
 //! by one.
 
 use std::{
-    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::sync::Notify;
 
-use super::{id::TorrentId, persist::SaveResult, slots::Slot};
-use crate::{base::units::ByteRate, disk::CompletionSink, pieces::job::DiskEvent};
+use super::{id::TorrentId, persist::SaveResult, socket::Socket};
+use crate::{
+    base::units::ByteRate, disk::CompletionSink, net::encryption::Opened, pieces::job::DiskEvent,
+    torrent::DialFailure,
+};
 
 /// A dial that has come to an end.
 #[derive(Debug)]
 pub(super) struct Dialled {
     pub(super) torrent: TorrentId,
     pub(super) addr: SocketAddr,
-    pub(super) result: io::Result<(TcpStream, Slot)>,
+    pub(super) result: Result<Opened<Socket>, DialFailure>,
 }
 
 /// What waits for the shard's next turn.

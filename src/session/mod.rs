@@ -80,6 +80,7 @@ use tokio::{
     time::timeout,
 };
 
+pub use crate::mse::{Encryption, Policy as EncryptionPolicy};
 pub use adding::{AddTorrent, Check};
 pub use config::{Config, DiskPlacement, ListenConfig, LsdOptions};
 pub use dht::DhtOptions;
@@ -201,7 +202,12 @@ impl Session {
             tasks.push(tokio::spawn(saving).abort_handle());
         }
         let half_open = Arc::new(HalfOpen::new(descriptors.half_open));
-        let door = Arc::new(Door { registry: registry.clone(), shard: shard.clone(), slots });
+        let door = Arc::new(Door {
+            registry: registry.clone(),
+            shard: shard.clone(),
+            slots,
+            encryption: config.encryption,
+        });
         for socket in listeners.sockets {
             let accepting = accept(socket, door.clone(), half_open.clone());
             tasks.push(tokio::spawn(accepting).abort_handle());

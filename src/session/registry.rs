@@ -5,9 +5,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::net::TcpStream;
+
 use super::{command::Command, id::TorrentId, shard::ShardHandle, shared::Shared, slots::Slots};
 use crate::{
     base::hash::Sha1Hash,
+    mse::{Policy, hashed_skey},
     net::accept::{Incoming, Owners},
 };
 
@@ -20,6 +23,8 @@ pub(super) struct Registry {
 #[derive(Debug, Default)]
 struct Torrents {
     by_hash: HashMap<Sha1Hash, Arc<Shared>>,
+    /// What [`hashed_skey`] makes of each info hash: how an encrypted connection names it.
+    by_hashed_skey: HashMap<Sha1Hash, Sha1Hash>,
     next: u64,
 }
 
@@ -38,11 +43,18 @@ impl Registry {
         torrents.next += 1;
         let shared = make(id);
         torrents.by_hash.insert(info_hash, shared.clone());
+        torrents.by_hashed_skey.insert(hashed_skey(info_hash), info_hash);
         Ok(shared)
     }
 
     pub(super) fn remove(&self, info_hash: Sha1Hash) {
-        self.torrents().by_hash.remove(&info_hash);
+        let mut torrents = self.torrents();
+        torrents.by_hash.remove(&info_hash);
+        torrents.by_hashed_skey.remove(&hashed_skey(info_hash));
+    }
+
+    fn by_hashed_skey(&self, hashed: Sha1Hash) -> Option<Sha1Hash> {
+        self.torrents().by_hashed_skey.get(&hashed).copied()
     }
 
     pub(super) fn find(&self, info_hash: Sha1Hash) -> Option<TorrentId> {
@@ -71,15 +83,24 @@ pub(super) struct Door {
     pub(super) registry: Arc<Registry>,
     pub(super) shard: ShardHandle,
     pub(super) slots: Slots,
+    pub(super) encryption: Policy,
 }
 
 impl Owners for Door {
+    fn encryption(&self) -> Policy {
+        self.encryption
+    }
+
+    fn find(&self, hashed_skey: Sha1Hash) -> Option<Sha1Hash> {
+        self.registry.by_hashed_skey(hashed_skey)
+    }
+
     async fn deliver(&self, incoming: Incoming) {
-        let Incoming { stream, addr, info_hash, first } = incoming;
+        let Incoming { opened, addr, info_hash } = incoming;
         let Some(torrent) = self.registry.find(info_hash) else { return };
         let Some(slot) = self.slots.take() else { return };
         // It moves to the runtime of the shard; a socket that can't is closed.
-        let Ok(stream) = stream.into_std() else { return };
-        self.shard.send(Command::Incoming { torrent, stream, addr, first, slot }).await;
+        let Ok(opened) = opened.map(TcpStream::into_std).transpose() else { return };
+        self.shard.send(Command::Incoming { torrent, opened, addr, slot }).await;
     }
 }

@@ -29,7 +29,7 @@ use super::{
     clock::Clock,
     command::{COMMANDS_QUEUED, Command, Figures, Hosting},
     config::Config,
-    dial::{self, Dialler},
+    dial::{Dialler, Way},
     discovery,
     disk_work::DiskWork,
     event::{PeerEnd, TorrentEvent},
@@ -37,7 +37,7 @@ use super::{
     mail::{Dialled, Letters, Mail},
     persist::Keeper,
     shared::{Request, Shared, Stage},
-    slots::{Slot, Slots},
+    slots::Slots,
     snapshot::{TorrentSnapshot, TorrentState},
     socket::Socket,
     turn::{Happened, Turns},
@@ -45,8 +45,9 @@ use super::{
 use crate::{
     base::{slab::SLAB_LEN, time::Instant, units::BLOCK_LEN},
     disk::Storage,
+    net::encryption::Opened,
     pieces::job::{DiskEvent, DiskFault, DiskJob},
-    torrent::{self, Direction, Event, Input, Phase, Snapshot, Torrent},
+    torrent::{self, DialFailure, Direction, Event, Input, Phase, Snapshot, Torrent},
 };
 pub(super) use handle::{Gauges, ShardHandle};
 use leasing::Leasing;
@@ -120,7 +121,15 @@ pub(super) fn start(
         None => None,
     };
     let leasing = Leasing::new(slots.all(), config.max_up, now);
-    let dialler = Dialler::new(slots, mail.clone(), config.listen.addr, config.listen.ipv6);
+    let dialler = Dialler::new(
+        slots,
+        mail.clone(),
+        Way {
+            from: config.listen.addr,
+            ipv6: config.listen.ipv6,
+            methods: config.encryption.methods(),
+        },
+    );
     let shard = Shard {
         clock,
         turns,
@@ -215,12 +224,13 @@ impl Shard {
     fn command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Host(hosting) => self.host(now, *hosting),
-            Command::Incoming { torrent, stream, addr, first, slot } => {
+            Command::Incoming { torrent, opened, addr, slot } => {
                 // Fails when the connection is gone already, or there is no memory: close it.
-                if let Ok(stream) = TcpStream::from_std(stream) {
-                    let (socket, incoming) = (Socket::new(stream, slot), Direction::Incoming);
+                let opened = opened.map(TcpStream::from_std).transpose();
+                if let Ok(opened) = opened {
+                    let opened = opened.map(|stream| Socket::new(stream, slot));
                     // A refusal closes it as well.
-                    let _ = self.turns.admit(now, torrent, addr, incoming, socket, &first);
+                    let _ = self.turns.admit(now, torrent, addr, Direction::Incoming, opened);
                 }
             }
             Command::PeersFound { torrent, source, addrs } => {
@@ -370,16 +380,14 @@ impl Shard {
         now: Instant,
         torrent: TorrentId,
         addr: std::net::SocketAddr,
-        result: io::Result<(TcpStream, Slot)>,
+        result: Result<Opened<Socket>, DialFailure>,
     ) {
         match result {
-            Ok((stream, slot)) => {
-                let (socket, outgoing) = (Socket::new(stream, slot), Direction::Outgoing);
+            Ok(opened) => {
                 // The machine knows that it refused; the socket closes.
-                let _ = self.turns.admit(now, torrent, addr, outgoing, socket, &[]);
+                let _ = self.turns.admit(now, torrent, addr, Direction::Outgoing, opened);
             }
-            Err(err) => {
-                let failure = dial::failure(&err);
+            Err(failure) => {
                 self.turns.handle(now, torrent, Input::DialFailed { addr, failure });
             }
         }
@@ -399,8 +407,8 @@ impl Shard {
     /// Does what the turn left to be done.
     fn grant_wishes(&mut self, now: Instant) {
         let mut wishes = std::mem::take(self.turns.wishes());
-        for (id, addr) in wishes.dials.drain(..) {
-            self.dialler.push(id, addr);
+        for dial in wishes.dials.drain(..) {
+            self.dialler.push(dial);
         }
         for id in wishes.needs_peers.drain(..) {
             self.discovery.send(discovery::Input::NeedPeers(id));
@@ -459,9 +467,9 @@ impl Shard {
                 }
                 shared.tell(|| told(event));
             }
-            Happened::Connected(addr, direction) => {
+            Happened::Connected(addr, direction, encryption) => {
                 let outgoing = direction == Direction::Outgoing;
-                shared.tell(|| TorrentEvent::PeerConnected { addr, outgoing });
+                shared.tell(|| TorrentEvent::PeerConnected { addr, outgoing, encryption });
             }
             Happened::Dropped(addr, reason) => shared
                 .tell(|| TorrentEvent::PeerDisconnected { addr, reason: PeerEnd::Dropped(reason) }),

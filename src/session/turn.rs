@@ -29,11 +29,13 @@ use crate::{
         token_bucket::TokenBucket,
         units::{BLOCK_LEN, ByteRate},
     },
-    net::transport::Transport,
+    mse::Encryption,
+    net::{encryption::Opened, transport::Transport},
     pieces::job::{DiskEvent, DiskJob},
     torrent::{
         CloseCause, Command, Direction, Disconnect, Event, Input, Output, Refusal, Torrent, Written,
     },
+    wire::Handshake,
 };
 
 /// Length of the one read buffer: the cost of a read is per call.
@@ -56,8 +58,8 @@ const LOW_WATER: usize = BLOCK_LEN as usize;
 pub struct Wishes {
     /// Work for the disk; answers go to [`Turns::handle`] as [`Input::Disk`].
     pub disk: Vec<(TorrentId, DiskJob)>,
-    /// Addresses to dial; then [`Turns::admit`], or [`Input::DialFailed`].
-    pub dials: Vec<(TorrentId, SocketAddr)>,
+    /// Whom to dial; then [`Turns::admit`], or [`Input::DialFailed`].
+    pub dials: Vec<Dial>,
     /// Torrents that want more addresses.
     pub needs_peers: Vec<TorrentId>,
     /// Peers' nodes of the DHT.
@@ -86,13 +88,24 @@ impl Wishes {
     }
 }
 
+/// Somebody to be dialled.
+#[derive(Debug)]
+pub struct Dial {
+    /// For which torrent.
+    pub torrent: TorrentId,
+    /// Where.
+    pub addr: SocketAddr,
+    /// What to say inside the encryption handshake; without it there is none.
+    pub encrypted: Option<Handshake>,
+}
+
 /// Something that happened in a turn.
 #[derive(Debug)]
 pub enum Happened {
     /// The torrent says so.
     Torrent(Event),
     /// A connection is ours.
-    Connected(SocketAddr, Direction),
+    Connected(SocketAddr, Direction, Encryption),
     /// We closed it.
     Dropped(SocketAddr, Disconnect),
     /// It ended without us.
@@ -214,7 +227,7 @@ impl<T: Transport> Turns<T> {
         self.hosted.iter().map(|(&id, hosted)| (id, &hosted.torrent))
     }
 
-    /// A connection exists. `first` is what was already read from it.
+    /// A connection exists.
     ///
     /// # Errors
     /// The torrent's reason not to want it; `None` if there is no such torrent.
@@ -224,18 +237,18 @@ impl<T: Transport> Turns<T> {
         id: TorrentId,
         addr: SocketAddr,
         direction: Direction,
-        stream: T,
-        first: &[u8],
+        opened: Opened<T>,
     ) -> Result<PeerKey, Option<Refusal>> {
         let hosted = self.hosted.get_mut(&id).ok_or(None)?;
-        let admitted = hosted.torrent.admit(now, addr, direction);
+        let Opened { stream, first, encryption, ciphers } = opened;
+        let admitted = hosted.torrent.admit(now, addr, direction, encryption);
         if let Ok(peer) = admitted {
             let bell = Bell::new(Key { torrent: id, peer }, self.list.clone());
-            hosted.put(Connection::new(peer, addr, stream, bell));
+            hosted.put(Connection::new(peer, addr, (stream, ciphers), bell));
             self.connections += 1;
-            self.wishes.events.push((id, Happened::Connected(addr, direction)));
+            self.wishes.events.push((id, Happened::Connected(addr, direction, encryption)));
             if !first.is_empty() {
-                hosted.torrent.read(now, peer, Chunk::Bytes(first), &mut self.pool);
+                hosted.torrent.read(now, peer, Chunk::Bytes(&first), &mut self.pool);
             }
         }
         self.touch(id);
@@ -472,7 +485,10 @@ impl<T: Transport> Turns<T> {
             while let Some(output) = hosted.torrent.poll() {
                 match output {
                     Output::Disk(job) => self.wishes.disk.push((id, job)),
-                    Output::Connect(addr) => self.wishes.dials.push((id, addr)),
+                    Output::Connect { addr, encrypted } => {
+                        let encrypted = encrypted.then(|| hosted.torrent.hello());
+                        self.wishes.dials.push(Dial { torrent: id, addr, encrypted });
+                    }
                     Output::NeedPeers => self.wishes.needs_peers.push(id),
                     Output::DhtNode(addr) => self.wishes.dht_nodes.push(addr),
                     Output::Event(event) => {

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::base::{id::PeerKey, limits, rng::Rng, time::Instant};
+use crate::{
+    base::{id::PeerKey, limits, rng::Rng, time::Instant},
+    mse::Policy,
+};
 
 use super::{
     DialFailure, Source,
@@ -39,6 +42,10 @@ struct Known {
     source: Source,
     failures: u8,
     seed: bool,
+    /// How it is dialled next.
+    encrypted: bool,
+    /// The other way was tried since it failed last.
+    tried_both: bool,
     state: State,
     /// The order among equals, smallest first.
     lot: u64,
@@ -51,6 +58,8 @@ pub(super) enum Ended {
     Lost,
     /// It never worked, or broke the protocol.
     Failed,
+    /// It hung up on our handshake, or did not answer it.
+    Silent,
     /// We turned it away before it began.
     Refused,
     /// There is another connection to the same peer.
@@ -71,6 +80,7 @@ pub(super) struct Candidates {
     dialling: u32,
     own: OwnAddress,
     own_port: u16,
+    encryption: Policy,
     rng: Rng,
 }
 
@@ -88,14 +98,15 @@ impl IpOrAddr {
 }
 
 impl Candidates {
-    /// We listen on `own_port`, if on any.
-    pub(super) fn new(own_port: Option<u16>, rng: Rng) -> Self {
+    /// We listen on `own_port`, if on any, and dial as `encryption` says.
+    pub(super) fn new(own_port: Option<u16>, encryption: Policy, rng: Rng) -> Self {
         Candidates {
             known: BTreeMap::new(),
             banned: Vec::new(),
             dialling: 0,
             own: OwnAddress::default(),
             own_port: own_port.unwrap_or(0),
+            encryption,
             rng,
         }
     }
@@ -131,7 +142,37 @@ impl Candidates {
             }
             let lot = self.priority(addr).map_or_else(|| self.rng.next_u64(), lot);
             let state = State::Idle(now);
-            self.known.insert(addr, Known { source, failures: 0, seed: false, state, lot });
+            let known = Known {
+                source,
+                failures: 0,
+                seed: false,
+                encrypted: self.encryption.prefers_encrypted(),
+                tried_both: false,
+                state,
+                lot,
+            };
+            self.known.insert(addr, known);
+        }
+    }
+
+    /// The peer there is said to prefer encryption.
+    pub(super) fn prefers_encryption(&mut self, addr: SocketAddr) {
+        if let Some(known) = self.known.get_mut(&addr)
+            && !known.tried_both
+        {
+            known.encrypted |= self.encryption.allows_encrypted();
+        }
+    }
+
+    /// Whether that address is to be dialled with the encryption handshake.
+    pub(super) fn is_encrypted(&self, addr: SocketAddr) -> bool {
+        self.known.get(&addr).is_some_and(|known| known.encrypted)
+    }
+
+    /// The peer that was dialled there has answered: that is the way to dial it.
+    pub(super) fn greeted(&mut self, addr: SocketAddr) {
+        if let Some(known) = self.known.get_mut(&addr) {
+            known.tried_both = false;
         }
     }
 
@@ -170,6 +211,7 @@ impl Candidates {
             DialFailure::Refused | DialFailure::TimedOut | DialFailure::Unreachable => {
                 self.failed(now, addr);
             }
+            DialFailure::Declined => self.turned_away(now, addr),
         }
     }
 
@@ -183,6 +225,7 @@ impl Candidates {
                 self.set_idle(addr, now + wait);
             }
             Ended::Failed => self.failed(now, addr),
+            Ended::Silent => self.turned_away(now, addr),
             Ended::Refused => self.set_idle(addr, now + FIRST_WAIT * 3),
             Ended::Duplicate => self.set_idle(addr, now + FIRST_WAIT * 12),
             Ended::Seed => {
@@ -240,6 +283,25 @@ impl Candidates {
         self.set_idle(addr, now + wait);
     }
 
+    /// Somebody is there, and does not speak with us in this way: perhaps in the other.
+    fn turned_away(&mut self, now: Instant, addr: SocketAddr) {
+        let Some(known) = self.known.get_mut(&addr) else { return };
+        let other = !known.encrypted;
+        let allowed = match other {
+            true => self.encryption.allows_encrypted(),
+            false => self.encryption.allows_plain(),
+        };
+        if allowed {
+            known.encrypted = other;
+        }
+        if allowed && !std::mem::replace(&mut known.tried_both, true) {
+            self.set_idle(addr, now);
+        } else {
+            known.tried_both = false;
+            self.failed(now, addr);
+        }
+    }
+
     fn set_idle(&mut self, addr: SocketAddr, at: Instant) {
         if let Some(known) = self.known.get_mut(&addr) {
             self.dialling -= u32::from(known.state == State::Dialling);
@@ -278,13 +340,17 @@ fn lot(priority: u32) -> u64 {
 mod tests {
     use super::*;
 
+    fn candidates(own_port: Option<u16>, encryption: Policy) -> Candidates {
+        Candidates::new(own_port, encryption, Rng::new(1))
+    }
+
     fn addr(n: u16) -> SocketAddr {
         SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 6881))
     }
 
     #[test]
     fn each_failure_doubles_the_wait() {
-        let mut c = Candidates::new(None, Rng::new(1));
+        let mut c = candidates(None, Policy::Disabled);
         c.found(Instant::ZERO, Source::Tracker, &[addr(1)]);
         let mut now = Instant::ZERO;
         let mut waits = Vec::new();
@@ -302,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_greatest_priority_is_dialled_first() {
-        let mut c = Candidates::new(Some(6881), Rng::new(1));
+        let mut c = candidates(Some(6881), Policy::Disabled);
         let all: Vec<_> = (0..50).map(addr).collect();
         c.found(Instant::ZERO, Source::Tracker, &all[..25]);
         c.hear_own([192, 0, 2, 1].into(), Claimant::Tracker);
@@ -312,9 +378,61 @@ mod tests {
         assert!(dialled.is_sorted_by_key(|&addr| std::cmp::Reverse(c.priority(addr))));
     }
 
+    /// How the one peer is dialled, time after time, when it takes only one of both ways.
+    fn ways(encryption: Policy, takes: impl Fn(bool) -> bool) -> Vec<bool> {
+        let mut c = candidates(None, encryption);
+        c.found(Instant::ZERO, Source::Tracker, &[addr(1)]);
+        let (mut now, mut ways) = (Instant::ZERO, Vec::new());
+        for _ in 0..6 {
+            let dialled = c.next(now, false).expect("it is due");
+            let encrypted = c.is_encrypted(dialled);
+            ways.push(encrypted);
+            if takes(encrypted) {
+                c.greeted(dialled);
+                c.connection_ended(now, dialled, Ended::Lost);
+            } else if encrypted {
+                c.dial_failed(now, dialled, DialFailure::Declined);
+            } else {
+                c.connection_ended(now, dialled, Ended::Silent);
+            }
+            now = c.next_due(false).expect("it waits");
+        }
+        ways
+    }
+
+    #[test]
+    fn what_worked_is_the_way_to_dial() {
+        let (plain, encrypted) = (|way: bool| !way, |way: bool| way);
+        for policy in [Policy::Disabled, Policy::Allowed] {
+            assert_eq!(ways(policy, plain), [false; 6]);
+        }
+        for policy in [Policy::Preferred, Policy::Required] {
+            assert_eq!(ways(policy, encrypted), [true; 6]);
+        }
+        assert_eq!(ways(Policy::Disabled, encrypted), [false; 6]);
+        assert_eq!(ways(Policy::Required, plain), [true; 6]);
+        assert_eq!(ways(Policy::Allowed, encrypted), [false, true, true, true, true, true]);
+        assert_eq!(ways(Policy::Preferred, plain), [true, false, false, false, false, false]);
+        let none = |_: bool| false;
+        assert_eq!(ways(Policy::Allowed, none), [false, true, false, true, false, true]);
+    }
+
+    #[test]
+    fn both_ways_are_one_attempt() {
+        let mut c = candidates(None, Policy::Allowed);
+        c.found(Instant::ZERO, Source::Tracker, &[addr(1), addr(2)]);
+        c.prefers_encryption(addr(2));
+        assert!(!c.is_encrypted(addr(1)) && c.is_encrypted(addr(2)));
+        for due in [true, false] {
+            while c.next(Instant::ZERO, false).is_some() {}
+            c.connection_ended(Instant::ZERO, addr(1), Ended::Silent);
+            assert_eq!(c.next_due(false) == Some(Instant::ZERO), due);
+        }
+    }
+
     #[test]
     fn user_first_banned_never_and_bounded() {
-        let mut c = Candidates::new(None, Rng::new(1));
+        let mut c = candidates(None, Policy::Disabled);
         let many: Vec<_> = (0..5_000).map(addr).collect();
         c.found(Instant::ZERO, Source::Tracker, &many);
         assert_eq!(c.count() as usize, limits::MAX_CANDIDATES);

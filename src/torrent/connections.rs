@@ -12,6 +12,7 @@ use crate::{
         slab::Pool,
         time::Instant,
     },
+    mse::Encryption,
     peer::{Peer, Stage},
     wire::{self, Decoder, ExtensionHandshake, Handshake, Message, Reserved, extension::local_id},
 };
@@ -92,7 +93,8 @@ impl Peers {
 
 impl Torrent {
     /// A connection exists: dialled after [`Output::Connect`], or accepted. A dialled peer gets our
-    /// handshake at the next `write`; an accepted one sends its own first, through `read`.
+    /// handshake at the next `write`, unless it was inside that of the encryption; an accepted one sends
+    /// its own first, through `read`.
     ///
     /// # Errors
     /// A [`Refusal`] when we don't want it: close the socket, there is no key.
@@ -101,6 +103,7 @@ impl Torrent {
         now: Instant,
         addr: SocketAddr,
         direction: Direction,
+        encryption: Encryption,
     ) -> Result<PeerKey, Refusal> {
         let outgoing = direction == Direction::Outgoing;
         if let Err(refusal) = self.may_admit(now, addr, direction) {
@@ -111,6 +114,8 @@ impl Torrent {
         }
         let pieces = self.pieces.geometry().pieces();
         let mut peer = Peer::new(addr, outgoing, pieces, now);
+        peer.encryption = encryption;
+        peer.said_hello = outgoing && encryption != Encryption::Off;
         if self.wants_metadata() {
             peer.decoder = Decoder::default();
         }
@@ -216,12 +221,17 @@ impl Torrent {
         (least < newcomer).then_some(key)
     }
 
-    pub(super) fn send_handshake(&mut self, now: Instant, key: PeerKey) {
-        let hello = Handshake {
+    /// What we say first to every peer.
+    pub fn hello(&self) -> Handshake {
+        Handshake {
             reserved: Reserved::ours(self.dht_port.is_some()),
             info_hash: self.info_hash,
             peer_id: self.peer_id,
-        };
+        }
+    }
+
+    pub(super) fn send_handshake(&mut self, now: Instant, key: PeerKey) {
+        let hello = self.hello();
         let Some(peer) = self.peers.get_mut(key) else { return };
         if std::mem::replace(&mut peer.said_hello, true) {
             return;
@@ -252,8 +262,10 @@ impl Torrent {
         peer.fast = hello.reserved.fast();
         peer.extended = hello.reserved.extended();
         peer.dht = hello.reserved.dht();
-        let outgoing = peer.outgoing;
-        if !outgoing {
+        if peer.outgoing {
+            let addr = peer.addr;
+            self.candidates.greeted(addr);
+        } else {
             self.send_handshake(now, key);
         }
         self.introduce(key);
@@ -290,6 +302,7 @@ impl Torrent {
                 yourip: Some(peer.addr.ip()),
                 metadata_size: self.metadata.size(),
                 upload_only: uploads_only.then_some(true),
+                e: self.settings.encryption.prefers_encrypted().then_some(true),
                 ..Default::default()
             };
             let payload = hello.encode();
@@ -337,6 +350,7 @@ impl Torrent {
         let Some(peer) = self.peers.get(key) else { return };
         let ended = match (peer.is_open(), cause) {
             (true, _) => Ended::Lost,
+            (false, CloseCause::Eof | CloseCause::Reset) if peer.is_silent() => Ended::Silent,
             (false, _) => Ended::Failed,
         };
         self.forget(now, key, ended, pool);
@@ -350,10 +364,9 @@ impl Torrent {
         reason: Disconnect,
         pool: &mut Pool,
     ) {
-        if self.peers.get(key).is_none() {
-            return;
-        }
+        let Some(peer) = self.peers.get(key) else { return };
         let ended = match reason {
+            Disconnect::HandshakeTimeout if peer.is_silent() => Ended::Silent,
             Disconnect::Ourselves => Ended::Never,
             Disconnect::Poison => Ended::Banned,
             Disconnect::Duplicate => Ended::Duplicate,
@@ -429,7 +442,11 @@ impl Torrent {
         }
         let addr = SocketAddr::new(peer.addr.ip(), port);
         peer.listen_addr = Some(addr);
+        let encrypted = peer.encryption != Encryption::Off;
         self.candidates.found(now, Source::Incoming, &[addr]);
+        if encrypted {
+            self.candidates.prefers_encryption(addr);
+        }
         self.candidates.connected(addr, key);
     }
 }
@@ -480,7 +497,9 @@ mod tests {
         let (greater, smaller) = (newcomer(true).expect("one"), newcomer(false).expect("one"));
         let admit = |torrent: &mut Torrent, secs, n: u8| {
             let now = Instant::ZERO + Duration::from_secs(secs);
-            torrent.admit(now, ([10, 0, 0, n], 1).into(), Direction::Incoming).map(|_| ())
+            torrent
+                .admit(now, ([10, 0, 0, n], 1).into(), Direction::Incoming, Encryption::Off)
+                .map(|_| ())
         };
         dropped(&mut torrent);
         assert_eq!(admit(&mut torrent, 1, greater), Err(Refusal::Full), "all have just come");
@@ -493,7 +512,9 @@ mod tests {
     fn one_address_does_not_take_all_places() {
         let (mut torrent, _, _) = seeding();
         let mut admit = |ip: [u8; 4], port| {
-            torrent.admit(Instant::ZERO, (ip, port).into(), Direction::Incoming).map(|_| ())
+            torrent
+                .admit(Instant::ZERO, (ip, port).into(), Direction::Incoming, Encryption::Off)
+                .map(|_| ())
         };
         for port in 1..=MAX_PEERS_PER_ADDRESS as u16 {
             assert_eq!(admit([192, 0, 2, 1], port), Ok(()));
@@ -521,11 +542,14 @@ mod tests {
         }
         assert_eq!(left, [15, 12, 12]);
         assert!(torrent.peers.get(wants).is_some());
-        let full = torrent.admit(now, ([10, 0, 0, 99], 1).into(), Direction::Incoming);
+        let full =
+            torrent.admit(now, ([10, 0, 0, 99], 1).into(), Direction::Incoming, Encryption::Off);
         assert_eq!(full, Err(Refusal::Full));
         let free = Input::Command(Command::Lease(Lease::default()));
         torrent.handle(now, free, &mut pool);
-        torrent.admit(now, ([10, 0, 0, 99], 1).into(), Direction::Incoming).expect("room");
+        torrent
+            .admit(now, ([10, 0, 0, 99], 1).into(), Direction::Incoming, Encryption::Off)
+            .expect("room");
     }
 
     /// What we say in our extension handshake, and in messages, on whether we fetch (BEP 21).

@@ -51,7 +51,8 @@ impl Torrent {
             let addr = if peer.outgoing { peer.addr } else { peer.listen_addr? };
             let seed = if peer.pieces.is_all() || peer.upload_only { PexFlags::SEED } else { 0 };
             let reachable = if peer.outgoing { PexFlags::REACHABLE } else { 0 };
-            Some((addr, PexFlags(seed | reachable)))
+            let encryption = if peer.prefers_encryption { PexFlags::ENCRYPTION } else { 0 };
+            Some((addr, PexFlags(seed | reachable | encryption)))
         })
         .collect()
     }
@@ -102,11 +103,15 @@ impl Torrent {
         }
         peer.named_peers_at = Some(now);
         let (from, left) = (peer.addr, MAX_PEX_TAKEN.saturating_sub(peer.named_peers));
-        let named = message.added.iter().map(|&(addr, _)| addr);
-        let addrs: Vec<SocketAddr> =
-            named.filter(|&addr| may_name(from, addr)).take(left).collect();
+        let named = message.added.into_iter().filter(|&(addr, _)| may_name(from, addr));
+        let (addrs, flags): (Vec<SocketAddr>, Vec<PexFlags>) = named.take(left).unzip();
         peer.named_peers += addrs.len();
         self.candidates.found(now, Source::Pex, &addrs);
+        for (addr, flags) in addrs.into_iter().zip(flags) {
+            if flags.prefers_encryption() {
+                self.candidates.prefers_encryption(addr);
+            }
+        }
         self.dial_dirty = true;
         Ok(())
     }
@@ -117,6 +122,7 @@ mod tests {
     use super::*;
     use crate::{
         base::{bitfield::Bitfield, slab::Pool},
+        mse::Encryption,
         torrent::messages::tests::{greet, say, torrent},
         wire::{ExtensionHandshake, ExtensionIds, extension::local_id},
     };
@@ -212,7 +218,8 @@ mod tests {
     fn only_neighbours_are_told_of_neighbours() {
         let (mut torrent, [neighbour, other, _], _pool) = swarm(true);
         let stranger = ([203, 0, 113, 9], 5).into();
-        let key = torrent.admit(START, stranger, crate::torrent::Direction::Outgoing);
+        let key =
+            torrent.admit(START, stranger, crate::torrent::Direction::Outgoing, Encryption::Off);
         let key = key.expect("room");
         let peer = torrent.peers.get_mut(key).expect("it is there");
         (peer.stage, peer.pex_id) = (crate::peer::Stage::Open, Some(9));
@@ -228,7 +235,9 @@ mod tests {
         let mut torrent = torrent(Bitfield::empty(64));
         torrent.settings.pex = true;
         let addr = ([203, 0, 113, 9], 5).into();
-        let key = torrent.admit(START, addr, crate::torrent::Direction::Outgoing).expect("room");
+        let key = torrent
+            .admit(START, addr, crate::torrent::Direction::Outgoing, Encryption::Off)
+            .expect("room");
         let payload = PexMessage {
             added: vec![
                 (([192, 168, 0, 1], 80).into(), PexFlags(0)),

@@ -99,6 +99,8 @@ pub enum DialFailure {
     TimedOut,
     /// No route.
     Unreachable,
+    /// Somebody listens there, and does not take the encryption handshake.
+    Declined,
     /// We have no socket left; says nothing about the peer.
     NoDescriptor,
 }

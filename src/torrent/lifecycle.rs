@@ -71,7 +71,8 @@ impl Torrent {
             && self.peers.len() + self.candidates.dialling() < self.max_peers()
         {
             let Some(addr) = self.candidates.next(now, seeding) else { break };
-            self.outputs.push_back(Output::Connect(addr));
+            let encrypted = self.candidates.is_encrypted(addr);
+            self.outputs.push_back(Output::Connect { addr, encrypted });
         }
         let busy = self.peers.len() + self.candidates.dialling();
         if busy < ENOUGH_PEERS.min(self.max_peers()) && !seeding && self.next_need_peers <= now {
@@ -144,6 +145,7 @@ impl Torrent {
         self.peers
             .iter()
             .map(|(_, p)| PeerSnapshot {
+                encryption: p.encryption,
                 addr: p.addr,
                 client: p.client.clone(),
                 outgoing: p.outgoing,

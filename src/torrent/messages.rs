@@ -361,6 +361,7 @@ impl Torrent {
             peer.pex_id = Some(id).filter(|&id| id != 0);
         }
         peer.metadata_size = hello.metadata_size.or(peer.metadata_size);
+        peer.prefers_encryption = hello.e.unwrap_or(peer.prefers_encryption);
         // Each has one voice.
         if let Some(ip) = hello.yourip
             && !std::mem::replace(&mut peer.named_us, true)
@@ -424,6 +425,7 @@ pub(super) mod tests {
     use super::*;
     use crate::{
         base::{geometry::Geometry, hash::Sha1Hash, id::PeerId, index::PieceIndex, rng::Rng},
+        mse::Encryption,
         pieces::job::FaultKind,
         torrent::{Direction, InfoBytes, Input, Output, Settings, Setup},
         wire::Reserved,
@@ -459,7 +461,8 @@ pub(super) mod tests {
     /// Another peer of it.
     pub(in crate::torrent) fn greet(torrent: &mut Torrent, pool: &mut Pool, n: u8) -> PeerKey {
         let addr = ([10, 0, 0, n], 1).into();
-        let key = torrent.admit(Instant::ZERO, addr, Direction::Incoming).expect("room");
+        let key =
+            torrent.admit(Instant::ZERO, addr, Direction::Incoming, Encryption::Off).expect("room");
         let peer_id = PeerId::generate(&mut Rng::new(100 + u64::from(n)));
         let hello =
             Handshake { reserved: Reserved::ours(false), info_hash: torrent.info_hash(), peer_id };
@@ -569,7 +572,8 @@ pub(super) mod tests {
     fn a_foreign_protocol_is_refused_at_its_first_wrong_byte() {
         let (mut torrent, _, mut pool) = seeding();
         let addr = "10.0.0.2:1".parse().expect("valid");
-        let key = torrent.admit(Instant::ZERO, addr, Direction::Incoming).expect("room");
+        let key =
+            torrent.admit(Instant::ZERO, addr, Direction::Incoming, Encryption::Off).expect("room");
         torrent.read(Instant::ZERO, key, Chunk::Bytes(b"G"), &mut pool);
         assert!(matches!(dropped(&mut torrent), Some(Disconnect::Protocol(_))));
     }

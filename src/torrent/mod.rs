@@ -47,6 +47,7 @@ use crate::{
         slab::Pool,
         time::Instant,
     },
+    mse::Policy,
     pieces::Pieces,
 };
 use blame::Blame;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub fetch: bool,
     /// Tell peers of one another (BEP 11); not for a private torrent.
     pub pex: bool,
+    /// When connections are encrypted.
+    pub encryption: Policy,
     /// Keep connections to peers who can't want anything from us or give us anything.
     pub keep_useless: bool,
 }
@@ -93,6 +96,7 @@ impl Default for Settings {
             sequential: false,
             fetch: true,
             pex: false,
+            encryption: Policy::Disabled,
             keep_useless: false,
         }
     }
@@ -208,9 +212,9 @@ impl Torrent {
             metadata,
             phase: if complete { Phase::Seeding } else { Phase::Downloading },
             choker: Choker::new(setup.settings.unchoke_slots, now),
-            settings: setup.settings,
             lease: Lease::default(),
-            candidates: Candidates::new(setup.listen_port, rng.fork()),
+            candidates: Candidates::new(setup.listen_port, setup.settings.encryption, rng.fork()),
+            settings: setup.settings,
             rng,
             pieces: Box::new(pieces),
             peers: Peers::default(),

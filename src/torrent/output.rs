@@ -17,7 +17,12 @@ pub enum Output {
     /// Do this with the disk; the answer comes as `Input::Disk`.
     Disk(DiskJob),
     /// Dial this address; then `admit`, or `Input::DialFailed`.
-    Connect(SocketAddr),
+    Connect {
+        /// Where.
+        addr: SocketAddr,
+        /// With the handshake of [`crate::mse`], and [`Torrent::hello`](super::Torrent::hello) inside.
+        encrypted: bool,
+    },
     /// Close this connection. The key is dead from here on.
     Disconnect {
         /// Which one.

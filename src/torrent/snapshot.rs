@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::base::units::ByteRate;
+use crate::{base::units::ByteRate, mse::Encryption};
 
 use super::reason::Waiting;
 
@@ -94,6 +94,8 @@ pub struct PeerSnapshot {
     pub client: String,
     /// We dialled it.
     pub outgoing: bool,
+    /// How the connection is hidden.
+    pub encryption: Encryption,
     /// Share of the pieces it has, 0 to 1.
     pub progress: f64,
     /// Payload from it per second.

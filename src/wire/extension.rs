@@ -82,6 +82,8 @@ pub struct ExtensionHandshake {
     /// Name and version of the sender's client: printable, of at most
     /// [`limits::MAX_CLIENT_NAME`] characters, not empty.
     pub v: Option<String>,
+    /// The sender would rather have its connections encrypted.
+    pub e: Option<bool>,
     /// The TCP port on which the sender takes connections, not 0.
     pub p: Option<u16>,
     /// How many requests the sender lets wait without dropping any, at least 1.
@@ -102,6 +104,9 @@ impl ExtensionHandshake {
     /// The payload of the message, in canonical bencoding. `m` is always there.
     pub fn encode(&self) -> Vec<u8> {
         write::dict(|d| {
+            if let Some(prefers) = self.e {
+                d.int("e", u8::from(prefers));
+            }
             if let Some(ip) = self.ipv4 {
                 d.bytes("ipv4", ip.octets());
             }
@@ -152,6 +157,7 @@ impl ExtensionHandshake {
             match key {
                 b"m" => handshake.m = value.as_dict().map(ids).unwrap_or_default(),
                 b"v" => handshake.v = value.as_bytes().and_then(client_name),
+                b"e" => handshake.e = value.as_i64().map(|flag| flag != 0),
                 b"p" => handshake.p = number(value).filter(|&port| port != 0),
                 b"reqq" => handshake.reqq = value.as_u64().map(requests),
                 b"yourip" => handshake.yourip = value.as_bytes().and_then(address),
@@ -273,7 +279,7 @@ mod tests {
             "d6:yourip5:12345e",
             "d4:ipv43:123e",
             "d4:ipv64:1234e",
-            "d12:complete_agoi5e1:ei1e5:otherd1:xleee",
+            "d12:complete_agoi5e1:e2:no5:otherd1:xleee",
             "de",
         ] {
             let got = ExtensionHandshake::decode(odd.as_bytes());
@@ -352,11 +358,23 @@ mod tests {
             ipv6 in any::<Option<Ipv6Addr>>(),
             metadata_size in prop::option::of(1..=limits::MAX_TORRENT_BYTES as u32),
             upload_only in any::<Option<bool>>(),
+            e in any::<Option<bool>>(),
         ) -> ExtensionHandshake {
             let mut m = ExtensionIds::default();
             m.entries_mut().zip(numbers).for_each(|((_, id), number)| *id = number);
             let yourip = yourip.map(|ip| ip.to_canonical());
-            ExtensionHandshake { m, v, p, reqq, yourip, ipv4, ipv6, metadata_size, upload_only }
+            ExtensionHandshake {
+                m,
+                v,
+                e,
+                p,
+                reqq,
+                yourip,
+                ipv4,
+                ipv6,
+                metadata_size,
+                upload_only,
+            }
         }
     }
 

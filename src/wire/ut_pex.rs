@@ -23,10 +23,17 @@ pub struct PexMessage {
 pub struct PexFlags(pub u8);
 
 impl PexFlags {
+    /// It would rather have its connections encrypted.
+    pub const ENCRYPTION: u8 = 0x01;
     /// It downloads no more.
     pub const SEED: u8 = 0x02;
     /// Its sender has connected to it: it can be reached.
     pub const REACHABLE: u8 = 0x10;
+
+    /// Whether it would rather have its connections encrypted.
+    pub const fn prefers_encryption(self) -> bool {
+        self.0 & PexFlags::ENCRYPTION != 0
+    }
 
     /// Whether it downloads no more.
     pub const fn is_seed(self) -> bool {

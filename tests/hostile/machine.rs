@@ -292,7 +292,7 @@ fn rows() -> Vec<Row> {
         row("8 descriptors", |_| nothing(&["show", "t.torrent"]), Fails(1, "could not start"))
             .within(files(8)),
         row("12 descriptors to seed with", |_| seed(&[]), Fails(1, "ulimit -n")).within(files(12)),
-        row("20 descriptors to seed with", |_| seed(&[]), Works).within(files(20)),
+        row("26 descriptors to seed with", |_| seed(&[]), Works).within(files(26)),
         row(
             "an endless torrent",
             |_| nothing(&["show", "/dev/zero"]),

@@ -7,6 +7,7 @@
 //! | resume state | [`resume`] |
 //! | replies of trackers | [`trackers`] |
 //! | peers that we serve | [`peers`] |
+//! | peers that begin encrypted | [`encryption`] |
 //! | peers that we fetch from | [`sources`] |
 //! | nodes of the DHT | [`nodes`] |
 //! | requests to the embedded tracker | [`hosts`] |
@@ -23,6 +24,7 @@ mod bounded;
 mod bytes;
 #[path = "../driver/mod.rs"]
 mod driver;
+mod encryption;
 mod hosts;
 mod machine;
 mod magnets;

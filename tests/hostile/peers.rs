@@ -84,7 +84,7 @@ fn attempt(row: &Row) {
     assert!(seed.peak_memory() < u64::from(SEED.memory) << 10, "{} KiB", seed.peak_memory());
 }
 
-fn good_one_is_served(port: u16, content: &Content) {
+pub(crate) fn good_one_is_served(port: u16, content: &Content) {
     let (mut good, _) = Peer::connect(port, &Hello::new(content, PLAIN).by(200));
     good.send(M::Interested);
     good.expect(&M::Unchoke);
@@ -132,7 +132,9 @@ fn handshake_rows() -> Vec<Row> {
             "another protocol",
             |port, _| {
                 let mut peer = Peer::dial(port);
+                // As far as it goes it could be a key.
                 peer.send_bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                peer.finish();
                 peer
             },
             Dropped,
@@ -144,6 +146,7 @@ fn handshake_rows() -> Vec<Row> {
                 bytes[19] = b'k';
                 let mut peer = Peer::dial(port);
                 peer.send_bytes(&bytes);
+                peer.finish();
                 peer
             },
             Dropped,

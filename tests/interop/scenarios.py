@@ -2,6 +2,7 @@
 
 import itertools
 
+import encryption
 import endurance
 import exchange
 import full_disk
@@ -47,6 +48,7 @@ def core():
     yield from by_link(EMBEDDED[0], without=("webtorrent",))
     yield from trackerless.scenarios()
     yield from exchange.scenarios()
+    yield from encryption.scenarios()
     yield next(swarm.scenarios())
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
@@ -72,6 +74,8 @@ def matrix():
     yield from trackerless.scenarios()
     yield from trackerless.patient()
     yield from exchange.scenarios()
+    yield from encryption.scenarios()
+    yield from encryption.patient()
     yield from swarm.scenarios()
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()

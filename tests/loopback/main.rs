@@ -3,6 +3,7 @@
 //! Nothing here waits for a time: every wait is for an event, and a test that hangs is a failure.
 
 mod content;
+mod encryption;
 mod restart;
 mod trackerless;
 

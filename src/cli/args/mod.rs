@@ -27,7 +27,7 @@ pub(super) use dht::{Dht, Question as DhtQuestion};
 pub(super) use download::Download;
 pub(super) use general::{Color, General, ProgressMode};
 pub(super) use magnet::Magnet;
-pub(super) use network::{Checking, Network};
+pub(super) use network::{Checking, Encryption, Network};
 pub(super) use seed::{Seed, SeedLimit};
 pub(super) use settings::state_folder;
 pub(super) use show::Show;
@@ -102,8 +102,7 @@ mod tests {
 
     #[test]
     fn switches_for_what_is_not_there_yet_are_accepted_everywhere_they_will_be() {
-        let off =
-            "--no-dht --no-lsd --no-pex --no-upnp --no-utp --no-webseed --encryption disabled";
+        let off = "--no-dht --no-lsd --no-pex --no-upnp --no-utp --no-webseed";
         for command in ["download x.torrent", "seed x.torrent"] {
             let args: Vec<OsString> = std::iter::once("downpour")
                 .chain(command.split(' '))

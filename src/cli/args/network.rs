@@ -51,6 +51,10 @@ pub(in crate::cli) struct Network {
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', conflicts_with = "no_dht")]
     pub(in crate::cli) dht_bootstrap: Vec<HostPort>,
 
+    /// When connections with peers are encrypted
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = Encryption::Allowed)]
+    pub(in crate::cli) encryption: Encryption,
+
     /// Neither listen nor dial over IPv6
     #[arg(long)]
     pub(in crate::cli) no_ipv6: bool,
@@ -114,12 +118,17 @@ pub(in crate::cli) struct Off {
     no_utp: bool,
     #[arg(long, hide = true)]
     no_webseed: bool,
-    #[arg(long, hide = true, value_name = "POLICY")]
-    encryption: Option<Encryption>,
 }
 
+/// When connections with peers are encrypted.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Encryption {
+pub(in crate::cli) enum Encryption {
+    /// Never
     Disabled,
+    /// With peers that want it
     Allowed,
+    /// Wherever peers take it
+    Preferred,
+    /// Always; peers that do not take it are left alone
+    Required,
 }

@@ -58,10 +58,11 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::units::ByteRate;
+    use crate::{base::units::ByteRate, session::Encryption};
 
     fn connection(addr: &str, outgoing: bool, downloaded: u64, uploaded: u64) -> PeerSnapshot {
         PeerSnapshot {
+            encryption: Encryption::Off,
             addr: addr.parse().expect("valid"),
             client: String::new(),
             outgoing,

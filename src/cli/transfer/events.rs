@@ -11,7 +11,7 @@ use crate::{
         exit::Failure,
         terminal::{Warning, printable},
     },
-    session::TorrentEvent,
+    session::{Encryption, TorrentEvent},
 };
 
 #[derive(Serialize)]
@@ -25,6 +25,8 @@ struct Peer<'a> {
     id: &'a str,
     addr: SocketAddr,
     connected: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -54,15 +56,15 @@ impl Transfer {
                 let text = format!("{}: piece {} is verified", t.observed.name(), piece.0);
                 self.progress.say(&printable(&text));
             }
-            TorrentEvent::PeerConnected { addr, outgoing } if verbose => {
+            TorrentEvent::PeerConnected { addr, outgoing, encryption } if verbose => {
                 let how = if outgoing { "connected to" } else { "connected from" };
-                return self.tell_peer(i, addr, true, None, how);
+                return self.tell_peer(i, addr, Some(encryption), None, how);
             }
             TorrentEvent::PeerDisconnected { addr, reason } if verbose => {
                 return self.tell_peer(
                     i,
                     addr,
-                    false,
+                    None,
                     Some(reason.to_string()),
                     "disconnected from",
                 );
@@ -116,18 +118,23 @@ impl Transfer {
         &self,
         i: usize,
         addr: SocketAddr,
-        connected: bool,
+        connected: Option<Encryption>,
         reason: Option<String>,
         how: &str,
     ) -> Result<(), Failure> {
         let observed = &self.torrents[i].observed;
         if self.terminal.json {
-            return self
-                .terminal
-                .event("peer", &Peer { id: observed.id(), addr, connected, reason });
+            let (encryption, connected) = (connected.map(word), connected.is_some());
+            let peer = Peer { id: observed.id(), addr, connected, encryption, reason };
+            return self.terminal.event("peer", &peer);
         }
+        let hidden = match connected {
+            Some(Encryption::Stream) => ", encrypted",
+            _ => "",
+        };
         let reason = reason.map(|r| format!(": {r}")).unwrap_or_default();
-        self.progress.say(&printable(&format!("{}: {how} {addr}{reason}", observed.name())));
+        self.progress
+            .say(&printable(&format!("{}: {how} {addr}{hidden}{reason}", observed.name())));
         Ok(())
     }
 
@@ -140,6 +147,15 @@ impl Transfer {
         let text = printable(&format!("{}: {message}", observed.name()));
         self.progress.say(&format!("{} {text}", self.terminal.style.yellow("warning:")));
         Ok(())
+    }
+}
+
+/// How a connection is hidden, as programs read it.
+const fn word(encryption: Encryption) -> &'static str {
+    match encryption {
+        Encryption::Off => "off",
+        Encryption::Handshake => "handshake",
+        Encryption::Stream => "stream",
     }
 }
 

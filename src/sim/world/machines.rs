@@ -84,7 +84,7 @@ impl World {
                 let (slot, at) = self.hosts[host.at()].disk.start(self.now, job);
                 self.agenda.push(at, Due::Disk(host, slot));
             }
-            Output::Connect(addr) => self.dial(host, addr),
+            Output::Connect { addr, encrypted } => self.dial(host, addr, encrypted),
             Output::Disconnect { peer, reason } => {
                 *self.partings.entry(reason.to_string()).or_default() += 1;
                 if let Some(stream) = self.hosts[host.at()].stream(peer) {
@@ -231,7 +231,7 @@ impl World {
                     self.close(line);
                 }
             }
-            Doing::Dial(addr) => self.dial(host, addr),
+            Doing::Dial(addr) => self.dial(host, addr, false),
             Doing::Timer(at, token) => {
                 self.agenda.push(at.max(self.now), Due::RogueTimer(host, token));
             }

@@ -19,6 +19,7 @@ use std::{
 use crate::{
     base::{geometry::Geometry, hash::Sha1Hash, id::PeerKey, rng::Rng, time::Instant},
     torrent::{CloseCause, Command, Input},
+    wire::Handshake,
 };
 
 use super::{
@@ -100,6 +101,8 @@ struct Ends {
     from: SocketAddr,
     to: SocketAddr,
     delay: Duration,
+    /// It begins with the encryption handshake, and has the dialler's own handshake inside.
+    hello: Option<Handshake>,
 }
 
 /// A simulated world.

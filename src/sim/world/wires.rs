@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::{
-    base::{id::PeerKey, limits::DIAL_TIMEOUT},
+    base::{id::PeerKey, limits::DIAL_TIMEOUT, slab::Chunk},
+    mse::Encryption,
     peer::outbox::SendBuf,
     sim::{
         HostId, StreamId,
@@ -14,6 +15,7 @@ use crate::{
         observer::Role,
     },
     torrent::{CloseCause, DialFailure, Direction, Input},
+    wire::Handshake,
 };
 
 use super::{Ends, Side, World};
@@ -23,14 +25,18 @@ const SPARE: usize = 4_096;
 
 impl World {
     /// `host` dials `to`.
-    pub(super) fn dial(&mut self, host: HostId, to: SocketAddr) {
+    pub(super) fn dial(&mut self, host: HostId, to: SocketAddr, encrypted: bool) {
         let target = self.host_at(to);
         let far = target.unwrap_or(host);
         let stream = StreamId(self.sides.len() as u32);
         let access = |h: HostId| self.hosts[h.at()].plan.access;
         let delay = self.network.delay + access(host) + access(far);
         let from = self.hosts[host.at()].ephemeral();
-        self.ends.push(Ends { from, to, delay });
+        let hello = match &self.hosts[host.at()].mind {
+            Mind::Machine(machine) if encrypted => Some(machine.hello()),
+            _ => None,
+        };
+        self.ends.push(Ends { from, to, delay, hello });
         for owner in [host, far] {
             let side = Side {
                 host: owner,
@@ -52,6 +58,8 @@ impl World {
         }
         self.observer.add_line();
         match target {
+            // Keys go to and fro before anything else is said.
+            Some(_) if encrypted => self.agenda.push(self.now + delay * 3, Due::Syn(stream)),
             Some(_) => self.agenda.push(self.now + delay, Due::Syn(stream)),
             None => self.agenda.push(self.now + delay * 2, Due::DialFailed(stream)),
         }
@@ -61,7 +69,7 @@ impl World {
     pub(super) fn syn(&mut self, stream: StreamId) {
         let back = stream.opposite();
         let host = self.sides[back.at()].host;
-        let Ends { from, delay, .. } = self.ends[stream.at() / 2];
+        let Ends { from, delay, hello, .. } = self.ends[stream.at() / 2];
         let h = &mut self.hosts[host.at()];
         let answered = self.now + delay;
         match &mut h.mind {
@@ -72,11 +80,25 @@ impl World {
             Mind::Absent { silent: false } => {
                 self.agenda.push(answered, Due::DialFailed(stream));
             }
+            _ if hello.is_some() && !h.plan.settings.encryption.allows_encrypted() => {
+                self.agenda.push(answered, Due::DialFailed(stream));
+            }
+            Mind::Machine(_) if hello.is_none() && !h.plan.settings.encryption.allows_plain() => {
+                self.agenda.push(answered, Due::SynAck(stream));
+                self.end(back);
+            }
             Mind::Machine(machine) => {
-                let admitted = machine.admit(self.now, from, Direction::Incoming);
+                let encryption = encryption(hello.as_ref());
+                let admitted = machine.admit(self.now, from, Direction::Incoming, encryption);
                 self.agenda.push(answered, Due::SynAck(stream));
                 match admitted {
-                    Ok(key) => self.open(back, Some(key)),
+                    Ok(key) => {
+                        if let Some(hello) = hello {
+                            let bytes = hello.to_bytes();
+                            machine.read(self.now, key, Chunk::Bytes(&bytes), &mut h.pool);
+                        }
+                        self.open(back, Some(key));
+                    }
                     Err(refusal) => {
                         *self.partings.entry(format!("refused: {refusal}")).or_default() += 1;
                         self.end(back);
@@ -97,7 +119,7 @@ impl World {
     /// The dialler learns that it is connected.
     pub(super) fn syn_ack(&mut self, stream: StreamId) {
         let host = self.sides[stream.at()].host;
-        let Ends { to, .. } = self.ends[stream.at() / 2];
+        let Ends { to, hello, .. } = self.ends[stream.at() / 2];
         if let Some(mean) = self.network.connection_life {
             let us = self.rng.below(2 * mean.as_micros() as u64);
             self.agenda.push(self.now + std::time::Duration::from_micros(us), Due::Cut(stream));
@@ -105,7 +127,7 @@ impl World {
         match &mut self.hosts[host.at()].mind {
             Mind::Absent { .. } => self.end(stream),
             Mind::Machine(machine) => {
-                match machine.admit(self.now, to, Direction::Outgoing) {
+                match machine.admit(self.now, to, Direction::Outgoing, encryption(hello.as_ref())) {
                     Ok(key) => self.open(stream, Some(key)),
                     Err(refusal) => {
                         *self.partings.entry(format!("refused: {refusal}")).or_default() += 1;
@@ -125,10 +147,11 @@ impl World {
 
     /// The dialler learns that it is not.
     pub(super) fn dial_failed(&mut self, stream: StreamId) {
-        let Ends { to, .. } = self.ends[stream.at() / 2];
+        let Ends { to, hello, .. } = self.ends[stream.at() / 2];
         let failure = match self.host_at(to).map(|h| &self.hosts[h.at()].mind) {
             None => DialFailure::Unreachable,
             Some(Mind::Absent { silent: true }) => DialFailure::TimedOut,
+            Some(Mind::Machine(_) | Mind::Rogue(_)) if hello.is_some() => DialFailure::Declined,
             Some(_) => DialFailure::Refused,
         };
         let host = self.sides[stream.at()].host;
@@ -283,4 +306,9 @@ impl World {
             (0..self.sides.len()).filter(|&i| self.sides[i].open && self.sides[i].host == host);
         all.map(|i| StreamId(i as u32)).collect()
     }
+}
+
+/// How a connection is hidden that begins so.
+fn encryption(hello: Option<&Handshake>) -> Encryption {
+    if hello.is_some() { Encryption::Handshake } else { Encryption::Off }
 }

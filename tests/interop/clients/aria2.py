@@ -33,17 +33,17 @@ class Aria2(Client):
         self.options = options
 
     def start(self, run, torrent, folder):
-        home, port = run.folder("aria2"), free_port()
+        home, port, host = run.folder("aria2"), free_port(), run.own_host()
         done, tell = home / "done", home / "tell"
         tell.write_text(f"#!/bin/sh\n: >'{done}'\n")
         tell.chmod(0o755)
-        where = [f"--interface={run.own_host()}", f"--listen-port={port}", f"--dir={folder}"]
+        where = [f"--interface={host}", f"--listen-port={port}", f"--dir={folder}"]
         dht = [f"--dht-listen-port={free_port()}", f"--dht-file-path={home / 'nodes'}"]
         if self.entrance:
             dht.append(f"--dht-entry-point={self.entrance}")
         told = [f"--on-bt-download-complete={tell}", *self.options]
         process = run.start("aria2", ["aria2c", *OPTIONS, *where, *dht, *told, self.given(torrent)])
-        return Peer(process, port, done.exists)
+        return Peer(process, port, done.exists, host=host)
 
     def stated_hash(self, run, torrent):
         text = run.output("aria2-show", ["aria2c", "--no-conf", "--show-files", torrent.path])

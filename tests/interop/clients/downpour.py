@@ -12,10 +12,12 @@ ALONE = ["--no-dht", "--no-lsd", "--no-upnp"]
 class Downpour(Client):
     name = "downpour"
 
-    def __init__(self, within=(), stays=False, verbose=False):
+    def __init__(self, within=(), stays=False, verbose=False, options=()):
         """`within` is a command that runs another, such as `nice`. A download that `stays` serves
-        others when it is done, until it is stopped. One that is `verbose` says whom it meets."""
+        others when it is done, until it is stopped. One that is `verbose` says whom it meets.
+        `options` are further ones of the command line."""
         self.within, self.stays, self.verbose = within, stays, verbose
+        self.options = options
 
     def seed(self, run, torrent, data, peers=(), options=()):
         return self._start(run, "seed", torrent, ["--data", data, *options], peers)
@@ -33,7 +35,7 @@ class Downpour(Client):
         if "--state-dir" not in options:
             options = [*options, "--state-dir", run.folder("state")]
         argv = [run.config.bin, command, self.given(torrent), "--port", port, *alone, *dial]
-        options = [*options, *["-v"] * self.verbose]
+        options = [*options, *["-v"] * self.verbose, *self.options]
         ends = command == "download" and not self.stays
         line = [*self.within, *argv, *options]
         process = run.start(f"downpour-{command}", line, may_exit=ends)

@@ -41,10 +41,11 @@ class Qbittorrent(Client):
 
     def start(self, run, torrent, folder):
         home, port, web_port = run.folder("qbittorrent"), free_port(), free_port()
+        host = run.own_host()
         settings = home / "qBittorrent" / "config" / "qBittorrent.conf"
         settings.parent.mkdir(parents=True)
         text = SETTINGS + self.settings
-        settings.write_text(text.format(host=run.own_host(), port=port))
+        settings.write_text(text.format(host=host, port=port))
         argv = ["qbittorrent-nox", f"--profile={home}", f"--webui-port={web_port}"]
         process = run.start("qbittorrent", argv)
         web = Web(web_port)
@@ -58,7 +59,7 @@ class Qbittorrent(Client):
                 raise Failure(f"qbittorrent: {state['state']}")
             return state["progress"] == 1
 
-        return Peer(process, port, is_done, lambda: web.torrent()["hash"])
+        return Peer(process, port, is_done, lambda: web.torrent()["hash"], host)
 
 
 class Web:

@@ -19,6 +19,8 @@ parser.add_argument("--also", type=Path, default=None, metavar="FOLDER",
                     help="add all torrents in this folder too")
 parser.add_argument("--dht", default=None, metavar="HOST:PORT",
                     help="find peers in the DHT too, entered by this node")
+parser.add_argument("--encryption", choices=["enabled", "forced", "disabled"], default="enabled",
+                    help="whether connections are encrypted, and when forced what follows too")
 parser.add_argument("torrent", help="a file or a magnet link")
 parser.add_argument("save")
 parser.add_argument("listen", metavar="HOST:PORT")
@@ -49,6 +51,11 @@ settings = {
     | categories.connect_notification
     | categories.storage_notification,
 }
+if args.encryption != "enabled":
+    policy = int(getattr(lt.enc_policy, f"pe_{args.encryption}"))
+    settings["in_enc_policy"] = settings["out_enc_policy"] = policy
+    if args.encryption == "forced":
+        settings["allowed_enc_level"] = int(lt.enc_level.pe_rc4)
 if args.fast:
     settings = {
         **lt.high_performance_seed(),
