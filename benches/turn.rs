@@ -61,6 +61,7 @@ impl Side {
             listen_port: None,
             dht_port: None,
             partial: Vec::new(),
+            priorities: Vec::new(),
             metadata: Some(InfoBytes::new(Arc::new([0; 100]))),
             settings: Settings::default(),
             seed,

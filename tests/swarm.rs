@@ -7,7 +7,7 @@ use std::{sync::Mutex, thread, time::Duration};
 use downpour::{
     base::{geometry::Geometry, units::ByteRate},
     mse::Policy,
-    pieces::job::FaultKind,
+    pieces::{Priority, job::FaultKind},
     sim::{
         HostId,
         host::{Going, HostPlan},
@@ -407,5 +407,31 @@ fn hosts_with_different_policies_of_encryption_are_one_swarm() {
         println!("seed {seed}: {slow:.3} of the bound");
         check(mixed.last_finish().is_some(), "a leecher did not finish", &mixed);
         check(slow <= 1.5, "the swarm did not come together", &mixed);
+    }
+}
+
+/// Leechers of which each wants another half of the pieces, and some pieces first: all get what they want,
+/// and nothing else, and together they are a swarm.
+#[test]
+fn hosts_fetch_what_they_want_and_nothing_else() {
+    const PIECES: u32 = 256;
+    let wants = |i: usize, piece: u32| (piece + i as u32 * 64) % PIECES < PIECES / 2;
+    for seed in seeds(3) {
+        let scenario = Scenario::new(seed).pieces(PIECES).seeders(1, UP).leechers(24, UP);
+        let scenario = scenario.each(Role::Leecher, |i, p| {
+            let priority = |piece| match (wants(i, piece), piece % 16) {
+                (false, _) => Priority::Skip,
+                (true, 0) => Priority::High,
+                (true, 1..4) => Priority::Low,
+                _ => Priority::Normal,
+            };
+            p.priorities = (0..PIECES).map(priority).collect();
+        });
+        let report = scenario.run();
+        check(report.last_finish().is_some(), "a leecher did not finish", &report);
+        let slow = report.slowdown().unwrap_or(f64::INFINITY);
+        println!("seed {seed}: {slow:.3} of the bound of all pieces");
+        // Somebody wants each piece: the seeder has to give a copy of everything as it always has.
+        check(slow <= 1.3, "the swarm did not come together", &report);
     }
 }

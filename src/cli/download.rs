@@ -1,9 +1,9 @@
 //! `download`: fetches torrents; done when every byte is verified.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, ops::RangeInclusive};
 
 use super::{
-    args,
+    args, choice,
     exit::{Exit, Failure},
     input::{self, Named},
     network,
@@ -37,7 +37,18 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
             found = find(text, args) => found,
             exit = signals.next() => return Ok(exit),
         };
-        torrents.push(found.map_err(|failure| failure.input(text)));
+        let found = found.map_err(|failure| failure.input(text));
+        if args.choice.list
+            && let Ok(Found::Torrent(metainfo)) = &found
+        {
+            let files = choice::files(&args.choice, &[], &metainfo.info)?;
+            choice::list(&metainfo.info, &files, terminal, |lines| terminal.data(lines))?;
+            continue;
+        }
+        torrents.push(found);
+    }
+    if torrents.is_empty() {
+        return Ok(Exit::Done);
     }
     // Nothing to do: a session would only announce that it ends.
     if torrents.len() == 1
@@ -51,11 +62,13 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
     for torrent in torrents {
         match torrent {
             Ok(Found::Torrent(metainfo)) => {
-                transfer.add(Ok(add(args, peers.clone(), goal.seed, metainfo))).await?;
+                let added = add(args, peers.clone(), goal.seed, &[], metainfo);
+                transfer.add(added).await?;
             }
             Ok(Found::Magnet(magnet)) => {
+                let then = then(args, &peers, goal.seed, &magnet);
                 let fetch = network::fetch(&args.network, magnet, &peers, terminal).await;
-                transfer.fetch(fetch, then(args, &peers, goal.seed)).await?;
+                transfer.fetch(fetch, then).await?;
             }
             Err(failure) => transfer.add(Err(failure)).await?,
         }
@@ -74,21 +87,27 @@ async fn find(text: &str, args: &args::Download) -> Result<Found, Failure> {
 }
 
 /// What becomes of the metadata of a magnet link.
-fn then(args: &args::Download, peers: &[SocketAddr], seed: bool) -> Then {
+fn then(args: &args::Download, peers: &[SocketAddr], seed: bool, magnet: &Magnet) -> Then {
+    if args.choice.list {
+        return Then::List(args.choice.clone(), magnet.select.clone());
+    }
     if args.metadata_only {
         return Then::Write { path: args.output.clone(), force: args.force };
     }
-    let (args, peers) = (args.clone(), peers.to_vec());
-    Then::Add(Box::new(move |metainfo| add(&args, peers, seed, metainfo)))
+    let (args, peers, linked) = (args.clone(), peers.to_vec(), magnet.select.clone());
+    Then::Add(Box::new(move |metainfo| add(&args, peers, seed, &linked, metainfo)))
 }
 
 fn add(
     args: &args::Download,
     peers: Vec<SocketAddr>,
     keep_seeding: bool,
+    linked: &[RangeInclusive<u32>],
     metainfo: Metainfo,
-) -> AddTorrent {
-    AddTorrent {
+) -> Result<AddTorrent, Failure> {
+    Ok(AddTorrent {
+        files: choice::files(&args.choice, linked, &metainfo.info)?,
+        ends_first: args.choice.ends_first,
         trackers: network::trackers(&args.network),
         peers,
         keep_seeding,
@@ -96,5 +115,5 @@ fn add(
         check: network::check(args.checking),
         force: args.force,
         ..AddTorrent::new(metainfo, &args.output)
-    }
+    })
 }

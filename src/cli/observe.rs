@@ -75,8 +75,8 @@ impl Observed {
         let mut view = View {
             id: self.id.clone(),
             name: self.name.clone(),
-            done: m.done,
-            total: m.total,
+            done: m.wanted_done,
+            total: m.wanted,
             pieces_done: m.pieces_done,
             pieces: self.pieces,
             down: m.down,
@@ -100,7 +100,7 @@ impl Observed {
             TorrentState::Metadata => Stage::Metadata,
             TorrentState::Downloading => Stage::Downloading,
             TorrentState::Seeding => Stage::Seeding,
-            TorrentState::Paused if m.done == m.total => Stage::Done,
+            TorrentState::Paused if m.wanted_done == m.wanted => Stage::Done,
             TorrentState::Paused => Stage::Stopped,
             TorrentState::Failed(why) => {
                 view.waiting = Some(why.clone());
@@ -182,7 +182,7 @@ mod tests {
     fn the_reason_is_shown_after_ten_seconds_without_progress() {
         let mut o = observed();
         let mut s = snapshot(TorrentState::Downloading);
-        s.machine.total = 100;
+        s.machine.wanted = 100;
         s.machine.waiting = Some(crate::torrent::Waiting::NoPeersKnown);
         let at = Duration::from_secs;
         assert_eq!(o.look(at(9), &s).waiting, None);

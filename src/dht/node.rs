@@ -293,9 +293,6 @@ impl Node {
                 self.gave_up(now, &pending);
             }
         }
-        for v6 in [false, true] {
-            self.join(now, v6);
-        }
         if now >= self.tick {
             self.tick = now + TICK;
             self.ticks += 1;
@@ -305,6 +302,10 @@ impl Node {
                 self.peers.expire(now);
                 self.items.expire(now);
             }
+        }
+        // Last: what was done before may have made it due.
+        for v6 in [false, true] {
+            self.join(now, v6);
         }
     }
 

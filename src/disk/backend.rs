@@ -62,6 +62,19 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Closes files that are open. They open again by themselves.
     fn close(&self);
 
+    /// Whether these bytes of `file` have a place, if somebody writes them.
+    fn holds(&self, _file: FileIndex, _offset: u64, _length: u64) -> bool {
+        true
+    }
+
+    /// Takes away what only an earlier choice of files needed, if no file is unwanted now.
+    fn tidy(&self) {}
+
+    /// Whether `file` is to be there in the end.
+    fn is_wanted(&self, _file: FileIndex) -> bool {
+        true
+    }
+
     /// Whether somebody else wrote to `file`, or what it holds is not certain otherwise: what is read
     /// from it has to be verified.
     fn is_doubtful(&self, _file: FileIndex) -> bool {

@@ -1,7 +1,8 @@
 //! The files of one torrent below an output folder: the [`Backend`] that is used in earnest.
 //!
 //! Remembers which files were written since the last sync, one bit a file. Handles belong to the
-//! shared [`FilePool`].
+//! shared [`FilePool`]. Of files that nobody wants, what has to be kept is in one hidden file (`aside`);
+//! to the outside they are files of full length that were never written.
 
 use std::{
     fs::File,
@@ -15,6 +16,7 @@ use std::{
 
 use super::{
     allocate,
+    aside::{self, ASIDE, Aside},
     backend::{Backend, Extent},
     fault::fault,
     file_pool::{FilePool, Tenant},
@@ -42,6 +44,7 @@ pub struct Files {
     touches: Touches,
     /// Held during a sync, so that none returns while another one's files are still on their way.
     syncing: Mutex<()>,
+    aside: Option<Aside>,
 }
 
 impl Files {
@@ -56,6 +59,48 @@ impl Files {
             written: OnceLock::new(),
             touches: Touches::default(),
             syncing: Mutex::new(()),
+            aside: None,
+        }
+    }
+
+    /// The same, but files that are `unwanted` (an entry for each) and not there are not made. Looks which
+    /// are there.
+    #[must_use]
+    pub fn without(mut self, mut unwanted: Box<[bool]>) -> Self {
+        for (index, unwanted) in (0..).map(FileIndex).zip(&mut unwanted) {
+            *unwanted = *unwanted && !self.is_there(index);
+        }
+        if unwanted.contains(&true) {
+            self.aside = Some(Aside::new(&self.info, unwanted));
+        }
+        self
+    }
+
+    fn is_there(&self, index: FileIndex) -> bool {
+        // What cannot be looked at is there in some way.
+        !matches!(self.stamp(index), Ok(None))
+    }
+
+    /// What is known of unwanted files, if this is one.
+    fn aside(&self, index: FileIndex) -> Option<&Aside> {
+        self.aside.as_ref().filter(|aside| aside.has(index))
+    }
+
+    /// The file that holds the bytes of `index`.
+    fn home(&self, index: FileIndex) -> FileIndex {
+        if self.aside(index).is_some() { ASIDE } else { index }
+    }
+
+    fn path(&self, index: FileIndex) -> metainfo::SafePath<'_> {
+        self.aside(index).map_or_else(|| self.file(index).path, Aside::path)
+    }
+
+    /// How a file looks of which the bytes are in a file that looks so.
+    fn seen(&self, index: FileIndex, stamp: FileStamp) -> FileStamp {
+        match self.aside(index) {
+            // It changes with every write to another one; nobody else writes to it.
+            Some(_) => FileStamp { length: self.file(index).length, modified: 0, ..stamp },
+            None => stamp,
         }
     }
 
@@ -69,19 +114,21 @@ impl Files {
     }
 
     fn reading(&self, index: FileIndex) -> io::Result<Arc<File>> {
-        self.pool.lend((self.tenant, index), Access::Read, || {
-            let (file, _) = system::open(&self.root, self.file(index).path, Access::Read)?;
+        self.pool.lend((self.tenant, self.home(index)), Access::Read, || {
+            let (file, _) = system::open(&self.root, self.path(index), Access::Read)?;
             self.look(index, &file);
             Ok(file)
         })
     }
 
     fn writing(&self, index: FileIndex, first: u64) -> io::Result<Arc<File>> {
-        self.pool.lend((self.tenant, index), Access::Write, || {
+        self.pool.lend((self.tenant, self.home(index)), Access::Write, || {
             let file = self.file(index);
-            let (handle, facts) = system::open(&self.root, file.path, Access::Write)?;
+            let (handle, facts) = system::open(&self.root, self.path(index), Access::Write)?;
             let own = self.own_write(index, &handle);
-            allocate::reserve(&handle, facts.len(), &file, first)?;
+            if self.aside(index).is_none() {
+                allocate::reserve(&handle, facts.len(), &file, first)?;
+            }
             drop(own);
             Ok(handle)
         })
@@ -89,7 +136,7 @@ impl Files {
 
     /// Compares a file with what it was.
     fn look(&self, index: FileIndex, handle: &File) {
-        if self.touches.look(index, || stamp_of(handle)) {
+        if self.touches.look(self.home(index), || stamp_of(handle)) {
             // The next save has to tell.
             self.mark(index);
         }
@@ -97,14 +144,14 @@ impl Files {
 
     /// We write to a file for as long as what is returned lives.
     fn own_write<'a>(&'a self, index: FileIndex, handle: &'a File) -> OwnWrite<'a> {
-        if self.touches.begin(index, || stamp_of(handle)) {
+        if self.touches.begin(self.home(index), || stamp_of(handle)) {
             self.mark(index);
         }
         OwnWrite { files: self, index, handle }
     }
 
     fn fault(&self, index: FileIndex, operation: String, error: &io::Error) -> DiskFault {
-        fault(operation, self.file(index).path.to_string(), error)
+        fault(operation, self.path(index).to_string(), error)
     }
 
     fn written(&self) -> &[AtomicU64] {
@@ -119,7 +166,7 @@ impl Files {
             Ok(handle) => handle,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Nothing of it is left to be flushed.
-                self.touches.doubt(file);
+                self.touches.doubt(self.home(file));
                 return Ok(FileStamp::doubtful(0));
             }
             Err(error) => return Err(self.fault(file, "open".into(), &error)),
@@ -133,34 +180,22 @@ impl Files {
             Err(error) => {
                 // The system forgets what it could not write: trying again succeeds and proves
                 // nothing.
-                self.touches.doubt(file);
+                self.touches.doubt(self.home(file));
                 return Err(self.fault(file, "flush".into(), &error));
             }
         }
-        let certain = !self.touches.is_doubtful(file);
-        Ok(if certain { stamp } else { FileStamp::doubtful(stamp.inode) })
+        let certain = !self.touches.is_doubtful(self.home(file));
+        Ok(if certain { self.seen(file, stamp) } else { FileStamp::doubtful(stamp.inode) })
     }
 
-    fn mark(&self, index: FileIndex) {
-        let word = &self.written()[index.at() / 64];
-        word.fetch_or(1 << (index.0 % 64), Ordering::Release);
-    }
-}
-
-impl Backend for Files {
-    fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
-        let handle = self.reading(file).map_err(|error| self.fault(file, "open".into(), &error))?;
-        if self.touches.is_time() {
-            self.look(file, &handle);
-        }
-        system::read_exact_at(&handle, into, offset).map_err(|error| {
-            let operation = format!("read {} bytes at offset {offset} of", into.len());
-            self.fault(file, operation, &error)
-        })
-    }
-
-    fn write(&self, file: FileIndex, offset: u64, bytes: &[u8]) -> Result<(), DiskFault> {
-        let first = if offset == 0 { bytes.len() as u64 } else { 0 };
+    /// Writes to the file that holds the bytes of `file`.
+    fn write_at(
+        &self,
+        file: FileIndex,
+        first: u64,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), DiskFault> {
         let handle = self
             .writing(file, first)
             .map_err(|error| self.fault(file, "open for writing".into(), &error))?;
@@ -175,6 +210,111 @@ impl Backend for Files {
         })
     }
 
+    fn read_aside(
+        &self,
+        aside: &Aside,
+        file: FileIndex,
+        offset: u64,
+        into: &mut [u8],
+    ) -> Result<(), DiskFault> {
+        let mut rest = into;
+        for stretch in aside.stretches(&self.info, file, offset, rest.len() as u64) {
+            let (part, behind) = rest.split_at_mut(stretch.length as usize);
+            rest = behind;
+            // What was never written reads as zeros.
+            part.fill(0);
+            let Some(at) = stretch.at else { continue };
+            let result = match self.reading(file) {
+                Ok(handle) => system::read_exact_at(&handle, part, at),
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(()) => {}
+                Err(error) if is_absent(&error) => part.fill(0),
+                Err(error) => {
+                    let operation = format!("read {} bytes at offset {at} of", part.len());
+                    return Err(self.fault(file, operation, &error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_aside(
+        &self,
+        aside: &Aside,
+        file: FileIndex,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), DiskFault> {
+        let mut rest = bytes;
+        for stretch in aside.stretches(&self.info, file, offset, bytes.len() as u64) {
+            let (part, behind) = rest.split_at(stretch.length as usize);
+            rest = behind;
+            // A piece of nothing else is not fetched.
+            if let Some(at) = stretch.at {
+                self.write_at(file, 0, at, part)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn extent_aside(
+        &self,
+        aside: &Aside,
+        file: FileIndex,
+        offset: u64,
+    ) -> Result<Extent, DiskFault> {
+        let rest = self.file(file).length - offset;
+        let Some(stretch) = aside.stretches(&self.info, file, offset, rest).next() else {
+            return Ok(Extent::Hole { end: offset });
+        };
+        let end = offset + stretch.length;
+        let Some(at) = stretch.at else { return Ok(Extent::Hole { end }) };
+        let handle = match self.reading(file) {
+            Ok(handle) => handle,
+            Err(error) if is_absent(&error) => return Ok(Extent::Hole { end }),
+            Err(error) => return Err(self.fault(file, "open".into(), &error)),
+        };
+        let found = system::extent(&handle, at)
+            .map_err(|error| self.fault(file, "look for data in".into(), &error))?;
+        // As far as the stretch goes, in terms of the unwanted file.
+        let upto = |behind: u64| end.min(offset.saturating_add(behind.saturating_sub(at)));
+        Ok(match found {
+            Extent::Data { end } => Extent::Data { end: upto(end) },
+            Extent::Hole { end } => Extent::Hole { end: upto(end) },
+        })
+    }
+
+    fn mark(&self, index: FileIndex) {
+        let word = &self.written()[index.at() / 64];
+        word.fetch_or(1 << (index.0 % 64), Ordering::Release);
+    }
+}
+
+impl Backend for Files {
+    fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
+        if let Some(aside) = self.aside(file) {
+            return self.read_aside(aside, file, offset, into);
+        }
+        let handle = self.reading(file).map_err(|error| self.fault(file, "open".into(), &error))?;
+        if self.touches.is_time() {
+            self.look(file, &handle);
+        }
+        system::read_exact_at(&handle, into, offset).map_err(|error| {
+            let operation = format!("read {} bytes at offset {offset} of", into.len());
+            self.fault(file, operation, &error)
+        })
+    }
+
+    fn write(&self, file: FileIndex, offset: u64, bytes: &[u8]) -> Result<(), DiskFault> {
+        if let Some(aside) = self.aside(file) {
+            return self.write_aside(aside, file, offset, bytes);
+        }
+        let first = if offset == 0 { bytes.len() as u64 } else { 0 };
+        self.write_at(file, first, offset, bytes)
+    }
+
     fn may_write(&self) -> Result<(), DiskFault> {
         system::may_write(&self.root).map_err(|error| {
             fault("write into".to_owned(), self.root.display().to_string(), &error)
@@ -182,6 +322,9 @@ impl Backend for Files {
     }
 
     fn create(&self, file: FileIndex) -> Result<(), DiskFault> {
+        if self.aside(file).is_some() {
+            return Ok(());
+        }
         let open = || system::open(&self.root, self.file(file).path, Access::Write);
         let (handle, _) =
             self.pool.open(open).map_err(|error| self.fault(file, "create".into(), &error))?;
@@ -191,11 +334,11 @@ impl Backend for Files {
     }
 
     fn stamp(&self, file: FileIndex) -> Result<Option<FileStamp>, DiskFault> {
-        let open = || system::open(&self.root, self.file(file).path, Access::Read);
+        let open = || system::open(&self.root, self.path(file), Access::Read);
         match self.pool.open(open) {
             Ok((handle, facts)) => {
                 self.look(file, &handle);
-                Ok(Some(system::stamp(&facts)))
+                Ok(Some(self.seen(file, system::stamp(&facts))))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.fault(file, "open".into(), &error)),
@@ -203,6 +346,9 @@ impl Backend for Files {
     }
 
     fn extent(&self, file: FileIndex, offset: u64) -> Result<Extent, DiskFault> {
+        if let Some(aside) = self.aside(file) {
+            return self.extent_aside(aside, file, offset);
+        }
         self.reading(file)
             .and_then(|handle| system::extent(&handle, offset))
             .map_err(|error| self.fault(file, "look for data in".into(), &error))
@@ -241,7 +387,24 @@ impl Backend for Files {
     }
 
     fn is_doubtful(&self, file: FileIndex) -> bool {
-        self.touches.is_doubtful(file)
+        self.touches.is_doubtful(self.home(file))
+    }
+
+    fn holds(&self, file: FileIndex, offset: u64, length: u64) -> bool {
+        self.aside(file).is_none_or(|aside| {
+            aside.stretches(&self.info, file, offset, length).all(|stretch| stretch.at.is_some())
+        })
+    }
+
+    fn tidy(&self) {
+        if self.aside.is_none() {
+            // Most often there is none, and whoever cannot be rid of it has lost nothing.
+            let _ = std::fs::remove_file(self.root.join(aside::name(&self.info)));
+        }
+    }
+
+    fn is_wanted(&self, file: FileIndex) -> bool {
+        self.aside(file).is_none()
     }
 
     fn generation(&self) -> u64 {
@@ -270,7 +433,7 @@ struct OwnWrite<'a> {
 
 impl Drop for OwnWrite<'_> {
     fn drop(&mut self) {
-        self.files.touches.end(self.index, || stamp_of(self.handle));
+        self.files.touches.end(self.files.home(self.index), || stamp_of(self.handle));
     }
 }
 
@@ -278,6 +441,11 @@ impl Drop for Files {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// The hidden file is not there, or ends before.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
 }
 
 fn stamp_of(handle: &File) -> Option<FileStamp> {

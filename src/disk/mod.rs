@@ -20,6 +20,7 @@
 //! nothing is created, written or read outside the folder a [`Storage`] was made for.
 
 mod allocate;
+mod aside;
 pub mod backend;
 pub mod check;
 pub mod effort;

@@ -62,7 +62,7 @@ pub fn conflicts(storage: &Storage, found: &Found) -> Vec<Conflict> {
     let info = storage.info();
     let mut conflicts = Vec::new();
     for (index, file) in (0..).map(FileIndex).zip(info.layout().files()) {
-        if !file.is_stored() {
+        if !file.is_stored() || !storage.backend().is_wanted(index) {
             continue;
         }
         let cause = match found.fact(index) {

@@ -37,6 +37,33 @@ impl Storage {
         Storage { backend: Box::new(Files::new(Arc::clone(&info), root, pool)), info }
     }
 
+    /// The same, but without the files that are `unwanted` (an entry for each) unless they are there.
+    pub fn without(
+        info: Arc<Info>,
+        root: impl Into<PathBuf>,
+        pool: &Arc<FilePool>,
+        unwanted: Box<[bool]>,
+    ) -> Self {
+        let files = Files::new(Arc::clone(&info), root, pool).without(unwanted);
+        Storage { backend: Box::new(files), info }
+    }
+
+    /// Takes away what an earlier choice of files left, once nothing of it can be wanted: everything is
+    /// there, and no file is unwanted.
+    pub fn tidy(&self) {
+        self.backend.tidy();
+    }
+
+    /// Whether the bytes of `piece` all have a place here.
+    pub fn holds(&self, piece: PieceIndex) -> bool {
+        let geometry = self.info.geometry();
+        let (offset, length) = (geometry.piece_offset(piece), geometry.piece_len(piece));
+        let mut spans = self.info.layout().spans(offset, length.into());
+        spans.all(|span| {
+            !self.is_stored(span.file) || self.backend.holds(span.file, span.offset, span.length)
+        })
+    }
+
     /// Files in RAM, none of which exists yet.
     pub fn in_memory(info: Arc<Info>) -> Self {
         Storage { backend: Box::new(Memory::new(Arc::clone(&info))), info }

@@ -28,6 +28,11 @@ impl<'a> SafePath<'a> {
         SafePath { root, rest }
     }
 
+    /// A file of our own directly in the output folder.
+    pub(crate) const fn of_one(name: &'a str) -> Self {
+        SafePath { root: None, rest: name }
+    }
+
     /// The folder names and the file name, outermost first; at least one.
     ///
     /// The first one of a multi-file torrent is the torrent's name.

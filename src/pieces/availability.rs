@@ -17,6 +17,8 @@ const FEW: u32 = 64;
 pub(super) enum State {
     /// Nothing of it is asked for; it is in the order.
     Missing,
+    /// Nothing of it is asked for, and it is not in the order: others come first, or nobody wants it.
+    Waiting,
     /// Its slot among the open pieces.
     Open(u32),
     /// It is ours.
@@ -29,11 +31,13 @@ struct Place(u32);
 
 impl Place {
     const HAD: Place = Place(u32::MAX);
+    const WAITING: Place = Place(u32::MAX - 1);
     const OPEN: u32 = 1 << 31;
 
     const fn state(self) -> State {
         match self {
             Place::HAD => State::Had,
+            Place::WAITING => State::Waiting,
             Place(open) if open >= Place::OPEN => State::Open(open - Place::OPEN),
             Place(_) => State::Missing,
         }
@@ -246,6 +250,17 @@ impl Availability {
 
     /// The missing piece is open now, in `slot`.
     pub(super) fn leave_order(&mut self, piece: PieceIndex, slot: u32) {
+        self.take_off(piece);
+        self.places[piece.at()] = Place(Place::OPEN + slot);
+    }
+
+    /// The missing piece waits, out of the order.
+    pub(super) fn set_aside(&mut self, piece: PieceIndex) {
+        self.take_off(piece);
+        self.places[piece.at()] = Place::WAITING;
+    }
+
+    fn take_off(&mut self, piece: PieceIndex) {
         debug_assert_eq!(self.state(piece), State::Missing);
         // To the very front, one bucket at a time, then off: the rarest are asked for first.
         if !self.stale {
@@ -256,7 +271,6 @@ impl Availability {
         self.swap(self.places[piece.at()].0, self.gone);
         self.gone += 1;
         self.missing.remove(piece);
-        self.places[piece.at()] = Place(Place::OPEN + slot);
     }
 
     /// The piece is missing again.
@@ -357,7 +371,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn order_follows_counts(ops in prop::collection::vec((0u8..9, 0..LEN), 1..400), seed in any::<u64>()) {
+        fn order_follows_counts(ops in prop::collection::vec((0u8..10, 0..LEN), 1..400), seed in any::<u64>()) {
             let mut a = Availability::new(&Bitfield::empty(LEN), &mut Rng::new(seed));
             let every_third = {
                 let mut bits = Bitfield::empty(LEN);
@@ -371,6 +385,8 @@ mod tests {
                     (0 | 8, _) => a.more(piece),
                     (1, _) if a.count(piece) > here => a.fewer(piece),
                     (2, State::Missing) => a.leave_order(piece, 7),
+                    (9, State::Missing) => a.set_aside(piece),
+                    (9, State::Waiting) => a.enter_order(piece),
                     (3, State::Open(7)) => a.enter_order(piece),
                     (4, State::Open(_)) => a.had(piece),
                     (5, State::Had) => a.enter_order(piece),
@@ -382,7 +398,7 @@ mod tests {
                         a.subtract(&every_third);
                         here -= 1;
                     }
-                    (7, _) if a.order_is_empty() && !full => {
+                    (7, _) if a.order_is_empty() && !full && !a.places.contains(&Place::WAITING) => {
                         full = true;
                         a.all_had();
                     }

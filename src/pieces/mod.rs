@@ -1,8 +1,8 @@
 //! The piece manager: which pieces we have, which blocks are asked for, and what to ask next.
 //!
-//! Invariant: a piece is in exactly one state: *missing*, *open* (some blocks asked for or here),
-//! *verifying* (all blocks here, the disk is checking) or *had*. It is in the rarity order exactly
-//! while it is missing, and a block of an open piece is free, outstanding, received or spilled.
+//! Invariant: a piece is in exactly one state: *missing*, *waiting* (missing, and its turn has not come or
+//! never will), *open* (some blocks asked for or here), *verifying* (all blocks here, the disk is
+//! checking) or *had*. It is in the rarity order exactly while it is missing, and a block of an open piece is free, outstanding, received or spilled.
 //!
 //! Knows peers only by key and through [`PeerView`]; knows nothing of the wire or of time.
 
@@ -12,10 +12,12 @@ pub mod job;
 mod assembly;
 mod availability;
 mod picker;
+mod priority;
 mod shortlist;
 
 pub use assembly::Sender;
 pub use picker::{Offer, PeerView, Wish};
+pub use priority::Priority;
 
 use crate::base::{
     bitfield::Bitfield,
@@ -30,6 +32,7 @@ use assembly::{BlockState, Open};
 use availability::{Availability, State};
 use have_log::HaveLog;
 use job::{DiskJob, Held, Verdict};
+use priority::Classes;
 use shortlist::Shortlists;
 
 /// A piece above this length writes its full slabs early, so that memory does not grow with it.
@@ -47,6 +50,8 @@ pub struct Pieces {
     startable: Vec<PieceIndex>,
     /// What peers have that are not served by the common order.
     shortlists: Shortlists,
+    /// Where pieces are not all wanted alike.
+    classes: Option<Box<Classes>>,
     /// No piece before this one is missing.
     cursor: PieceIndex,
     log: HaveLog,
@@ -89,11 +94,30 @@ impl Pieces {
             vacant: Vec::new(),
             startable: Vec::new(),
             shortlists: Shortlists::default(),
+            classes: None,
             cursor: PieceIndex(0),
             log: HaveLog::default(),
             sequential,
             window,
         }
+    }
+
+    /// Says how much each piece is wanted, one entry for each; before anything is asked for.
+    pub fn prioritise(&mut self, priorities: Vec<Priority>) {
+        if priorities.iter().all(|&priority| priority == Priority::Normal) {
+            return;
+        }
+        debug_assert_eq!(priorities.len(), self.geometry.pieces() as usize);
+        let mut classes = Box::new(Classes::new(priorities, &self.have, &self.geometry));
+        // All wait, and the highest class enters.
+        for piece in self.geometry.indices() {
+            if self.state(piece) == State::Missing {
+                classes.set_aside(piece);
+                self.availability.set_aside(piece);
+            }
+        }
+        self.classes = Some(classes);
+        self.next_class();
     }
 
     /// Goes on with pieces that an earlier run left unfinished. Gives the checks of those that turn
@@ -102,7 +126,7 @@ impl Pieces {
         let mut jobs = Vec::new();
         for &PartialPiece { piece, ref blocks } in partial {
             let is_known = piece.0 < self.geometry.pieces();
-            if !is_known || self.state(piece) != State::Missing || blocks.is_empty() {
+            if !is_known || !self.may_start(piece) || blocks.is_empty() {
                 continue;
             }
             self.start(piece);
@@ -145,6 +169,39 @@ impl Pieces {
     /// Whether every piece is verified.
     pub const fn is_complete(&self) -> bool {
         self.have.is_full()
+    }
+
+    /// Whether every piece that is wanted is verified.
+    pub fn is_done(&self) -> bool {
+        self.all_lacking() == 0
+    }
+
+    /// Whether `piece` is wanted and not there.
+    pub fn lacks(&self, piece: PieceIndex) -> bool {
+        let is_wanted = |classes: &Classes| classes.of(piece) != Priority::Skip;
+        !self.have.has(piece) && self.classes.as_deref().is_none_or(is_wanted)
+    }
+
+    /// How many pieces are wanted and not there.
+    pub fn all_lacking(&self) -> u32 {
+        let all = || self.have.len() - self.have.count();
+        self.classes.as_ref().map_or_else(all, |classes| classes.lacking())
+    }
+
+    /// How many of `pieces` are wanted and not there.
+    pub fn count_lacking(&self, pieces: &Bitfield) -> u32 {
+        let skipped = self.classes.as_ref().map_or(0, |classes| {
+            classes.skipped().common(Some(pieces), PieceIndex(0)).count() as u32
+        });
+        self.have.count_lacking(pieces) - skipped
+    }
+
+    /// Bytes of all pieces that are wanted, and of those among them that are verified.
+    pub fn bytes_wanted(&self) -> (u64, u64) {
+        match &self.classes {
+            Some(classes) => classes.bytes(),
+            None => (self.geometry.total(), self.bytes_had()),
+        }
     }
 
     /// Takes pieces in order from now on, or rarest first.
@@ -201,7 +258,10 @@ impl Pieces {
         }
         let open = self.open.iter().flatten().map(|open| open.piece());
         let open = open.filter(|&piece| self.availability.of(piece) == 0).count();
-        self.availability.in_no_bitfield() + open as u32
+        let waiting = self.classes.iter().flat_map(|classes| classes.waiting());
+        let waiting = waiting.flat_map(Bitfield::iter);
+        let waiting = waiting.filter(|&piece| self.availability.of(piece) == 0).count();
+        self.availability.in_no_bitfield() + (open + waiting) as u32
     }
 
     /// The peer has left.
@@ -217,7 +277,7 @@ impl Pieces {
     /// Whether `block` would still be of use.
     pub fn wants(&self, block: Block) -> bool {
         match self.state(block.piece) {
-            State::Missing => true,
+            State::Missing | State::Waiting => self.lacks(block.piece),
             State::Had => false,
             State::Open(slot) => {
                 let open = self.open[slot as usize].as_ref().expect("open state has a slot");
@@ -350,6 +410,9 @@ impl Pieces {
         if *verdict == Verdict::Good {
             self.availability.had(piece);
             self.have.insert(piece);
+            if let Some(classes) = &mut self.classes {
+                classes.had(piece, self.geometry.piece_len(piece));
+            }
             if self.have.is_full() {
                 self.availability.all_had();
                 self.shortlists.clear();
@@ -365,6 +428,9 @@ impl Pieces {
     pub fn lose(&mut self, piece: PieceIndex) -> bool {
         if !self.have.remove(piece) {
             return false;
+        }
+        if let Some(classes) = &mut self.classes {
+            classes.lost(piece, self.geometry.piece_len(piece));
         }
         self.miss(piece);
         true
@@ -402,7 +468,31 @@ impl Pieces {
     /// Something of the piece has to be asked for again.
     fn miss(&mut self, piece: PieceIndex) {
         self.availability.enter_order(piece);
+        if let Some(classes) = &mut self.classes
+            && !classes.may_enter(piece)
+        {
+            self.availability.set_aside(piece);
+            // It may be the only one.
+            self.next_class();
+        }
         self.cursor = self.cursor.min(piece);
+    }
+
+    /// While the order is empty, the pieces of the next class enter it.
+    fn next_class(&mut self) {
+        let Some(classes) = &mut self.classes else { return };
+        if !self.availability.order_is_empty() {
+            return;
+        }
+        for piece in classes.next_class() {
+            self.availability.enter_order(piece);
+            self.cursor = self.cursor.min(piece);
+        }
+    }
+
+    /// Whether `piece` is wanted and nothing of it was asked for.
+    fn may_start(&self, piece: PieceIndex) -> bool {
+        matches!(self.state(piece), State::Missing | State::Waiting) && self.lacks(piece)
     }
 
     fn open_piece(&self, piece: PieceIndex) -> Option<&Open> {
@@ -421,7 +511,13 @@ impl Pieces {
 
     /// Moves a missing piece to the open ones.
     fn start(&mut self, piece: PieceIndex) {
-        debug_assert_eq!(self.state(piece), State::Missing);
+        debug_assert!(self.may_start(piece));
+        if let Some(classes) = &mut self.classes
+            && self.availability.state(piece) == State::Waiting
+        {
+            classes.leaves(piece);
+            self.availability.enter_order(piece);
+        }
         let open = Box::new(Open::new(piece, self.geometry.piece_len(piece), self.window));
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.open.push(None);
@@ -430,6 +526,7 @@ impl Pieces {
         self.open[slot as usize] = Some(open);
         self.availability.leave_order(piece, slot);
         self.startable.push(piece);
+        self.next_class();
     }
 
     /// Panics if the sentence at the top of this file is not true. For tests and debug builds.

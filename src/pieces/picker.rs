@@ -1,5 +1,6 @@
-//! Which blocks to ask of one peer: what nobody else has, started pieces, then the rarest, then, when
-//! everything is asked for, what others are slow to send.
+//! Which blocks to ask of one peer: what nobody else has, started pieces, then the rarest of the class
+//! that is fetched first, then any of the classes behind it, then, when everything is asked for, what
+//! others are slow to send.
 //!
 //! Sees the peer through [`PeerView`]. How many blocks it gets is decided by its pipeline. The order
 //! of rarity is looked through for the first piece that the peer has, but not for long: a peer that has
@@ -221,9 +222,41 @@ impl Pieces {
         room
     }
 
+    /// The next piece to start with the peer: see the head of this file.
+    fn next_new(
+        &mut self,
+        view: &impl PeerView,
+        peer: PeerKey,
+        kind: Kind,
+        rng: &mut Rng,
+    ) -> Option<PieceIndex> {
+        self.next_in_order(view, peer, kind, rng).or_else(|| self.next_waiting(view, kind, rng))
+    }
+
+    /// A piece that the peer offers and whose turn has not come: one that it can give now is better than
+    /// none. Any of its class, or in sequential mode the first.
+    fn next_waiting(&self, view: &impl PeerView, kind: Kind, rng: &mut Rng) -> Option<PieceIndex> {
+        let classes = self.classes.as_deref()?;
+        let bits = match view.offer() {
+            Offer::These(bits) => Some(bits),
+            _ => None,
+        };
+        let is_fit = |&piece: &PieceIndex| {
+            view.offers(piece) && !view.is_barred(piece) && kind.fits(self.availability.of(piece))
+        };
+        classes.waiting().filter(|waiting| waiting.count() > 0).find_map(|waiting| {
+            let middle = match self.sequential {
+                true => 0,
+                false => rng.index(waiting.len() as usize) as u32,
+            };
+            let before = waiting.common(bits, PieceIndex(0)).take_while(|piece| piece.0 < middle);
+            waiting.common(bits, PieceIndex(middle)).chain(before).find(is_fit)
+        })
+    }
+
     /// The rarest missing piece of a kind that the peer offers; among equals a random one. In sequential
     /// mode the first.
-    fn next_new(
+    fn next_in_order(
         &mut self,
         view: &impl PeerView,
         peer: PeerKey,

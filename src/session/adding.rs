@@ -23,6 +23,7 @@ use super::{
     event::TorrentEvent,
     handle::TorrentHandle,
     persist::Record,
+    selection,
     shared::{Shared, Stage},
     snapshot::TorrentState,
 };
@@ -37,7 +38,7 @@ use crate::{
         preflight::{Conflict, ConflictCause, conflicts},
     },
     metainfo::{Info, Metainfo},
-    pieces::job::DiskFault,
+    pieces::{Priority, job::DiskFault},
     resume::{Judgement, ResumeState},
     torrent::{InfoBytes, Settings, Setup, Source},
 };
@@ -60,6 +61,11 @@ pub struct AddTorrent {
     pub peers: Vec<SocketAddr>,
     /// Whether to go on serving once it is complete. Otherwise it pauses then.
     pub keep_seeding: bool,
+    /// How much each file is wanted, in the order of the torrent, padding counted; empty is all alike.
+    /// An unwanted file is not made; what has to be kept of it lies in a hidden one.
+    pub files: Vec<Priority>,
+    /// Fetch both ends of each wanted file before everything else.
+    pub ends_first: bool,
     /// Take pieces in order instead of rarest first.
     pub sequential: bool,
     /// What is hashed of data that is there.
@@ -84,6 +90,8 @@ impl AddTorrent {
             trackers: Vec::new(),
             peers: Vec::new(),
             keep_seeding: true,
+            files: Vec::new(),
+            ends_first: false,
             sequential: false,
             check: Check::Doubtful,
             fetch: true,
@@ -165,7 +173,11 @@ impl Core {
     fn enter(&self, add: AddTorrent) -> Result<Entered, AddError> {
         let info = add.metainfo.info.clone();
         let info_hash = info.info_hash().wire();
-        let storage = Arc::new(Storage::on_disk(info.clone(), &add.root, &self.files));
+        let storage = Arc::new(match selection::unwanted(&info, &add.files) {
+            None => Storage::on_disk(info.clone(), &add.root, &self.files),
+            // Which of them are there is looked at once they may block.
+            Some(unwanted) => Storage::without(info.clone(), &add.root, &self.files, unwanted),
+        });
         let mail = self.shard.mail.clone();
         let shared = self.registry.enter(info_hash, |id| Shared::new(id, info, mail));
         Ok(Entered { add, storage, shared: shared.map_err(AddError::Duplicate)? })
@@ -203,7 +215,7 @@ impl Core {
         let _turn = self.checks.acquire().await;
         let (storage, shared) = (storage.clone(), shared.clone());
         let (policy, force, root) = (add.check, add.force, add.root.clone());
-        let fetch = add.fetch;
+        let (fetch, partly) = (add.fetch, !add.files.is_empty());
         let state_dir = self.config.state_dir.clone();
         blocking(move || {
             // Only now: other checks may have taken hours.
@@ -231,6 +243,13 @@ impl Core {
                 }
                 have = now.have;
             }
+            if partly {
+                // Whatever vouches for a piece, bytes that have no place are not there.
+                let gone: Vec<_> = have.iter().filter(|&piece| !storage.holds(piece)).collect();
+                for piece in gone {
+                    have.remove(piece);
+                }
+            }
             partial.retain(|partial| !have.has(partial.piece));
             if fetch && !have.is_full() {
                 storage.may_write()?;
@@ -256,11 +275,13 @@ impl Core {
         let Present { have, partial, peers: known, recorded, trouble } = present;
         let AddTorrent { metainfo, trackers, peers, keep_seeding, .. } = add;
         let info = &shared.info;
+        let priorities = selection::of_pieces(info, &add.files, add.ends_first);
         let setup = Setup {
             info_hash: info.info_hash().wire(),
             geometry: info.geometry(),
             have,
             partial,
+            priorities,
             peer_id: self.peer_id,
             listen_port: Some(self.port),
             dht_port: self.dht_port(info.private()),

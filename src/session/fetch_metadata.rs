@@ -64,6 +64,7 @@ impl Core {
             geometry,
             have: Bitfield::empty(0),
             partial: Vec::new(),
+            priorities: Vec::new(),
             peer_id: self.peer_id,
             listen_port: Some(self.port),
             dht_port: self.dht_port(false),

@@ -57,6 +57,7 @@ mod persist;
 mod ready;
 mod registry;
 pub mod scrape;
+mod selection;
 mod shard;
 mod shared;
 mod slots;
@@ -81,6 +82,7 @@ use tokio::{
 };
 
 pub use crate::mse::{Encryption, Policy as EncryptionPolicy};
+pub use crate::pieces::Priority;
 pub use adding::{AddTorrent, Check};
 pub use config::{Config, DiskPlacement, ListenConfig, LsdOptions};
 pub use dht::DhtOptions;
@@ -320,6 +322,8 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.tasks.drain(..).for_each(|task| task.abort());
+        // Nobody is to wait for what will never come.
+        self.core.registry.all().iter().for_each(|shared| shared.leave());
         self.core.shard.mail.post(|letters| letters.quit = true);
     }
 }

@@ -269,7 +269,7 @@ impl Shard {
         let Hosting { setup, storage, shared, keep_seeding, recorded } = hosting;
         let id = shared.id;
         let torrent = Torrent::new(setup, now);
-        let complete = torrent.is_complete();
+        let complete = torrent.is_done();
         self.turns.host(id, torrent);
         let tenant = Tenant {
             storage,
@@ -330,7 +330,7 @@ impl Shard {
             tenant.shared.set_stage(Stage::Busy);
         }
         self.turns.handle(now, id, Input::Command(torrent::Command::Resume));
-        let complete = self.turns.torrent(id).is_some_and(Torrent::is_complete);
+        let complete = self.turns.torrent(id).is_some_and(Torrent::is_done);
         self.start_announcing(id, !complete);
     }
 
@@ -479,8 +479,13 @@ impl Shard {
     }
 
     fn completed(&mut self, now: Instant, id: TorrentId) {
-        self.discovery.send(discovery::Input::Completed(id));
         let Some(tenant) = self.tenants.get(&id) else { return };
+        // Whoever has not got everything is no seed to trackers.
+        if self.turns.torrent(id).is_some_and(Torrent::is_complete) {
+            self.discovery.send(discovery::Input::Completed(id));
+            let storage = tenant.storage.clone();
+            task::spawn_blocking(move || storage.tidy());
+        }
         let (shared, keep_seeding) = (tenant.shared.clone(), tenant.keep_seeding);
         if !keep_seeding {
             self.pause(now, id);

@@ -76,8 +76,12 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(id: TorrentId, info: Arc<Info>, mail: Arc<Mail>) -> Arc<Self> {
         let geometry = info.geometry();
-        let machine =
-            Snapshot { total: geometry.total(), pieces: geometry.pieces(), ..Snapshot::default() };
+        let machine = Snapshot {
+            total: geometry.total(),
+            wanted: geometry.total(),
+            pieces: geometry.pieces(),
+            ..Snapshot::default()
+        };
         let snapshot = TorrentSnapshot {
             state: TorrentState::Checking { done: 0, total: geometry.total() },
             machine,

@@ -46,7 +46,7 @@ impl TorrentSnapshot {
     /// The time the rest takes at the present rate.
     pub(super) fn eta_of(machine: &Snapshot) -> Option<Duration> {
         let ByteRate(down) = machine.down;
-        let left = machine.total - machine.done;
+        let left = machine.wanted - machine.wanted_done;
         (machine.phase == Phase::Downloading && left > 0 && down > 0)
             .then(|| Duration::from_secs(left.div_ceil(down)))
     }
@@ -111,11 +111,11 @@ mod tests {
     #[test]
     fn eta_needs_a_rate_and_something_left() {
         let machine =
-            Snapshot { total: 1000, done: 100, down: ByteRate(450), ..Snapshot::default() };
+            Snapshot { wanted: 1000, wanted_done: 100, down: ByteRate(450), ..Snapshot::default() };
         assert_eq!(TorrentSnapshot::eta_of(&machine), Some(Duration::from_secs(2)));
         for idle in [
             Snapshot { down: ByteRate(0), ..machine.clone() },
-            Snapshot { done: 1000, ..machine.clone() },
+            Snapshot { wanted_done: 1000, ..machine.clone() },
             Snapshot { phase: Phase::Paused, ..machine.clone() },
         ] {
             assert_eq!(TorrentSnapshot::eta_of(&idle), None);

@@ -7,6 +7,7 @@ use crate::{
         bitfield::Bitfield, id::PeerKey, slab::Pool, time::Instant, token_bucket::TokenBucket,
         units::ByteRate,
     },
+    pieces::Priority,
     torrent::{Settings, Torrent},
 };
 
@@ -60,6 +61,8 @@ pub struct HostPlan {
     pub upload_limit: Option<ByteRate>,
     /// What it starts with.
     pub have: Bitfield,
+    /// How much it wants each piece; all alike when it is empty.
+    pub priorities: Vec<Priority>,
     /// What drives it, if it is a rogue.
     pub rogue: Option<Box<dyn Rogue>>,
 }

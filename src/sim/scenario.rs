@@ -162,6 +162,7 @@ impl Scenario {
                 settings: Settings::default(),
                 upload_limit: None,
                 have: Bitfield::empty(0),
+                priorities: Vec::new(),
                 rogue: None,
             });
             self.parts.push(part.clone());

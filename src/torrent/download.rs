@@ -392,7 +392,7 @@ impl Torrent {
                 for guilty in self.blame.good(piece, digests) {
                     self.ban(now, guilty, pool);
                 }
-                if self.is_complete() {
+                if self.is_done() {
                     self.completed(now, pool);
                 }
             }
@@ -514,8 +514,9 @@ impl Torrent {
         if !matches!(kind, FaultKind::Changed | FaultKind::Missing) || !self.pieces.lose(piece) {
             return;
         }
+        let lacks = self.pieces.lacks(piece);
         for (_, peer) in self.peers.iter_mut() {
-            peer.wanted += u32::from(peer.pieces.has(piece));
+            peer.wanted += u32::from(lacks && peer.pieces.has(piece));
         }
         if self.phase == Phase::Seeding {
             self.phase = Phase::Downloading;

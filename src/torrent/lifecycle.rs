@@ -96,7 +96,7 @@ impl Torrent {
                 }
             }
             Command::Resume if matches!(self.phase, Phase::Paused | Phase::Failed) => {
-                self.phase = if self.is_complete() { Phase::Seeding } else { Phase::Downloading };
+                self.phase = if self.is_done() { Phase::Seeding } else { Phase::Downloading };
                 self.next_need_peers = now;
                 self.dial_dirty = true;
                 for key in self.peers.keys() {
@@ -116,11 +116,14 @@ impl Torrent {
     /// Figures of this moment.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let open = || self.peers.iter().filter(|(_, p)| p.is_open());
+        let (wanted, wanted_done) = self.pieces.bytes_wanted();
         Snapshot {
             phase: self.phase,
             wants_metadata: self.wants_metadata(),
             done: self.pieces.bytes_had(),
             total: self.pieces.geometry().total(),
+            wanted,
+            wanted_done,
             pieces_done: self.pieces.have().count(),
             pieces: self.pieces.geometry().pieces(),
             downloaded: self.totals.downloaded,
@@ -166,7 +169,7 @@ impl Torrent {
             return Some(Waiting::Disk);
         }
         if self.phase == Phase::Downloading && !self.settings.fetch {
-            let missing = self.pieces.geometry().pieces() - self.pieces.have().count();
+            let missing = self.pieces.all_lacking();
             return Some(Waiting::NotFetching(missing));
         }
         if self.phase != Phase::Downloading || now.since(self.last_block) < STALLED_AFTER {

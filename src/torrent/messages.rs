@@ -235,7 +235,7 @@ impl Torrent {
         if bits.is_full() && !bits.is_empty() {
             return self.peer_has_all(now, key);
         }
-        peer.wanted = self.pieces.have().count_lacking(&bits);
+        peer.wanted = self.pieces.count_lacking(&bits);
         self.pieces.peer_came(&bits);
         peer.pieces.set_bits(bits);
         self.has_come(now, key)
@@ -243,8 +243,7 @@ impl Torrent {
 
     fn peer_has_all(&mut self, now: Instant, key: PeerKey) -> Result<(), Disconnect> {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
-        let have = self.pieces.have();
-        peer.wanted = have.len() - have.count();
+        peer.wanted = self.pieces.all_lacking();
         if self.pieces.geometry().pieces() > 0 {
             self.pieces.seed_came();
             peer.pieces.set_all();
@@ -277,7 +276,7 @@ impl Torrent {
 
     fn peer_has(&mut self, now: Instant, key: PeerKey, index: u32) -> Result<(), Disconnect> {
         let piece = self.pieces.geometry().piece(index).ok_or(Disconnect::OutOfRange)?;
-        let have = self.pieces.have().has(piece);
+        let lacks = self.pieces.lacks(piece);
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         peer.past_bitfield = true;
         if !peer.pieces.insert(piece) {
@@ -285,9 +284,7 @@ impl Torrent {
         }
         let was_sole = self.pieces.availability(piece) == 1;
         self.pieces.peer_got(piece);
-        if !have {
-            peer.wanted += 1;
-        }
+        peer.wanted += u32::from(lacks);
         let now_seed = peer.pieces.compact();
         if let Some(bits) = &now_seed {
             self.pieces.peer_left(bits);
@@ -295,7 +292,7 @@ impl Torrent {
         }
         self.update_interest(key);
         self.credit_passing_on(piece, key);
-        if was_sole && !have {
+        if was_sole && lacks {
             self.move_to_second_source(now, piece, key);
         }
         if now_seed.is_some() {
@@ -451,6 +448,7 @@ pub(super) mod tests {
             listen_port: None,
             dht_port: None,
             partial: Vec::new(),
+            priorities: Vec::new(),
             metadata: Some(InfoBytes::new(Arc::new([0; 100]))),
             settings: Settings::default(),
             seed: 1,

@@ -48,7 +48,7 @@ use crate::{
         time::Instant,
     },
     mse::Policy,
-    pieces::Pieces,
+    pieces::{Pieces, Priority},
 };
 use blame::Blame;
 use candidates::Candidates;
@@ -113,6 +113,8 @@ pub struct Setup {
     pub have: Bitfield,
     /// Unfinished pieces of an earlier run.
     pub partial: Vec<PartialPiece>,
+    /// How much each piece is wanted; all alike when it is empty.
+    pub priorities: Vec<Priority>,
     /// Who we are.
     pub peer_id: PeerId,
     /// Where we listen; told to peers.
@@ -200,9 +202,10 @@ impl Torrent {
     pub fn new(setup: Setup, now: Instant) -> Self {
         let mut rng = Rng::new(setup.seed);
         let metadata = Metadata::new(setup.metadata);
-        let complete = setup.have.is_full() && !metadata.is_wanted();
         let mut pieces =
             Pieces::new(setup.geometry, setup.have, setup.settings.sequential, &mut rng);
+        pieces.prioritise(setup.priorities);
+        let done = pieces.is_done() && !metadata.is_wanted();
         let checks = pieces.restore(&setup.partial);
         let mut torrent = Torrent {
             info_hash: setup.info_hash,
@@ -210,7 +213,7 @@ impl Torrent {
             listen_port: setup.listen_port,
             dht_port: setup.dht_port,
             metadata,
-            phase: if complete { Phase::Seeding } else { Phase::Downloading },
+            phase: if done { Phase::Seeding } else { Phase::Downloading },
             choker: Choker::new(setup.settings.unchoke_slots, now),
             lease: Lease::default(),
             candidates: Candidates::new(setup.listen_port, setup.settings.encryption, rng.fork()),
@@ -306,9 +309,14 @@ impl Torrent {
         self.pieces.is_complete() && !self.metadata.is_wanted()
     }
 
+    /// Whether every piece that is wanted is verified.
+    pub fn is_done(&self) -> bool {
+        self.pieces.is_done() && !self.metadata.is_wanted()
+    }
+
     /// Whether nothing is asked for any more, though pieces may be missing (BEP 21).
     pub(super) fn uploads_only(&self) -> bool {
-        self.is_complete() || !self.settings.fetch
+        self.is_done() || !self.settings.fetch
     }
 
     /// The 20 bytes that name the torrent on the wire.
@@ -318,7 +326,7 @@ impl Torrent {
 
     /// Whether everything missing is asked for already.
     pub fn is_endgame(&self) -> bool {
-        !self.is_complete() && self.pieces.is_endgame()
+        !self.is_done() && self.pieces.is_endgame()
     }
 
     /// What every mutation ends with: consequences that concern other peers.

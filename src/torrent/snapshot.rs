@@ -31,6 +31,10 @@ pub struct Snapshot {
     pub done: u64,
     /// All bytes.
     pub total: u64,
+    /// Bytes of the pieces that are wanted.
+    pub wanted: u64,
+    /// Those among them that are verified.
+    pub wanted_done: u64,
     /// Verified pieces.
     pub pieces_done: u32,
     /// All pieces.

@@ -5,6 +5,7 @@
 mod content;
 mod encryption;
 mod restart;
+mod selection;
 mod trackerless;
 
 use std::{

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{
+    choice::Choice,
     network::{Checking, Network},
     seed::SeedLimit,
 };
@@ -23,6 +24,9 @@ pub(in crate::cli) struct Download {
     /// Only write a torrent file for each magnet link into the output folder
     #[arg(long, conflicts_with = "seed")]
     pub(in crate::cli) metadata_only: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) choice: Choice,
 
     /// Keep serving when done, until stopped
     #[arg(long)]

@@ -3,6 +3,7 @@
 //! Owns every name, default and help text; one file per command or concern. The only home of
 //! `clap`. What a command does is in the file of the same name one level up.
 
+mod choice;
 mod create;
 mod demo;
 mod dht;
@@ -21,6 +22,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub(super) use choice::{Choice, Level, Numbers, Wanted};
 pub(super) use create::Create;
 pub(super) use demo::{Demo, Kill};
 pub(super) use dht::{Dht, Question as DhtQuestion};

@@ -1,13 +1,16 @@
 //! Torrents of which only the hash is known: what becomes of them once their metadata is here.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
 use super::{Torrent, Transfer, failures::failed};
 use crate::{
     cli::{
-        create,
+        args, choice, create,
         exit::{Exit, Failure},
         progress::Stage,
         terminal::printable,
@@ -19,7 +22,9 @@ use crate::{
 /// What is to be done with the metadata.
 pub(in crate::cli) enum Then {
     /// The torrent is added to the session.
-    Add(Box<dyn FnOnce(Metainfo) -> AddTorrent + Send>),
+    Add(Box<dyn FnOnce(Metainfo) -> Result<AddTorrent, Failure> + Send>),
+    /// Its files are shown, and that is all: how they would be chosen, and how the link chooses.
+    List(args::Choice, Vec<RangeInclusive<u32>>),
     /// It is written as a torrent file, and that is all.
     Write {
         /// Where; a folder gets a file named after the torrent.
@@ -110,11 +115,16 @@ impl Transfer {
         let outcome = match (metainfo, then) {
             (Ok(metainfo), Then::Add(add)) => {
                 let private = metainfo.info.private();
-                let mut add = add(metainfo);
-                // Who told of them is not known: its tracker alone may (BEP 27).
-                add.peers.extend(peers.into_iter().filter(|_| !private));
-                self.replace(i, add).await
+                match add(metainfo) {
+                    Ok(mut add) => {
+                        // Who told of them is not known: its tracker alone may (BEP 27).
+                        add.peers.extend(peers.into_iter().filter(|_| !private));
+                        self.replace(i, add).await
+                    }
+                    Err(failure) => Err(failure),
+                }
             }
+            (Ok(metainfo), Then::List(choice, linked)) => self.list(i, &metainfo, &choice, &linked),
             (Ok(metainfo), Then::Write { path, force }) => self.write(i, &metainfo, &path, force),
             (Err(error), _) => Err(failed(&t.path, &error, true)),
         };
@@ -158,5 +168,20 @@ impl Transfer {
             return self.terminal.event("done", &written);
         }
         self.progress.data(&printable(&path))
+    }
+
+    fn list(
+        &mut self,
+        i: usize,
+        metainfo: &Metainfo,
+        choice: &args::Choice,
+        linked: &[RangeInclusive<u32>],
+    ) -> Result<(), Failure> {
+        let files = choice::files(choice, linked, &metainfo.info)?;
+        let t = &mut self.torrents[i];
+        t.last.end(Stage::Done);
+        t.end = Some(Ok(()));
+        let progress = &mut self.progress;
+        choice::list(&metainfo.info, &files, self.terminal, |lines| progress.data(lines))
     }
 }

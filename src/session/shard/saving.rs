@@ -109,7 +109,7 @@ impl Shard {
         }
         recording.due.begin();
         let peers = torrent.reachable();
-        let rests = torrent.is_complete() || tenant.retiring.is_some();
+        let rests = torrent.is_done() || tenant.retiring.is_some();
         saves.keeper.save(Save {
             torrent: id,
             record: recording.record.clone(),

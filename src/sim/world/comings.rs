@@ -36,7 +36,7 @@ impl World {
         h.first_start.get_or_insert(self.now);
         let have = h.disk.have().clone();
         self.observer.start(host, &have, self.now);
-        let HostPlan { rogue, settings, listens, .. } = &mut h.plan;
+        let HostPlan { rogue, settings, listens, priorities, .. } = &mut h.plan;
         match rogue.take() {
             Some(rogue) => {
                 h.mind = Mind::Rogue(rogue);
@@ -54,6 +54,7 @@ impl World {
                     listen_port: listens.then_some(super::PORT),
                     dht_port: None,
                     partial: Vec::new(),
+                    priorities: priorities.clone(),
                     metadata: Some(InfoBytes::new(Arc::new([0; METADATA_SIZE]))),
                     settings: settings.clone(),
                     seed,

@@ -315,6 +315,7 @@ mod tests {
             settings: Settings::default(),
             upload_limit: None,
             have: Bitfield::empty(0),
+            priorities: Vec::new(),
             rogue: Some(rogue),
         }
     }
