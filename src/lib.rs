@@ -31,7 +31,7 @@
 //! | 1a | [`mse`] | message stream encryption: both sides of its handshake, its ciphers |
 //! | 1a | [`wire`] | the peer-wire protocol as bytes and values |
 //! | 0b | [`bencode`] | the scanner that everything bencoded passes, and the writer |
-//! | 0a | [`base`] | hashes, indices, geometry, slabs, time, randomness, rates, limits |
+//! | 0a | [`base`] | hashes, indices, geometry, slabs, time, randomness, rates, blocked addresses, limits |
 //!
 //! # A block's way
 //!
@@ -52,6 +52,8 @@
 //! - Memory for a block is lent when the block is asked for; what we asked for always has a place.
 //! - Nothing is claimed, served or announced before its piece matched its hash.
 //! - Nothing is written outside the output folder.
+//! - A blocked address never becomes one to dial, a connection from there is closed before it is read, and
+//!   the DHT neither asks nor hears it: one place each (`torrent::candidates`, `net::accept`, [`dht::Node`]).
 //! - Every bound on foreign input is a constant in [`base::limits`].
 
 pub mod base;

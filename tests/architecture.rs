@@ -73,6 +73,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("crypto_bigint", &["mse/keys.rs"]),
     ("rc4::", &["mse/keys.rs"]),
     ("serde_bencode", &["bencode/"]),
+    ("flate2", &["session/blocklist.rs"]),
     ("reqwest", &["net/http.rs"]),
     ("hyper", &["net/http_server.rs"]),
     ("clap", &["cli/args/"]),

@@ -602,6 +602,63 @@ fn what_is_seeded_is_downloaded_and_verified() {
 }
 
 #[test]
+fn who_is_on_a_block_list_is_left_alone() {
+    let place = Place::new();
+    let (mut seeder, peer) = place.seeder();
+    place.write("other.p2p", "Somebody: else:10.0.0.0-10.0.0.9\r\nwhat is this?\n");
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(b"127.000.000.000 - 127.000.000.255 , 000 , here\n").expect("packed");
+    place.write("here.dat", gz.finish().expect("packed"));
+
+    let args = [&["download", "share.torrent", "-o", "a", "--peer", &peer], &ALONE[..]].concat();
+    let lists = ["--blocklist", "other.p2p", "--blocklist", "here.dat", "--timeout", "300ms"];
+    let ran = place.run(&[&args[..], &lists].concat());
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    let says = "Blocking 2 ranges of addresses (line 2 of `other.p2p` was not understood).\n";
+    assert!(ran.err.contains(says), "{}", ran.err);
+    let says = format!("warning: {peer} is blocked: it is not dialled\n");
+    assert_eq!(ran.err.matches(&says).count(), 1, "{}", ran.err);
+    let ran = place.run(&[&args[..], &["--blocklist", "other.p2p", "--json"]].concat()).ok();
+    let told = ran.objects().remove(0);
+    assert_eq!((&told["event"], &told["ranges"]), (&"blocklist".into(), &1.into()), "{told}");
+    let list = &told["lists"][0];
+    assert_eq!((&list["bad_lines"], &list["first_bad_line"]), (&1.into(), &2.into()), "{told}");
+    place.assert_copy("a");
+    seeder.signal("-INT");
+    assert_eq!(seeder.end(), 0);
+
+    // The other side of it.
+    let args = ["seed", "share.torrent", "-v", "--blocklist", "here.dat"];
+    seeder = place.start(&[&args, &ALONE[..]].concat());
+    let port = seeder.until("listening")["port"].clone();
+    while seeder.until("progress")["stage"] != "seeding" {}
+    let peer = format!("127.0.0.1:{port}");
+    let args = ["download", "share.torrent", "-o", "b", "--peer", &peer, "--timeout", "300ms"];
+    assert_eq!(place.run(&[&args, &ALONE[..]].concat()).code, 4);
+    seeder.signal("-INT");
+    let told = seeder.until("turned_away");
+    assert!(told["connections"].as_u64().is_some_and(|n| n >= 1), "{told}");
+    assert_eq!(seeder.end(), 0);
+}
+
+#[test]
+fn a_block_list_that_cannot_be_used_is_3() {
+    let place = Place::new();
+    place.torrent();
+    place.write("page.html", "<html>\n<body>\n");
+    place.write("empty", "");
+    for (command, named) in [("download", "share.torrent"), ("seed", "share"), ("magnet", LINK)] {
+        for list in ["missing", ".", "page.html", "empty"] {
+            let args = [command, named, "--blocklist", list];
+            let ran = place.run(&args);
+            assert_eq!(ran.code, 3, "{args:?}: {}", ran.err);
+            let says = format!("could not use the block list `{list}`");
+            assert!(ran.err.contains(&says) && ran.err.contains("because: "), "{}", ran.err);
+        }
+    }
+}
+
+#[test]
 fn peers_meet_at_the_tracker() {
     let place = Place::new();
     let mut tracker = place.start(&["tracker", "--listen", "127.0.0.1:0"]);

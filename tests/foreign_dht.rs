@@ -64,6 +64,7 @@ fn our_node(seed: u64, entrance: Option<u16>) -> Dht {
         saved: Saved::default(),
         bootstrap: entrance.map(|port| ("127.0.0.1".to_owned(), port)).into_iter().collect(),
         well_known: false,
+        blocked: Arc::default(),
     };
     Dht::start(sockets, config, Arc::new(SystemResolver), Rng::new(seed), Key([seed as u8; 20]))
 }

@@ -42,6 +42,12 @@ pub const MAX_RESUME_PEERS: usize = 100;
 pub const MAX_CONFIG_BYTES: usize = 1 << 20;
 /// Largest file of certificates: a system's whole store is below 1 MiB.
 pub const MAX_CERTIFICATES_BYTES: usize = 16 << 20;
+/// Largest block list, also once it is unpacked: the largest that are offered have 20 MB.
+pub const MAX_BLOCKLIST_BYTES: usize = 128 << 20;
+/// Longest line of a block list: names have below 300 bytes.
+pub const MAX_BLOCKLIST_LINE: usize = 4 << 10;
+/// Ranges in all block lists together: six times the largest; 16 MB of IPv4, 64 MB if all were IPv6.
+pub const MAX_BLOCKED_RANGES: usize = 2_000_000;
 /// Tiers of trackers looked at in one torrent: most of them could be empty or doubles.
 pub const MAX_TIERS_READ: usize = 16 * MAX_URLS;
 /// Longest magnet link.

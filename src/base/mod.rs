@@ -1,5 +1,5 @@
-//! The vocabulary every other module speaks: hashes, indices, units, time, randomness, buffers
-//! and the limits on untrusted input.
+//! The vocabulary every other module speaks: hashes, indices, units, time, randomness, buffers,
+//! blocked addresses and the limits on untrusted input.
 //!
 //! Pure: no I/O, no clock, no threads, no global randomness. Nothing here knows the protocol.
 
@@ -10,6 +10,7 @@ pub mod geometry;
 pub mod hash;
 pub mod id;
 pub mod index;
+pub mod ip_filter;
 pub mod limits;
 pub mod pages;
 pub mod rate;

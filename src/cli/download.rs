@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, ops::RangeInclusive};
 
 use super::{
-    args, choice,
+    args, blocklist, choice,
     exit::{Exit, Failure},
     input::{self, Named},
     network,
@@ -24,6 +24,7 @@ enum Found {
 }
 
 pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exit, Failure> {
+    let blocked = blocklist::read(&args.network.blocklist, terminal)?;
     let mut signals = Signals::listen()?;
     let limited = args.limit.seed_ratio.is_some() || args.limit.seed_time.is_some();
     let goal = Goal {
@@ -56,8 +57,8 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
     {
         return Err(failure);
     }
-    let peers = network::peers(&args.network, terminal).await?;
-    let session = network::start(&args.network, terminal).await?;
+    let peers = network::peers(&args.network, &blocked, terminal).await?;
+    let session = network::start(&args.network, blocked.clone(), terminal).await?;
     let mut transfer = Transfer::new(session, goal, terminal);
     for torrent in torrents {
         match torrent {
@@ -67,7 +68,8 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
             }
             Ok(Found::Magnet(magnet)) => {
                 let then = then(args, &peers, goal.seed, &magnet);
-                let fetch = network::fetch(&args.network, magnet, &peers, terminal).await;
+                let fetch =
+                    network::fetch(&args.network, magnet, (&peers, &blocked), terminal).await;
                 transfer.fetch(fetch, then).await?;
             }
             Err(failure) => transfer.add(Err(failure)).await?,

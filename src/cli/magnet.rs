@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    args,
+    args, blocklist,
     exit::{Exit, Failure},
     input::{self, Named},
     network,
@@ -38,10 +38,11 @@ pub(super) async fn run(args: &args::Magnet, terminal: Terminal) -> Result<Exit,
 }
 
 async fn fetch(args: &args::Magnet, magnet: Magnet, terminal: Terminal) -> Result<Exit, Failure> {
+    let blocked = blocklist::read(&args.network.blocklist, terminal)?;
     let signals = Signals::listen()?;
-    let peers = network::peers(&args.network, terminal).await?;
-    let fetch = network::fetch(&args.network, magnet, &peers, terminal).await?;
-    let session = network::start(&args.network, terminal).await?;
+    let peers = network::peers(&args.network, &blocked, terminal).await?;
+    let fetch = network::fetch(&args.network, magnet, (&peers, &blocked), terminal).await?;
+    let session = network::start(&args.network, blocked, terminal).await?;
     let goal = Goal::to_fetch(args.network.timeout);
     let mut transfer = Transfer::new(session, goal, terminal);
     let then = Then::Write { path: args.output.clone(), force: args.force };

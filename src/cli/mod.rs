@@ -6,6 +6,7 @@
 
 mod allow;
 mod args;
+mod blocklist;
 mod choice;
 mod create;
 mod demo;

@@ -3,14 +3,16 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
-    args,
+    args, blocklist,
     exit::{self, Exit, Failure},
     terminal::Terminal,
 };
 use crate::{
+    base::ip_filter::IpFilter,
     metainfo::{HostPort, Magnet},
     session::{
         Check, Config, DhtOptions, EncryptionPolicy, FetchMetadata, ListenConfig, LsdOptions,
@@ -21,10 +23,17 @@ use crate::{
 /// The usual ports, tried in order when none was asked for; then any free one.
 const USUAL_PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
 
-/// Starts a session as `args` say.
-pub(super) async fn start(args: &args::Network, terminal: Terminal) -> Result<Session, Failure> {
+/// Starts a session as `args` say, that has nothing to do with who is `blocked`.
+pub(super) async fn start(
+    args: &args::Network,
+    blocked: Arc<IpFilter>,
+    terminal: Terminal,
+) -> Result<Session, Failure> {
     let state_dir = state_dir(args.state_dir.as_deref(), terminal)?;
-    let start = |port| Session::start(config(args, state_dir.clone(), port));
+    let start = |port| {
+        let config = config(args, state_dir.clone(), port);
+        Session::start(Config { blocked: blocked.clone(), ..config })
+    };
     if let Some(port) = args.port {
         return start(port).await.map_err(|e| failure(&e));
     }
@@ -37,15 +46,20 @@ pub(super) async fn start(args: &args::Network, terminal: Terminal) -> Result<Se
     start(0).await.map_err(|e| failure(&e))
 }
 
-/// The addresses of the peers that were named. One that leads nowhere is only told of.
+/// The addresses of the peers that were named. One that leads nowhere, or is blocked, is only told of.
 pub(super) async fn peers(
     args: &args::Network,
+    blocked: &IpFilter,
     terminal: Terminal,
 ) -> Result<Vec<SocketAddr>, Failure> {
-    addresses(&args.peer, terminal).await
+    addresses(&args.peer, blocked, terminal).await
 }
 
-async fn addresses(names: &[HostPort], terminal: Terminal) -> Result<Vec<SocketAddr>, Failure> {
+async fn addresses(
+    names: &[HostPort],
+    blocked: &IpFilter,
+    terminal: Terminal,
+) -> Result<Vec<SocketAddr>, Failure> {
     let mut addrs = Vec::new();
     for name in names {
         match peer_names::resolve(name).await {
@@ -53,6 +67,7 @@ async fn addresses(names: &[HostPort], terminal: Terminal) -> Result<Vec<SocketA
             Err(error) => terminal.warn(&format!("{error}: {}", error.source))?,
         }
     }
+    blocklist::warn(&addrs, blocked, terminal)?;
     Ok(addrs)
 }
 
@@ -60,12 +75,12 @@ async fn addresses(names: &[HostPort], terminal: Terminal) -> Result<Vec<SocketA
 pub(super) async fn fetch(
     args: &args::Network,
     magnet: Magnet,
-    peers: &[SocketAddr],
+    (peers, blocked): (&[SocketAddr], &IpFilter),
     terminal: Terminal,
 ) -> Result<FetchMetadata, Failure> {
     magnet.v1().map_err(|e| Failure::new(Exit::Input, "could not use the link").cause(&e))?;
     let mut all = peers.to_vec();
-    all.extend(addresses(&magnet.peers, terminal).await?);
+    all.extend(addresses(&magnet.peers, blocked, terminal).await?);
     Ok(FetchMetadata { magnet, trackers: trackers(args), peers: all })
 }
 

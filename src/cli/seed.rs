@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    args, create,
+    args, blocklist, create,
     exit::{Exit, Failure},
     input::{self, Named},
     network,
@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, Failure> {
+    let blocked = blocklist::read(&args.network.blocklist, terminal)?;
     let mut sources = Vec::new();
     for text in &args.sources {
         let source = source(text, args, terminal).await;
@@ -29,8 +30,8 @@ pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, F
     }
     // From here on there is something to end well.
     let signals = Signals::listen()?;
-    let peers = network::peers(&args.network, terminal).await?;
-    let session = network::start(&args.network, terminal).await?;
+    let peers = network::peers(&args.network, &blocked, terminal).await?;
+    let session = network::start(&args.network, blocked, terminal).await?;
     let goal =
         Goal { seed: true, limit: args.limit, timeout: args.network.timeout, fetches: false };
     let mut transfer = Transfer::new(session, goal, terminal);

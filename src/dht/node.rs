@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,6 +22,7 @@ use super::{
     table::{BUCKET, Contact, Table},
 };
 use crate::base::{
+    ip_filter::IpFilter,
     limits::{MAX_DHT_CHECKS, MAX_DHT_ENTRANCES},
     rng::Rng,
     time::Instant,
@@ -39,7 +41,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// What a node is to be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Whether it has a socket for IPv4.
     pub v4: bool,
@@ -49,6 +51,8 @@ pub struct Config {
     pub read_only: bool,
     /// Its ids of an earlier run, for IPv4 and IPv6.
     pub ids: [Option<NodeId>; 2],
+    /// Neither asked nor heard, whoever names them.
+    pub blocked: Arc<IpFilter>,
 }
 
 /// One thing for the driver to do.
@@ -114,6 +118,7 @@ pub(super) struct Family {
 #[derive(Debug)]
 pub struct Node {
     pub(super) families: [Option<Family>; 2],
+    pub(super) blocked: Arc<IpFilter>,
     pub(super) read_only: bool,
     pending: HashMap<u32, Pending>,
     /// Queries in the order in which they were sent: to be called slow, and to be given up.
@@ -159,6 +164,7 @@ impl Node {
         };
         Node {
             families: [family(config.v4, config.ids[0]), family(config.v6, config.ids[1])],
+            blocked: config.blocked.clone(),
             read_only: config.read_only,
             pending: HashMap::new(),
             slow: VecDeque::new(),
@@ -221,6 +227,9 @@ impl Node {
     /// nothing.
     pub fn add_entrances(&mut self, now: Instant, addrs: impl IntoIterator<Item = SocketAddr>) {
         for addr in addrs {
+            if self.blocked.blocks(addr.ip()) {
+                continue;
+            }
             let Some(family) = self.family_mut(addr) else { continue };
             let enough = family.table.len() >= BUCKET;
             if !enough {
@@ -251,7 +260,7 @@ impl Node {
 
     /// A datagram came. What makes no sense, or answers nothing that we asked, costs nothing.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        if self.family_mut(from).is_none() || from.port() == 0 {
+        if self.family_mut(from).is_none() || from.port() == 0 || self.blocked.blocks(from.ip()) {
             return;
         }
         match Message::decode(datagram) {
@@ -318,6 +327,7 @@ impl Node {
         method: Method<'_>,
         purpose: Purpose,
     ) {
+        debug_assert!(!self.blocked.blocks(to.ip()), "{to} is blocked");
         let Some(own) = self.family_mut(to).map(|family| family.table.own()) else { return };
         let wants = matches!(
             method,
@@ -481,5 +491,66 @@ impl Node {
         if table.would_take(contact) {
             self.check(now, Some(contact.id), contact.addr);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::ip_filter::{AddrRange, Builder},
+        bencode::write::DictWriter,
+        dht::{
+            Question,
+            message::{encode_reply, write_nodes},
+        },
+    };
+
+    const NOW: Instant = Instant::ZERO;
+
+    /// Where the node's datagrams go, and the transaction of each.
+    fn sent(node: &mut Node) -> Vec<(SocketAddr, Vec<u8>)> {
+        let outputs = std::iter::from_fn(|| node.poll());
+        let sent = outputs.filter_map(|output| match output {
+            Output::Send { to, datagram } => {
+                let message = Message::decode(&datagram).expect("ours can be read");
+                Some((to, message.transaction.to_vec()))
+            }
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    #[test]
+    fn whoever_is_blocked_is_neither_asked_nor_heard() {
+        let addr = |host: u8| SocketAddr::from(([203, 0, 113, host], 6881));
+        let [bad, good, named] = [7, 20, 21].map(addr);
+        let mut blocked = Builder::default();
+        blocked.block(AddrRange::subnet(bad.ip(), 29).expect("a net")).expect("room");
+        let blocked = Arc::new(blocked.build());
+        let config = Config { v4: true, v6: false, read_only: false, ids: [None; 2], blocked };
+        let mut node = Node::new(&config, Rng::new(1), Key([1; 20]), NOW);
+
+        node.add_entrances(NOW, [bad]);
+        node.handle_timeout(NOW);
+        node.search(NOW, Question::Ping(bad), true);
+        let ping =
+            Query { id: None, read_only: false, want: Want::default(), method: Method::Ping };
+        node.handle_datagram(NOW, bad, &encode_query(b"t", &ping));
+        assert_eq!(sent(&mut node), []);
+        node.handle_datagram(NOW, good, &encode_query(b"t", &ping));
+        assert_eq!(sent(&mut node), [(good, b"t".to_vec())]);
+
+        node.add_entrances(NOW, [bad, good]);
+        node.handle_timeout(NOW);
+        let asked = sent(&mut node);
+        assert!(asked.iter().all(|(to, _)| *to == good) && !asked.is_empty(), "{asked:?}");
+        let nodes = [bad, named].map(|addr| (NodeId([9; 20]), addr));
+        let fill = |r: &mut DictWriter<'_>| write_nodes(r, &nodes, false);
+        let reply = encode_reply(&asked[0].1, good, NodeId([5; 20]), fill);
+        node.handle_datagram(NOW, good, &reply);
+        let asked = sent(&mut node);
+        assert!(asked.iter().any(|(to, _)| *to == named), "{asked:?}");
+        assert!(asked.iter().all(|(to, _)| *to != bad), "{asked:?}");
     }
 }

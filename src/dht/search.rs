@@ -178,7 +178,7 @@ impl Node {
         let Some(search) = self.searches.get_mut(&id) else { return };
         if let Question::Ping(addr) = search.question {
             let v6 = usize::from(addr.is_ipv6());
-            if self.families[v6].is_some() {
+            if self.families[v6].is_some() && !self.blocked.blocks(addr.ip()) {
                 let lookup = search.lookups[v6].insert(Lookup::new(NodeId([0; 20])));
                 lookup.add(None, addr, None);
             }
@@ -298,7 +298,9 @@ impl Node {
         let Some(lookup) = search.lookups[usize::from(from.is_ipv6())].as_mut() else { return };
         lookup.answered(from, reply.id, reply.token);
         if !matches!(search.question, Question::Ping(_)) {
-            for (node, addr) in reply.nodes().filter(|&(_, addr)| may_name(from, addr)) {
+            let blocked = &self.blocked;
+            let usable = |addr: SocketAddr| may_name(from, addr) && !blocked.blocks(addr.ip());
+            for (node, addr) in reply.nodes().filter(|&(_, addr)| usable(addr)) {
                 if let Some(lookup) = &mut search.lookups[usize::from(addr.is_ipv6())] {
                     lookup.add(Some(node), addr, Some(from));
                 }

@@ -178,6 +178,8 @@ fn write_near(r: &mut DictWriter<'_>, near: &Near) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
         base::rng::Rng,
@@ -191,7 +193,8 @@ mod tests {
 
     /// What a node answers to `from`; it knows a neighbour and a stranger, each of whom has announced itself.
     fn told(from: &str) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
-        let config = Config { v4: true, v6: false, read_only: false, ids: [None, None] };
+        let blocked = Arc::default();
+        let config = Config { v4: true, v6: false, read_only: false, ids: [None, None], blocked };
         let mut node = Node::new(&config, Rng::new(1), Key([1; 20]), NOW);
         let known =
             ["192.168.0.7:1", "203.0.113.7:1"].map(|a| a.parse::<SocketAddr>().expect("valid"));

@@ -3,14 +3,18 @@
 //! A connection is *half-open* until it is known which torrent it is about: by the info hash in its
 //! handshake (BEP 3), or by that of its encryption. Which of both it has its first bytes tell, without
 //! any waiting. Half-open ones are bounded in number and time, together and per address, and cost a
-//! small task each. Nothing here knows torrents: [`Owners`] does.
+//! small task each. Those from blocked addresses are closed before anything is read. Nothing here knows
+//! torrents: [`Owners`] does.
 
 use std::{
     collections::VecDeque,
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,6 +30,7 @@ use crate::{
     base::{
         compact,
         hash::Sha1Hash,
+        ip_filter::IpFilter,
         limits::{HANDSHAKE_TIMEOUT, MAX_HALF_OPEN, MAX_HALF_OPEN_PER_ADDRESS},
     },
     mse::Policy,
@@ -98,6 +103,9 @@ pub struct HalfOpen {
     table: Arc<Mutex<Table>>,
     /// A place for each. One is free when the socket is closed, which is later than the end of its entry.
     places: Arc<Semaphore>,
+    blocked: Arc<IpFilter>,
+    /// Connections from there.
+    turned_away: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -131,7 +139,23 @@ impl HalfOpen {
     /// At most `limit` of them, and never more than [`MAX_HALF_OPEN`].
     pub fn new(limit: usize) -> Self {
         let limit = limit.min(MAX_HALF_OPEN);
-        HalfOpen { table: Arc::default(), places: Arc::new(Semaphore::new(limit)) }
+        HalfOpen {
+            table: Arc::default(),
+            places: Arc::new(Semaphore::new(limit)),
+            blocked: Arc::default(),
+            turned_away: AtomicU64::new(0),
+        }
+    }
+
+    /// Nobody from these addresses is let in.
+    pub fn without(mut self, blocked: Arc<IpFilter>) -> Self {
+        self.blocked = blocked;
+        self
+    }
+
+    /// Connections from blocked addresses so far.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
     }
 
     /// Number of half-open connections.
@@ -141,6 +165,10 @@ impl HalfOpen {
 
     /// Waits for a place, which is soon there: the oldest connection makes room.
     async fn greet<O: Owners>(&self, stream: TcpStream, addr: SocketAddr, owners: Arc<O>) {
+        if self.blocked.blocks(addr.ip()) {
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let from = compact::network(addr.ip());
         if !self.make_room(from) {
             return;

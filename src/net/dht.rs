@@ -19,6 +19,7 @@ use super::{resolver::Resolver, udp::UdpSockets};
 use crate::{
     base::{
         compact::canonical,
+        ip_filter::IpFilter,
         limits::{MAX_DHT_DATAGRAM, MAX_DHT_ENTRANCES},
         rng::Rng,
         time::Instant,
@@ -43,6 +44,8 @@ pub struct DhtConfig {
     pub bootstrap: Vec<(String, u16)>,
     /// They are the well-known ones, which the whole world asks: not to be kept, nor asked without need.
     pub well_known: bool,
+    /// Neither asked nor heard.
+    pub blocked: Arc<IpFilter>,
 }
 
 /// A running node. Copies lead to the same one, which ends with the last.
@@ -84,7 +87,13 @@ impl Dht {
         let (commands, received) = mpsc::unbounded_channel();
         let dht = Dht { commands, port: sockets.port() };
         let [v4, v6] = sockets.families();
-        let node = Config { v4, v6, read_only: config.read_only, ids: config.saved.ids };
+        let node = Config {
+            v4,
+            v6,
+            read_only: config.read_only,
+            ids: config.saved.ids,
+            blocked: config.blocked.clone(),
+        };
         let node = Node::new(&node, rng, key, Instant::ZERO);
         let driver = Driver::new(sockets, config, resolver, node, &dht);
         tokio::spawn(driver.run(received));
@@ -354,6 +363,7 @@ mod tests {
             saved: Saved::default(),
             bootstrap: bootstrap.into_iter().collect(),
             well_known: false,
+            blocked: Arc::default(),
         };
         Dht::start(sockets, config, resolver, Rng::new(seed), Key([seed as u8; 20]))
     }

@@ -294,6 +294,7 @@ impl Core {
                 encryption: self.config.encryption,
                 pex: self.config.pex && !info.private(),
                 keep_useless: add.keep_useless,
+                blocked: self.config.blocked.clone(),
                 ..Settings::default()
             },
             seed: self.seed(),

@@ -2,10 +2,13 @@
 //!
 //! Where the values come from (arguments, environment, files) is the caller's affair.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use super::{EncryptionPolicy, dht::DhtOptions};
-use crate::base::units::{ByteCount, ByteRate};
+use crate::base::{
+    ip_filter::IpFilter,
+    units::{ByteCount, ByteRate},
+};
 
 /// Memory of the process besides slabs that grows with the memory allowed: bitfields, piece tables,
 /// queues, and what an allocator holds back. One eighth.
@@ -77,6 +80,9 @@ pub struct Config {
     pub dht: Option<DhtOptions>,
     /// How torrents that are not private are announced on the local network (BEP 14); `None` does without.
     pub lsd: Option<LsdOptions>,
+    /// Addresses that are neither dialled, nor let in, nor heard or asked in the DHT. Trackers are asked
+    /// wherever they are.
+    pub blocked: Arc<IpFilter>,
     /// Certificates (PEM) trusted besides the built-in roots.
     pub ca_file: Option<PathBuf>,
     /// Where resume state is kept; without it data is recognised by hashing it.
@@ -102,6 +108,7 @@ impl Default for Config {
             pex: true,
             dht: None,
             lsd: None,
+            blocked: Arc::default(),
             ca_file: None,
             state_dir: None,
             seed: None,

@@ -15,7 +15,7 @@ use std::{
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
-    base::rng::Rng,
+    base::{ip_filter::IpFilter, rng::Rng},
     dht::{Key, saved::Saved},
     metainfo::HostPort,
     net::{
@@ -53,7 +53,8 @@ fn place(state_dir: &Path) -> PathBuf {
     state_dir.join("dht")
 }
 
-/// Starts a node that listens on the addresses of the session, whose port for peers is `peers`.
+/// Starts a node that listens on the addresses of the session, whose port for peers is `peers`, and that
+/// neither asks nor hears anybody who is `blocked`.
 ///
 /// # Errors
 /// The port that was asked for is taken, or there is no socket to be had.
@@ -61,6 +62,7 @@ pub(super) fn start(
     options: &DhtOptions,
     (addr, ipv6, peers): (Option<IpAddr>, bool, u16),
     state_dir: Option<&Path>,
+    blocked: Arc<IpFilter>,
     resolver: Arc<dyn Resolver>,
     rng: Rng,
 ) -> io::Result<Dht> {
@@ -78,7 +80,7 @@ pub(super) fn start(
         // Those ids are the session's, which may be running.
         saved.ids = [None, None];
     }
-    let config = DhtConfig { read_only: options.read_only, saved, bootstrap, well_known };
+    let config = DhtConfig { read_only: options.read_only, saved, bootstrap, well_known, blocked };
     let key = Key(super::random()?);
     Ok(Dht::start(sockets, config, resolver, rng, key))
 }

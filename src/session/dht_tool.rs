@@ -41,7 +41,8 @@ impl DhtTool {
         let options = DhtOptions { read_only: true, ..options.clone() };
         let rng = Rng::new(draw_seed()?);
         let resolver = Arc::new(SystemResolver);
-        let dht = dht::start(&options, (None, ipv6, 0), state_dir, resolver, rng);
+        let listen = (None, ipv6, 0);
+        let dht = dht::start(&options, listen, state_dir, Arc::default(), resolver, rng);
         Ok(DhtTool { dht: dht.map_err(SessionError::Dht)? })
     }
 

@@ -73,6 +73,7 @@ impl Core {
                 max_peers: self.config.max_peers,
                 encryption: self.config.encryption,
                 pex: self.config.pex,
+                blocked: self.config.blocked.clone(),
                 ..Settings::default()
             },
             seed: self.seed(),

@@ -20,6 +20,7 @@
 //!   dht              the node of the DHT: how it begins, what it leaves for the next run
 //!   persist          resume state: what the next run should know
 //! check, create      tools: data against a torrent, a torrent from data
+//! blocklist          files of addresses to be blocked
 //! dht_tool           one question to the DHT
 //! scrape             how many peers the trackers of a torrent know
 //! tracker_host       the embedded tracker
@@ -32,6 +33,7 @@
 //! them but latest values ([`TorrentSnapshot`], [`Totals`]); everything else is messages.
 
 mod adding;
+pub mod blocklist;
 pub mod check;
 mod clock;
 mod command;
@@ -203,7 +205,8 @@ impl Session {
             let saving = dht::keep_saving(dht.clone(), dir.clone());
             tasks.push(tokio::spawn(saving).abort_handle());
         }
-        let half_open = Arc::new(HalfOpen::new(descriptors.half_open));
+        let half_open = HalfOpen::new(descriptors.half_open).without(config.blocked.clone());
+        let half_open = Arc::new(half_open);
         let door = Arc::new(Door {
             registry: registry.clone(),
             shard: shard.clone(),
@@ -281,6 +284,7 @@ impl Session {
             down: gauges.down.load(Ordering::Relaxed),
             up: gauges.up.load(Ordering::Relaxed),
             connections: gauges.connections.load(Ordering::Relaxed),
+            turned_away: self.half_open.as_ref().map_or(0, |half_open| half_open.turned_away()),
             torrents: self.core.registry.count() as u32,
             slabs: gauges.slabs.load(Ordering::Relaxed),
         }
@@ -340,7 +344,8 @@ fn start_dht(config: &Config, peers: u16, rng: Rng) -> Result<Option<Dht>, Sessi
     let Some(options) = &config.dht else { return Ok(None) };
     let listen = (config.listen.addr, config.listen.ipv6, peers);
     let state_dir = config.state_dir.as_deref();
-    let dht = dht::start(options, listen, state_dir, Arc::new(SystemResolver), rng);
+    let blocked = config.blocked.clone();
+    let dht = dht::start(options, listen, state_dir, blocked, Arc::new(SystemResolver), rng);
     dht.map(Some).map_err(SessionError::Dht)
 }
 

@@ -98,6 +98,8 @@ pub struct Totals {
     pub up: u64,
     /// Connections.
     pub connections: u32,
+    /// Connections from blocked addresses that were closed at once.
+    pub turned_away: u64,
     /// Torrents, paused and checking ones too.
     pub torrents: u32,
     /// Bytes of block data in memory.

@@ -8,6 +8,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -246,7 +247,8 @@ impl World {
                 let ids = [id(addrs[0]), id(addrs[1])];
                 let mut key = Key([0; 20]);
                 self.rng.fill(&mut key.0);
-                let config = Config { v4, v6, read_only: false, ids };
+                let blocked = Arc::default();
+                let config = Config { v4, v6, read_only: false, ids, blocked };
                 let mut node = Box::new(Node::new(&config, self.rng.fork(), key, self.now));
                 node.add_entrances(self.now, self.entrances(addrs));
                 Kind::Honest(node)

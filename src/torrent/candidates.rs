@@ -1,17 +1,19 @@
 //! Addresses of peers: known, dialled, connected, failed or banned, and which to dial next.
 //!
-//! Bounded by `limits::MAX_CANDIDATES`. A failure doubles the wait before the next try, a ban is for
+//! Bounded by `limits::MAX_CANDIDATES`. Every address that is ever dialled is one of these, and a blocked
+//! one never becomes one, whoever names it. A failure doubles the wait before the next try, a ban is for
 //! the life of the torrent. The order of dialling: the user's own, fewest failures, then by `priority`,
 //! or at random as long as our own address is not known.
 
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use crate::{
-    base::{id::PeerKey, limits, rng::Rng, time::Instant},
+    base::{id::PeerKey, ip_filter::IpFilter, limits, rng::Rng, time::Instant},
     mse::Policy,
 };
 
@@ -77,6 +79,7 @@ pub(super) enum Ended {
 pub(super) struct Candidates {
     known: BTreeMap<SocketAddr, Known>,
     banned: Vec<IpOrAddr>,
+    blocked: Arc<IpFilter>,
     dialling: u32,
     own: OwnAddress,
     own_port: u16,
@@ -103,12 +106,18 @@ impl Candidates {
         Candidates {
             known: BTreeMap::new(),
             banned: Vec::new(),
+            blocked: Arc::default(),
             dialling: 0,
             own: OwnAddress::default(),
             own_port: own_port.unwrap_or(0),
             encryption,
             rng,
         }
+    }
+
+    /// None of these addresses is taken.
+    pub(super) fn without(self, blocked: Arc<IpFilter>) -> Self {
+        Candidates { blocked, ..self }
     }
 
     /// Somebody says what our own address is.
@@ -131,6 +140,9 @@ impl Candidates {
     pub(super) fn found(&mut self, now: Instant, source: Source, addrs: &[SocketAddr]) {
         for &addr in addrs {
             if addr.port() == 0 || addr.ip().is_unspecified() || self.is_banned(addr) {
+                continue;
+            }
+            if self.blocked.blocks(addr.ip()) {
                 continue;
             }
             if let Some(known) = self.known.get_mut(&addr) {
@@ -339,6 +351,7 @@ fn lot(priority: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ip_filter::{AddrRange, Builder};
 
     fn candidates(own_port: Option<u16>, encryption: Policy) -> Candidates {
         Candidates::new(own_port, encryption, Rng::new(1))
@@ -428,6 +441,22 @@ mod tests {
             c.connection_ended(Instant::ZERO, addr(1), Ended::Silent);
             assert_eq!(c.next_due(false) == Some(Instant::ZERO), due);
         }
+    }
+
+    #[test]
+    fn blocked_addresses_are_not_known_whoever_names_them() {
+        let mut blocked = Builder::default();
+        let range = AddrRange::new(addr(3).ip(), addr(5).ip()).expect("a range");
+        blocked.block(range).expect("room");
+        let mut c = candidates(None, Policy::Disabled).without(Arc::new(blocked.build()));
+        let all: Vec<_> = (1..8).map(addr).collect();
+        for source in [Source::User, Source::Incoming, Source::Pex, Source::Resume] {
+            c.found(Instant::ZERO, source, &all);
+        }
+        let mut dialled: Vec<_> = std::iter::from_fn(|| c.next(Instant::ZERO, false)).collect();
+        dialled.sort();
+        assert_eq!(dialled, [1, 2, 6, 7].map(addr));
+        assert_eq!((c.count(), c.next_due(false)), (4, None));
     }
 
     #[test]

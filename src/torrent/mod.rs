@@ -33,6 +33,7 @@ pub use snapshot::{Demand, Lease, PeerSnapshot, Phase, Snapshot};
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use crate::{
@@ -42,6 +43,7 @@ use crate::{
         hash::Sha1Hash,
         id::{PeerId, PeerKey},
         index::{PartialPiece, PieceIndex},
+        ip_filter::IpFilter,
         rate::RateMeter,
         rng::Rng,
         slab::Pool,
@@ -85,6 +87,8 @@ pub struct Settings {
     pub encryption: Policy,
     /// Keep connections to peers who can't want anything from us or give us anything.
     pub keep_useless: bool,
+    /// Never to be dialled. Who connects from there is for the driver to turn away.
+    pub blocked: Arc<IpFilter>,
 }
 
 impl Default for Settings {
@@ -98,6 +102,7 @@ impl Default for Settings {
             pex: false,
             encryption: Policy::Disabled,
             keep_useless: false,
+            blocked: Arc::default(),
         }
     }
 }
@@ -216,7 +221,8 @@ impl Torrent {
             phase: if done { Phase::Seeding } else { Phase::Downloading },
             choker: Choker::new(setup.settings.unchoke_slots, now),
             lease: Lease::default(),
-            candidates: Candidates::new(setup.listen_port, setup.settings.encryption, rng.fork()),
+            candidates: Candidates::new(setup.listen_port, setup.settings.encryption, rng.fork())
+                .without(setup.settings.blocked.clone()),
             settings: setup.settings,
             rng,
             pieces: Box::new(pieces),

@@ -2,6 +2,9 @@
 //!
 //! Nothing here waits for a time: every wait is for an event, and a test that hangs is a failure.
 
+// Elsewhere there is one loopback address only.
+#[cfg(target_os = "linux")]
+mod blocked;
 mod content;
 mod encryption;
 mod restart;

@@ -2,14 +2,24 @@
 //! says little in return and keeps what it owes to time.
 //!
 //! The input is cut into pieces; each is one datagram, sent from one of a few addresses, or answers the
-//! node's last question.
+//! node's last question. One of the addresses is blocked.
 
 #![no_main]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use downpour::{
-    base::{hash::Sha1Hash, limits, rng::Rng, time::Instant},
+    base::{
+        hash::Sha1Hash,
+        ip_filter::{AddrRange, Builder},
+        limits,
+        rng::Rng,
+        time::Instant,
+    },
     dht::{
         Announce, Config, Key, Node, Output, Question,
         message::{Body, Message},
@@ -17,6 +27,7 @@ use downpour::{
 };
 use libfuzzer_sys::fuzz_target;
 
+const BLOCKED: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 9));
 const ADDRS: [&str; 6] = [
     "127.0.0.1:6881",
     "203.0.113.1:1",
@@ -28,7 +39,10 @@ const ADDRS: [&str; 6] = [
 
 fuzz_target!(|data: &[u8]| {
     let mut now = Instant::ZERO;
-    let config = Config { v4: true, v6: true, read_only: false, ids: [None, None] };
+    let mut blocked = Builder::default();
+    blocked.block(AddrRange::subnet(BLOCKED, 24).expect("a net")).expect("room");
+    let blocked = Arc::new(blocked.build());
+    let config = Config { v4: true, v6: true, read_only: false, ids: [None, None], blocked };
     let mut node = Node::new(&config, Rng::new(1), Key([3; 20]), now);
     let addrs: Vec<SocketAddr> = ADDRS.iter().filter_map(|addr| addr.parse().ok()).collect();
     node.add_entrances(now, addrs.iter().copied());
@@ -53,6 +67,7 @@ fuzz_target!(|data: &[u8]| {
         let mut said = 0;
         while let Some(output) = node.poll() {
             if let Output::Send { to, datagram } = output {
+                assert_ne!(to.ip(), BLOCKED);
                 let message = Message::decode(&datagram).expect("ours can be read");
                 if let Body::Query(_) = message.body {
                     asked = Some((to, message.transaction.to_vec()));

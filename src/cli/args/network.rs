@@ -55,6 +55,11 @@ pub(in crate::cli) struct Network {
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = Encryption::Allowed)]
     pub(in crate::cli) encryption: Encryption,
 
+    /// Neither dial nor let in the addresses on a list of PeerGuardian (P2P) or eMule (DAT), or of nets
+    /// and ranges, packed by gzip or not; trackers are asked all the same (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) blocklist: Vec<PathBuf>,
+
     /// Neither listen nor dial over IPv6
     #[arg(long)]
     pub(in crate::cli) no_ipv6: bool,

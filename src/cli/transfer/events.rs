@@ -8,6 +8,7 @@ use tokio::sync::broadcast::error::TryRecvError;
 use super::Transfer;
 use crate::{
     cli::{
+        create::plural,
         exit::Failure,
         terminal::{Warning, printable},
     },
@@ -29,6 +30,11 @@ struct Peer<'a> {
     encryption: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+}
+
+#[derive(Serialize)]
+struct TurnedAway {
+    connections: u64,
 }
 
 impl Transfer {
@@ -135,6 +141,19 @@ impl Transfer {
         let reason = reason.map(|r| format!(": {r}")).unwrap_or_default();
         self.progress
             .say(&printable(&format!("{}: {how} {addr}{hidden}{reason}", observed.name())));
+        Ok(())
+    }
+
+    /// Tells how many connections came from blocked addresses.
+    pub(super) fn tell_turned_away(&self, connections: u64) -> Result<(), Failure> {
+        if connections == 0 || !self.terminal.verbose {
+            return Ok(());
+        }
+        if self.terminal.json {
+            return self.terminal.event("turned_away", &TurnedAway { connections });
+        }
+        let what = plural(connections, "connection");
+        self.terminal.say(&format!("Turned away {what} from blocked addresses."));
         Ok(())
     }
 

@@ -396,7 +396,9 @@ impl Transfer {
         let views: Vec<View> = self.torrents.iter().map(|t| t.last.clone()).collect();
         let shown = self.progress.show(self.start.elapsed(), &views);
         self.progress.finish();
+        let turned_away = self.session.as_ref().map_or(0, |s| s.totals().turned_away);
         self.end_session(&mut signals).await;
+        self.tell_turned_away(turned_away)?;
         for i in 0..self.torrents.len() {
             // What went wrong at the end, such as with the state for the next run.
             self.hear(i)?;
