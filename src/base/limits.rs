@@ -143,6 +143,18 @@ pub const MAX_LSD_DATAGRAM: usize = 1_400;
 pub const MAX_LSD_TORRENTS: usize = 24;
 /// Announces from the local network that are looked at in a second: it is nobody's to flood us.
 pub const MAX_LSD_PER_SECOND: u32 = 50;
+/// Longest datagram of a gateway that is read: that of PCP (RFC 6887, section 7), and an answer to a search.
+pub const MAX_GATEWAY_DATAGRAM: usize = 2_048;
+/// Devices of the local network that are looked at as gateways in one search: one is usual.
+pub const MAX_GATEWAYS: usize = 8;
+/// Longest description of a gateway: 5 to 30 KB are usual.
+pub const MAX_IGD_DESCRIPTION: usize = 256 << 10;
+/// Longest reply of a gateway to what it is asked: one value, or an error.
+pub const MAX_IGD_REPLY: usize = 16 << 10;
+/// Elements and texts of a gateway's description: some hundreds are usual.
+pub const MAX_IGD_NODES: u32 = 10_000;
+/// Services of one gateway that are asked: one for each line it may have.
+pub const MAX_IGD_SERVICES: usize = 4;
 /// Longest datagram of the DHT that is read: an item of 1,000 bytes, its signature and nodes of both
 /// families take 1,750.
 pub const MAX_DHT_DATAGRAM: usize = 2_048;

@@ -133,6 +133,7 @@ fn config(args: &args::Network, state_dir: Option<PathBuf>, port: u16) -> Config
         encryption: encryption(args.encryption),
         pex: !args.no_pex,
         lsd: (!args.no_lsd).then(LsdOptions::default),
+        port_mapping: !args.no_upnp,
         dht: (!args.no_dht).then(|| dht(args)),
         ca_file: args.ca_file.clone(),
         state_dir,

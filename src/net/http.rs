@@ -186,24 +186,50 @@ impl Http {
                 return Err(HttpError::Redirect(INTO_PRIVATE.to_owned()));
             }
             let routes = if reach == Reach::Public { &self.public } else { &self.anywhere };
-            let mut reply = routes.of(route)?.get(url.clone()).send().await.map_err(classify)?;
+            let reply = routes.of(route)?.get(url.clone()).send().await.map_err(classify)?;
             if let Some(next) = target(&url, &reply)? {
                 let stays = is_local(&url) || next.host() == url.host();
                 (url, reach) = (next, if stays { reach } else { Reach::Public });
                 continue;
             }
-            let status = reply.status().as_u16();
-            let mut body = Vec::new();
-            while let Some(part) = reply.chunk().await.map_err(classify)? {
-                if part.len() > max_bytes - body.len() {
-                    return Err(HttpError::TooLarge { limit: max_bytes });
-                }
-                body.extend_from_slice(&part);
-            }
-            return Ok(HttpReply { status, body });
+            return whole(reply, max_bytes).await;
         }
         Err(HttpError::Redirect(format!("more than {MAX_REDIRECTS} redirects")))
     }
+
+    /// Gets `url`, which is an address, or sends it a SOAP action: its header and its body. No redirect is
+    /// followed: a device of the local network leads nowhere else.
+    pub async fn ask_device(
+        &self,
+        url: &Url,
+        action: Option<(&str, String)>,
+        max_bytes: usize,
+    ) -> Result<HttpReply, HttpError> {
+        let client = &self.anywhere.any;
+        let request = match action {
+            None => client.get(url.clone()),
+            Some((header, body)) => client
+                .post(url.clone())
+                .header("Content-Type", "text/xml; charset=\"utf-8\"")
+                .header("SOAPAction", header)
+                .body(body),
+        };
+        let asked = async { whole(request.send().await.map_err(classify)?, max_bytes).await };
+        timeout(self.total_timeout, asked).await.unwrap_or(Err(HttpError::TimedOut))
+    }
+}
+
+/// All of a reply. A body of more than `max_bytes` is not read to its end.
+async fn whole(mut reply: reqwest::Response, max_bytes: usize) -> Result<HttpReply, HttpError> {
+    let status = reply.status().as_u16();
+    let mut body = Vec::new();
+    while let Some(part) = reply.chunk().await.map_err(classify)? {
+        if part.len() > max_bytes - body.len() {
+            return Err(HttpError::TooLarge { limit: max_bytes });
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(HttpReply { status, body })
 }
 
 impl Routes {

@@ -10,6 +10,7 @@ pub mod http;
 pub mod http_server;
 pub mod lsd;
 pub mod memory;
+pub mod port_mapping;
 pub mod resolver;
 pub mod tcp;
 pub mod tracker_client;

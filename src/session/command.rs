@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::{id::TorrentId, persist::Record, shared::Shared, slots::Slot};
 use crate::{
     disk::Storage,
+    gateway::Mapped,
     net::encryption::Opened,
     torrent::{PeerSnapshot, Setup, Source},
 };
@@ -33,6 +34,8 @@ pub(super) enum Command {
     PeersFound { torrent: TorrentId, source: Source, addrs: Vec<SocketAddr> },
     /// Our address, as a tracker sees it.
     OwnAddress { torrent: TorrentId, ip: IpAddr },
+    /// Where a gateway lets peers in, or that it does not.
+    Mapped(Option<Mapped>),
     /// The connections of a torrent.
     Peers { torrent: TorrentId, reply: oneshot::Sender<Vec<PeerSnapshot>> },
     /// What trackers are told.

@@ -83,6 +83,9 @@ pub struct Config {
     /// Addresses that are neither dialled, nor let in, nor heard or asked in the DHT. Trackers are asked
     /// wherever they are.
     pub blocked: Arc<IpFilter>,
+    /// Whether the gateway of the local network is asked to let peers in (PCP, NAT-PMP, UPnP). It is not
+    /// when only one local address may be used.
+    pub port_mapping: bool,
     /// Certificates (PEM) trusted besides the built-in roots.
     pub ca_file: Option<PathBuf>,
     /// Where resume state is kept; without it data is recognised by hashing it.
@@ -109,6 +112,7 @@ impl Default for Config {
             dht: None,
             lsd: None,
             blocked: Arc::default(),
+            port_mapping: false,
             ca_file: None,
             state_dir: None,
             seed: None,

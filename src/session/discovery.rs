@@ -71,6 +71,8 @@ pub(super) enum Input {
     Completed(TorrentId),
     /// A peer's node of the DHT.
     DhtNode(SocketAddr),
+    /// Peers outside reach us on this port; `None` if it is that on which we listen.
+    Mapped(Option<u16>),
     /// It is paused, with these figures.
     Stop(TorrentId, Figures),
     /// It is gone for good.
@@ -129,8 +131,18 @@ impl Line {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Identity {
     pub(super) peer_id: PeerId,
+    /// Where we listen.
     pub(super) port: u16,
+    /// What a gateway has mapped to it.
+    pub(super) mapped: Option<u16>,
     pub(super) families: Families,
+}
+
+impl Identity {
+    /// The port that is announced.
+    fn announced(&self) -> u16 {
+        self.mapped.unwrap_or(self.port)
+    }
 }
 
 struct Announcer {
@@ -143,6 +155,8 @@ struct Announcer {
     shard: ShardHandle,
     /// Tells the tracker that we are the same after a change of address.
     key: u32,
+    /// The port that trackers were told last.
+    told: Option<u16>,
     /// What the shard said last.
     figures: LastFigures,
     armed: Option<Instant>,
@@ -239,6 +253,17 @@ impl Discovery {
                     dht.add_entrances(vec![addr]);
                 }
             }
+            Input::Mapped(port) => {
+                let before = self.identity.announced();
+                self.identity.mapped = port;
+                if self.identity.announced() != before {
+                    let all: Vec<TorrentId> = self.torrents.keys().copied().collect();
+                    for id in all {
+                        self.trackerless(id, Trackerless::need_peers);
+                        self.tell_port(id);
+                    }
+                }
+            }
             Input::Completed(id) => self.handle(id, tiers::Input::Completed),
             Input::Stop(id, figures) => {
                 if let Some(announcer) = self.torrents.get(&id) {
@@ -284,6 +309,7 @@ impl Discovery {
             trackerless: dht.map(|_| Trackerless::new()),
             searching: JoinSet::new(),
             key: self.rng.next_u64() as u32,
+            told: None,
             figures: LastFigures::default(),
             armed: None,
             starting: false,
@@ -347,6 +373,7 @@ impl Discovery {
         match result {
             Ok(reply) => {
                 self.handle(id, tiers::Input::Replied { ticket, reply: &reply });
+                self.tell_port(id);
                 let AnnounceReply { peers, seeds, leeches, warning, .. } = reply;
                 let peers = peers.len();
                 let url = url();
@@ -361,11 +388,20 @@ impl Discovery {
         }
     }
 
+    /// Announces a torrent as soon as its trackers allow if they were told another port.
+    fn tell_port(&mut self, id: TorrentId) {
+        let told = self.torrents.get(&id).and_then(|announcer| announcer.told);
+        if told.is_some_and(|told| told != self.identity.announced()) {
+            self.handle(id, tiers::Input::NeedPeers);
+        }
+    }
+
     fn handle(&mut self, id: TorrentId, input: tiers::Input<'_>) {
         let now = self.clock.now();
         let Some(announcer) = self.torrents.get_mut(&id) else { return };
         announcer.tiers.handle(now, input);
         while let Some(output) = announcer.tiers.poll() {
+            announcer.told = Some(self.identity.announced());
             let errand = announcer.errand(self.identity, output);
             let (trackers, room) = (self.trackers.clone(), self.room.clone());
             tokio::spawn(errand.run(trackers, room, self.line.clone()));

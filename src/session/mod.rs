@@ -17,6 +17,7 @@
 //!     mail             what other threads leave for the shard
 //!     shared           what a torrent shows to other threads
 //!   discovery        trackers, the DHT and the local network: when they are asked, and what came of it
+//!   port_mapping     peers let in by a gateway, and who hears of it
 //!   dht              the node of the DHT: how it begins, what it leaves for the next run
 //!   persist          resume state: what the next run should know
 //! check, create      tools: data against a torrent, a torrent from data
@@ -56,6 +57,7 @@ mod leases;
 mod mail;
 pub mod peer_names;
 mod persist;
+mod port_mapping;
 mod ready;
 mod registry;
 pub mod scrape;
@@ -83,6 +85,7 @@ use tokio::{
     time::timeout,
 };
 
+pub use crate::gateway::{Mapped, Method};
 pub use crate::mse::{Encryption, Policy as EncryptionPolicy};
 pub use crate::pieces::Priority;
 pub use adding::{AddTorrent, Check};
@@ -103,6 +106,7 @@ use crate::{
         dht::Dht,
         http::{Http, HttpConfig},
         lsd::Lsd,
+        port_mapping::PortMapping,
         resolver::SystemResolver,
         tcp::{self, Listeners},
         tracker_client::TrackerClient,
@@ -157,6 +161,7 @@ pub struct Session {
     /// Tasks that end with the session.
     tasks: Vec<AbortHandle>,
     half_open: Option<Arc<HalfOpen>>,
+    port_mapping: Option<PortMapping>,
     shard: Option<thread::JoinHandle<()>>,
 }
 
@@ -188,11 +193,15 @@ impl Session {
             .map_err(SessionError::System)?;
         let registry = Arc::new(Registry::default());
 
-        let identity = Identity { peer_id, port: listeners.port, families: families(&config) };
+        let (port, families) = (listeners.port, families(&config));
+        let identity = Identity { peer_id, port, mapped: None, families };
         let resolver = Arc::new(SystemResolver);
         let udp = UdpTrackers::new(resolver, config.listen.addr, rng.fork());
-        let trackers = TrackerClient { http, udp };
-        let dht = start_dht(&config, listeners.port, rng.fork())?;
+        let trackers = TrackerClient { http: http.clone(), udp };
+        let dht = start_dht(&config, port, rng.fork())?;
+        let ports = (port, dht.as_ref().map(Dht::port));
+        let port_mapping = port_mapping::start(&config, ports, &http, rng.fork());
+        let port_mapping = port_mapping.map_err(SessionError::System)?;
         let rest = (clock, rng.fork(), line.clone());
         let lsd = config.lsd.and_then(|options| {
             // Where there is no multicast nobody is missed.
@@ -204,6 +213,10 @@ impl Session {
         if let (Some(dht), Some(dir)) = (&dht, &config.state_dir) {
             let saving = dht::keep_saving(dht.clone(), dir.clone());
             tasks.push(tokio::spawn(saving).abort_handle());
+        }
+        if let Some(mapping) = &port_mapping {
+            let telling = port_mapping::tell(mapping.mapped(), line.clone(), shard.clone());
+            tasks.push(tokio::spawn(telling).abort_handle());
         }
         let half_open = HalfOpen::new(descriptors.half_open).without(config.blocked.clone());
         let half_open = Arc::new(half_open);
@@ -219,7 +232,7 @@ impl Session {
         }
         let core = Core {
             peer_id,
-            port: listeners.port,
+            port,
             registry,
             shard,
             discovery: line,
@@ -229,7 +242,8 @@ impl Session {
             rng: Mutex::new(rng),
             config,
         };
-        Ok(Session { core: Arc::new(core), tasks, half_open: Some(half_open), shard: Some(thread) })
+        let (half_open, shard) = (Some(half_open), Some(thread));
+        Ok(Session { core: Arc::new(core), tasks, half_open, port_mapping, shard })
     }
 
     /// The port on which peers reach us.
@@ -240,6 +254,11 @@ impl Session {
     /// The UDP port on which our node of the DHT is reached, if there is one.
     pub fn dht_port(&self) -> Option<u16> {
         self.core.dht_port(false)
+    }
+
+    /// Where a gateway lets peers in to us, if one does. See [`Config::port_mapping`].
+    pub fn mapped(&self) -> Option<Mapped> {
+        self.port_mapping.as_ref().and_then(|mapping| *mapping.mapped().borrow())
     }
 
     /// Who we are to peers and trackers.
@@ -290,11 +309,11 @@ impl Session {
         }
     }
 
-    /// Ends the session in order: no more connections, trackers are told, writes finished. What is
-    /// not done after five seconds is left undone.
+    /// Ends the session in order: no more connections, trackers are told, mappings taken back, writes
+    /// finished. What is not done after five seconds is left undone.
     pub async fn shutdown(mut self) {
         let thread = self.shard.take();
-        let core = self.core.clone();
+        let (core, mapping) = (self.core.clone(), self.port_mapping.take());
         // The discovery task comes first and stays.
         self.tasks.drain(1..).for_each(|accepting| accepting.abort());
         self.half_open = None;
@@ -307,7 +326,12 @@ impl Session {
             let _ = core.shard.ask(|reply| Command::Stop { reply }).await;
             let (reply, told) = oneshot::channel();
             core.discovery.send(discovery::Input::StopAll(reply));
-            let _ = told.await;
+            let mappings = async {
+                if let Some(mapping) = mapping {
+                    mapping.end().await;
+                }
+            };
+            let _ = tokio::join!(told, mappings);
             if let (Some(dht), Some(dir)) = (&core.dht, &core.config.state_dir) {
                 dht::save(dht, dir).await;
             }

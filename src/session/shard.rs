@@ -2,11 +2,12 @@
 //!
 //! Between turns it takes commands and mail, hands over disk work, dials, and publishes snapshots.
 //! It waits only here. What happens inside a turn is in [`turn`](super::turn), what is saved for
-//! the next run in [`saving`], what torrents share in [`leasing`],
-//! how the session reaches it in [`handle`].
+//! the next run in [`saving`], what torrents share in [`leasing`], where a gateway lets peers in in
+//! [`mapped`], how the session reaches it in [`handle`].
 
 mod handle;
 mod leasing;
+mod mapped;
 mod saving;
 
 use std::{
@@ -45,6 +46,7 @@ use super::{
 use crate::{
     base::{slab::SLAB_LEN, time::Instant, units::BLOCK_LEN},
     disk::Storage,
+    gateway::Mapped,
     net::encryption::Opened,
     pieces::job::{DiskEvent, DiskFault, DiskJob},
     torrent::{self, DialFailure, Direction, Event, Input, Phase, Snapshot, Torrent},
@@ -90,6 +92,8 @@ struct Shard {
     dialler: Dialler,
     leasing: Leasing,
     discovery: discovery::Line,
+    /// Where a gateway lets peers in.
+    mapped: Option<Mapped>,
     gauges: Arc<Gauges>,
     saves: Option<Saves>,
     /// Torrents somebody looks at.
@@ -142,6 +146,7 @@ pub(super) fn start(
         dialler,
         leasing,
         discovery,
+        mapped: None,
         gauges: gauges.clone(),
         saves,
         watched: Vec::new(),
@@ -240,6 +245,7 @@ impl Shard {
                 let by = torrent::Claimant::Tracker;
                 self.turns.handle(now, torrent, Input::OwnAddress { ip, by });
             }
+            Command::Mapped(mapped) => self.set_mapped(now, mapped),
             Command::Peers { torrent, reply } => {
                 let peers = self.turns.torrent(torrent).map(|t| t.peers(now));
                 // Whoever asked may have left.
@@ -284,6 +290,7 @@ impl Shard {
         };
         let is_new = tenant.recording.as_ref().is_some_and(|recording| !recording.settled);
         self.tenants.insert(id, Box::new(tenant));
+        self.tell_mapped(now, id);
         if is_new {
             self.changed_much(now, id);
         }

@@ -18,7 +18,8 @@ use crate::{
 };
 
 use super::{
-    CloseCause, Direction, Disconnect, Output, Phase, Refusal, Source, Torrent, candidates::Ended,
+    CloseCause, Direction, Disconnect, Output, OutsidePorts, Phase, Refusal, Source, Torrent,
+    candidates::Ended,
 };
 
 /// Connections beyond the lease dropped in a second: others come as fast, and the swarm need not notice.
@@ -277,6 +278,9 @@ impl Torrent {
         let (have, uploads_only) = (self.pieces.have(), self.uploads_only());
         let log_end = self.pieces.log().end();
         let Some(peer) = self.peers.get_mut(key) else { return };
+        // Gateways map IPv4, and their numbers are those of the world outside.
+        let is_outside = peer.addr.is_ipv4() && !compact::is_local(peer.addr.ip());
+        let mapped = if is_outside { self.mapped } else { OutsidePorts::default() };
         peer.have_cursor = log_end;
         if peer.fast && have.is_full() && !have.is_empty() {
             wire::encode::encode(&Message::HaveAll, &mut peer.out);
@@ -286,6 +290,7 @@ impl Torrent {
             wire::encode::encode(&Message::Bitfield(have.as_bytes()), &mut peer.out);
         }
         if let Some(port) = self.dht_port.filter(|_| peer.dht) {
+            let port = mapped.dht.unwrap_or(port);
             wire::encode::encode(&Message::Port(port), &mut peer.out);
         }
         if peer.extended {
@@ -297,7 +302,7 @@ impl Torrent {
                     ..Default::default()
                 },
                 v: Some(concat!("downpour ", env!("CARGO_PKG_VERSION")).to_owned()),
-                p: self.listen_port,
+                p: mapped.peers.or(self.listen_port),
                 reqq: Some(limits::MAX_PEER_REQUESTS as u32),
                 yourip: Some(peer.addr.ip()),
                 metadata_size: self.metadata.size(),
@@ -506,6 +511,30 @@ mod tests {
         assert_eq!(admit(&mut torrent, 100, smaller), Err(Refusal::Full));
         assert_eq!(admit(&mut torrent, 100, greater), Ok(()));
         assert_eq!(dropped(&mut torrent), [keys[usize::from(least) - 1]]);
+    }
+
+    #[test]
+    fn peers_outside_are_told_the_ports_that_they_can_use() {
+        let (mut torrent, _, mut pool) = seeding();
+        (torrent.listen_port, torrent.dht_port) = (Some(6881), Some(6882));
+        let told = |torrent: &mut Torrent, addr: &str| {
+            let addr = addr.parse().expect("valid");
+            let key = torrent.admit(Instant::ZERO, addr, Direction::Incoming).expect("room");
+            let peer = torrent.peers.get_mut(key).expect("admitted");
+            (peer.extended, peer.dht) = (true, true);
+            torrent.introduce(key);
+            let said = &torrent.peers.get(key).expect("admitted").out;
+            let has = |what: &[u8]| said.windows(what.len()).any(|window| window == what);
+            [6881, 7000].map(|port| has(format!("1:pi{port}e").as_bytes()))
+        };
+        let both = OutsidePorts { peers: Some(7000), dht: None };
+        assert_eq!(told(&mut torrent, "9.9.9.9:1"), [true, false]);
+        torrent.handle(Instant::ZERO, Input::Mapped(both), &mut pool);
+        assert_eq!(told(&mut torrent, "9.9.9.8:1"), [false, true]);
+        assert_eq!(told(&mut torrent, "192.168.1.5:1"), [true, false], "a neighbour");
+        assert_eq!(told(&mut torrent, "[2001:db8::1]:1"), [true, false], "over IPv6");
+        torrent.handle(Instant::ZERO, Input::Mapped(OutsidePorts::default()), &mut pool);
+        assert_eq!(told(&mut torrent, "9.9.9.7:1"), [true, false]);
     }
 
     #[test]

@@ -41,10 +41,21 @@ pub enum Input {
         /// Who says so.
         by: Claimant,
     },
+    /// A gateway lets peers outside in by these ports.
+    Mapped(OutsidePorts),
     /// The owner wants something.
     Command(Command),
     /// `poll_timeout` has come.
     Timeout,
+}
+
+/// The numbers that a gateway has given our ports, for peers outside; `None` where it has not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OutsidePorts {
+    /// That for peers.
+    pub peers: Option<u16>,
+    /// That of our node of the DHT.
+    pub dht: Option<u16>,
 }
 
 /// What the owner can ask of a running torrent.

@@ -23,7 +23,7 @@ mod snapshot;
 mod upload;
 mod upload_slots;
 
-pub use input::{CloseCause, Command, DialFailure, Input, Source};
+pub use input::{CloseCause, Command, DialFailure, Input, OutsidePorts, Source};
 pub use metadata::InfoBytes;
 pub use output::{Event, Output};
 pub use priority::Claimant;
@@ -154,6 +154,7 @@ pub struct Torrent {
     peer_id: PeerId,
     listen_port: Option<u16>,
     dht_port: Option<u16>,
+    mapped: OutsidePorts,
     metadata: Metadata,
     settings: Settings,
     lease: Lease,
@@ -217,6 +218,7 @@ impl Torrent {
             peer_id: setup.peer_id,
             listen_port: setup.listen_port,
             dht_port: setup.dht_port,
+            mapped: OutsidePorts::default(),
             metadata,
             phase: if done { Phase::Seeding } else { Phase::Downloading },
             choker: Choker::new(setup.settings.unchoke_slots, now),
@@ -259,6 +261,7 @@ impl Torrent {
                 self.candidates.dial_failed(now, addr, failure);
                 self.dial_dirty = true;
             }
+            Input::Mapped(mapped) => self.mapped = mapped,
             Input::OwnAddress { ip, by } => self.candidates.hear_own(ip, by),
             Input::PeersFound { source, addrs } => {
                 self.candidates.found(now, source, &addrs);

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Addresses remembered that somebody took for ours.
 const MAX_CLAIMS: usize = 16;
-/// Weight of claims by which an address counts as ours: two peers, or one tracker.
+/// Weight of claims by which an address counts as ours: two peers, or one tracker or gateway.
 const ENOUGH: u32 = 2;
 /// Weight that one address can have: after a change of ours as much is soon outweighed.
 const MOST: u32 = 16;
@@ -21,6 +21,8 @@ pub enum Claimant {
     Peer,
     /// A tracker (BEP 24).
     Tracker,
+    /// The gateway that lets peers in.
+    Gateway,
 }
 
 /// Our address in each family, as others see it. Anyone may lie: what most say counts, and nothing but
@@ -36,7 +38,7 @@ impl OwnAddress {
         let before = self.in_family_of(ip);
         let weight = match by {
             Claimant::Peer => 1,
-            Claimant::Tracker => ENOUGH,
+            Claimant::Tracker | Claimant::Gateway => ENOUGH,
         };
         match self.claims.iter_mut().find(|(claimed, _)| *claimed == ip) {
             Some((_, weights)) => *weights = (*weights + weight).min(MOST),

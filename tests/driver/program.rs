@@ -50,7 +50,7 @@ impl Place {
         let file = fs::File::options().create(true).append(true).open(&talk).expect("a file");
         command.args(args).arg("--json").current_dir(home).env("HOME", home);
         command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME");
-        command.env("DOWNPOUR_NO_LSD", "true");
+        command.env("DOWNPOUR_NO_LSD", "true").env("DOWNPOUR_NO_UPNP", "true");
         if !args.contains(&"--dht-bootstrap") {
             // Nothing leaves this machine.
             command.env("DOWNPOUR_NO_DHT", "true");

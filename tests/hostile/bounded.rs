@@ -109,6 +109,7 @@ impl Ground {
             }
         }
         command.current_dir(self.dir.path()).env("HOME", self.path("home"));
+        command.env("DOWNPOUR_NO_UPNP", "true");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

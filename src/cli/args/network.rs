@@ -42,6 +42,10 @@ pub(in crate::cli) struct Network {
     #[arg(long)]
     pub(in crate::cli) no_lsd: bool,
 
+    /// Ask no router to let peers in (PCP, NAT-PMP, UPnP)
+    #[arg(long)]
+    pub(in crate::cli) no_upnp: bool,
+
     /// UDP port of the distributed hash table [default: the number of --port, if it is free]
     #[arg(long, value_name = "N", conflicts_with = "no_dht")]
     pub(in crate::cli) dht_port: Option<u16>,
@@ -117,8 +121,6 @@ pub(in crate::cli) struct Checking {
 /// Switches that turn off what this version does not have: accepted, so that scripts last.
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct Off {
-    #[arg(long, hide = true)]
-    no_upnp: bool,
     #[arg(long, hide = true)]
     no_utp: bool,
     #[arg(long, hide = true)]

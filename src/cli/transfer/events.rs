@@ -1,6 +1,7 @@
-//! What happens to a torrent, told as it happens: warnings always, pieces and peers when asked for.
+//! What happens to a torrent, told as it happens: warnings always, pieces and peers when asked for. Also
+//! where a gateway lets peers in.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::Serialize;
 use tokio::sync::broadcast::error::TryRecvError;
@@ -12,7 +13,7 @@ use crate::{
         exit::Failure,
         terminal::{Warning, printable},
     },
-    session::{Encryption, TorrentEvent},
+    session::{Encryption, Mapped, Session, TorrentEvent},
 };
 
 #[derive(Serialize)]
@@ -37,7 +38,48 @@ struct TurnedAway {
     connections: u64,
 }
 
+struct Outside {
+    address: Ipv4Addr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dht_port: Option<u16>,
+    by: String,
+}
+
+#[derive(Serialize)]
+struct Unmapped {}
+
 impl Transfer {
+    /// Tells where a gateway lets peers in, when that has changed.
+    pub(super) fn hear_of_ports(&mut self) -> Result<(), Failure> {
+        let mapped = self.session.as_ref().and_then(Session::mapped);
+        if mapped == std::mem::replace(&mut self.mapped, mapped) {
+            return Ok(());
+        }
+        if self.terminal.json {
+            return match mapped {
+                Some(Mapped { ip: address, tcp: port, udp: dht_port, by }) => {
+                    let outside = Outside { address, port, dht_port, by: by.to_string() };
+                    self.terminal.event("mapped", &outside)
+                }
+                None => self.terminal.event("unmapped", &Unmapped {}),
+            };
+        }
+        if self.terminal.verbose || !self.goal.fetches {
+            self.progress.say(&match mapped {
+                Some(Mapped { ip, tcp, udp, by }) => {
+                    let port = tcp.map(|port| format!("peers in on port {port}"));
+                    let dht = udp.map(|port| format!("the DHT on {port}"));
+                    let both: Vec<String> = [port, dht].into_iter().flatten().collect();
+                    format!("The gateway at {ip} lets {} ({by}).", both.join(", "))
+                }
+                None => "No gateway lets peers in any more.".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
     /// Tells of what happened to a torrent since the last look.
     pub(super) fn hear(&mut self, i: usize) -> Result<(), Failure> {
         loop {

@@ -24,7 +24,7 @@ use super::{
     signals::Signals,
     terminal::{Terminal, printable},
 };
-use crate::session::{AddError, AddTorrent, Session, TorrentEvent, TorrentHandle};
+use crate::session::{AddError, AddTorrent, Mapped, Session, TorrentEvent, TorrentHandle};
 use failures::{failed, gave_up, incomplete, refused};
 use metadata::Pending;
 pub(super) use metadata::Then;
@@ -63,6 +63,8 @@ pub(super) struct Transfer {
     torrents: Vec<Torrent>,
     /// How those ended that did not even begin.
     refused: Vec<Failure>,
+    /// What was told of the ports that peers outside use.
+    mapped: Option<Mapped>,
     /// Rung when a torrent may have ended.
     bell: Arc<Notify>,
 }
@@ -142,6 +144,7 @@ impl Transfer {
             start: Instant::now(),
             torrents: Vec::new(),
             refused: Vec::new(),
+            mapped: None,
             bell: Arc::default(),
         }
     }
@@ -268,6 +271,7 @@ impl Transfer {
     /// One look at everything.
     async fn look(&mut self) -> Result<(), Failure> {
         let now = self.start.elapsed();
+        self.hear_of_ports()?;
         for i in 0..self.torrents.len() {
             self.hear(i)?;
             let t = &mut self.torrents[i];

@@ -74,7 +74,7 @@ impl Errand {
             if let Some(ip) = reply.external_ip {
                 self.shard.send(Command::OwnAddress { torrent, ip }).await;
             }
-            let (source, addrs) = (Source::Tracker, others(reply, self.identity.port));
+            let (source, addrs) = (Source::Tracker, others(reply, &self.identity));
             if !addrs.is_empty() {
                 self.shard.send(Command::PeersFound { torrent, source, addrs }).await;
             }
@@ -92,7 +92,7 @@ impl Errand {
         AnnounceRequest {
             info_hash: self.shared.info.info_hash().wire(),
             peer_id: self.identity.peer_id,
-            port: self.identity.port,
+            port: self.identity.announced(),
             uploaded,
             downloaded,
             left,
@@ -119,9 +119,10 @@ impl Errand {
 
 /// The peers of a reply that are not ourselves, as far as that can be seen from here. The handshake
 /// finds the rest.
-fn others(reply: &AnnounceReply, port: u16) -> Vec<SocketAddr> {
+fn others(reply: &AnnounceReply, identity: &Identity) -> Vec<SocketAddr> {
     let is_self = |addr: &SocketAddr| {
-        addr.port() == port && (addr.ip().is_loopback() || Some(addr.ip()) == reply.external_ip)
+        addr.port() == identity.port && addr.ip().is_loopback()
+            || addr.port() == identity.announced() && Some(addr.ip()) == reply.external_ip
     };
     reply.peers.iter().filter(|addr| !is_self(addr)).copied().collect()
 }
@@ -129,6 +130,7 @@ fn others(reply: &AnnounceReply, port: u16) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{base::id::PeerId, tracker::announce::Families};
 
     #[test]
     fn we_do_not_dial_ourselves() {
@@ -140,6 +142,10 @@ mod tests {
             external_ip: Some("1.2.3.4".parse().expect("valid")),
             ..AnnounceReply::default()
         };
-        assert_eq!(others(&reply, 7), ["127.0.0.1:8", "1.2.3.5:7"].map(addr));
+        let (peer_id, families) = (PeerId([0; 20]), Families::Any);
+        let identity = Identity { peer_id, port: 7, mapped: None, families };
+        assert_eq!(others(&reply, &identity), ["127.0.0.1:8", "1.2.3.5:7"].map(addr));
+        let mapped = Identity { mapped: Some(8), ..identity };
+        assert_eq!(others(&reply, &mapped), ["127.0.0.1:8", "1.2.3.4:7", "1.2.3.5:7"].map(addr));
     }
 }

@@ -1,0 +1,54 @@
+//! Whether a gateway is asked to let peers in, and who hears of it.
+//!
+//! Asking is [`crate::net::port_mapping`]. What is mapped is told to trackers and the DHT with the next
+//! announce, to peers with the next connection; the gateway's address is one claim among others of ours.
+
+use std::io;
+
+use tokio::sync::watch;
+
+use super::{
+    command::Command,
+    config::Config,
+    discovery::{Input, Line},
+    shard::ShardHandle,
+};
+use crate::{
+    base::rng::Rng,
+    gateway::Mapped,
+    net::{
+        http::Http,
+        port_mapping::{PortMapping, PortMappingConfig},
+    },
+};
+
+/// Starts to have our ports mapped, unless the configuration says otherwise.
+///
+/// # Errors
+/// The system has no random bytes.
+pub(super) fn start(
+    config: &Config,
+    (tcp, udp): (u16, Option<u16>),
+    http: &Http,
+    rng: Rng,
+) -> io::Result<Option<PortMapping>> {
+    // Bound to one address, everything leaves from there: a gateway would be asked from elsewhere.
+    if !config.port_mapping || config.listen.addr.is_some() {
+        return Ok(None);
+    }
+    let mapping = PortMappingConfig { tcp, udp, nonce: super::random()?, vicinity: None };
+    Ok(Some(PortMapping::start(mapping, http.clone(), rng)))
+}
+
+/// Tells everybody whenever it changes, until the task is dropped.
+pub(super) async fn tell(
+    mut mapped: watch::Receiver<Option<Mapped>>,
+    discovery: Line,
+    shard: ShardHandle,
+) {
+    while mapped.changed().await.is_ok() {
+        let now = *mapped.borrow_and_update();
+        discovery.send(Input::Mapped(now.and_then(|mapped| mapped.tcp)));
+        shard.send(Command::Mapped(now)).await;
+    }
+}
