@@ -7,6 +7,7 @@ import endurance
 import exchange
 import full_disk
 import info_hashes
+import port_mapping
 import samples
 import swarm
 import trackerless
@@ -37,7 +38,7 @@ def by_link(tracker, without=()):
 
 def core():
     """Each client once in each direction, by each tracker, in both families of addresses, and by
-    magnet links; all of them at once; the sample torrents; info hashes."""
+    magnet links; port mapping; all of them at once; the sample torrents; info hashes."""
     for client in FOREIGN:
         for over_http, over_udp in (OPENTRACKER, EMBEDDED):
             for layout in LAYOUTS:
@@ -49,6 +50,7 @@ def core():
     yield from trackerless.scenarios()
     yield from exchange.scenarios()
     yield from encryption.scenarios()
+    yield from port_mapping.scenarios()
     yield next(swarm.scenarios())
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()

@@ -1,6 +1,7 @@
 """Trackers at which the peers of a scenario meet. Each is a small adapter: how it is started."""
 
 import os
+import socket
 import urllib.parse
 
 import bencode
@@ -27,9 +28,9 @@ class Tracker:
 
 
 class RunningTracker:
-    def __init__(self, run, scheme, port, info_hash):
+    def __init__(self, run, scheme, port, info_hash, host=None):
         self.run, self.info_hash = run, info_hash
-        self.where = endpoint(run.host, port)
+        self.where = endpoint(host or run.host, port)
         self.url = f"{scheme}://{self.where}/announce"
 
     def takes_announces(self):
@@ -43,6 +44,13 @@ class RunningTracker:
         if b"failure reason" in reply:
             raise Failure(f"the tracker refuses: {reply[b'failure reason'].decode()}")
         return reply.get(b"complete", 0), reply.get(b"incomplete", 0)
+
+    def peers(self):
+        """Addresses of IPv4 that it gives, with their ports. Whoever asks is listed until he is gone."""
+        compact = self._announce("started").get(b"peers", b"")
+        self._announce("stopped")
+        peers = (compact[i : i + 6] for i in range(0, len(compact), 6))
+        return [(socket.inet_ntoa(p[:4]), int.from_bytes(p[4:], "big")) for p in peers]
 
     def _announce(self, event):
         """The reply to the harness's own announce, from a port that nobody listens on."""

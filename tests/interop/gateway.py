@@ -1,0 +1,133 @@
+"""A house with a router, as networks of their own: downpour behind it, the world before it."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from network import ip
+from sandbox import Failure
+
+INSIDE, NEIGHBOUR, ROUTER = "192.168.77.2", "192.168.77.3", "192.168.77.1"
+# Addresses that could be anybody's: the router does not believe in others.
+OUTSIDE, WORLD = "11.77.0.1", "11.77.0.2"
+
+# What the house does not ask for stays outside, but for what miniupnpd lets in.
+RULES = """
+table inet filter {
+    chain forward {
+        type filter hook forward priority 0; policy drop;
+        iifname "lan" accept
+        ct state established,related accept
+        jump miniupnpd
+    }
+    chain input {
+        type filter hook input priority 0; policy accept;
+        {dropped}
+    }
+    chain prerouting {
+        type nat hook prerouting priority -100;
+        jump prerouting_miniupnpd
+    }
+    chain postrouting {
+        type nat hook postrouting priority 100;
+        jump postrouting_miniupnpd
+        oifname "wan" masquerade
+    }
+    chain miniupnpd {}
+    chain prerouting_miniupnpd {}
+    chain postrouting_miniupnpd {}
+}
+"""
+# Numbers of protocols, as `nft` shows what miniupnpd has made.
+PROTOCOLS = {"0x6": "tcp", "0x11": "udp"}
+# Requests of PCP, by their first byte.
+PCP = "udp dport 5351 @th,64,8 2 drop"
+
+SETTINGS = """
+ext_ifname=wan
+listening_ip=lan
+ipv6_disable=yes
+enable_natpmp={control}
+enable_upnp=yes
+secure_mode=no
+uuid=9c96d53a-cb58-4402-a915-ac1cb4bf99c0
+allow 1024-65535 192.168.77.0/24 1024-65535
+deny 0-65535 0.0.0.0/0 0-65535
+"""
+
+
+class House:
+    """The network of the scenario becomes the router's; two more are made."""
+
+    def __init__(self, run):
+        self.run = run
+        self.inside, self.world = self._network("house"), self._network("world")
+        for name, pid in [("lan", self.inside), ("wan", self.world)]:
+            ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+            ip("link", "set", name, "up")
+        ip("address", "add", f"{ROUTER}/24", "dev", "lan")
+        ip("address", "add", f"{OUTSIDE}/24", "dev", "wan")
+        self._settle(self.inside, [INSIDE, NEIGHBOUR])
+        self._settle(self.world, [WORLD])
+        self._ip(self.inside, "route", "add", "default", "via", ROUTER)
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+    def _network(self, name):
+        """The id of a process whose network is its own."""
+        process = self.run.start(name, ["unshare", "--net", "sleep", "infinity"])
+        ours = os.readlink("/proc/thread-self/ns/net")
+
+        def has_its_own():
+            return os.readlink(f"/proc/{process.pid}/ns/net") != ours
+
+        self.run.until(has_its_own, f"the network of the {name}")
+        return process.pid
+
+    def _settle(self, pid, addresses):
+        self._ip(pid, "link", "set", "lo", "up")
+        self._ip(pid, "link", "set", "eth0", "up")
+        for address in addresses:
+            self._ip(pid, "address", "add", f"{address}/24", "dev", "eth0")
+
+    def _ip(self, pid, *argv):
+        call(*within(pid, ["ip", *argv]))
+
+    def route(self, control, dropped=""):
+        """Starts the router: with PCP and NAT-PMP if `control`, and a rule for what it drops."""
+        home = self.run.folder("router")
+        (home / "rules").write_text(RULES.replace("{dropped}", dropped))
+        call("nft", "-f", str(home / "rules"))
+        settings = home / "settings"
+        settings.write_text(SETTINGS.format(control="yes" if control else "no"))
+        argv = ["miniupnpd", "-d", "-f", settings, "-P", home / "pid"]
+        process = self.run.start("miniupnpd", argv)
+        self.run.until(lambda: process.find(r"(HTTP listening)"), "miniupnpd to listen")
+
+    def start(self, name, argv, may_exit=False):
+        """Starts a program in the house."""
+        return self.run.start(name, within(self.inside, argv), may_exit=may_exit)
+
+    def start_outside(self, name, argv, may_exit=False):
+        """Starts a program in the world."""
+        return self.run.start(name, within(self.world, argv), may_exit=may_exit)
+
+    def mappings(self):
+        """What the router lets in: protocol, port outside, address and port inside."""
+        rules = call("nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd")
+        pattern = r"@nh,72,8 (0x6|0x11) th dport (\d+) dnat ip to ([0-9.]+):(\d+)"
+        found = re.findall(pattern, rules)
+        return {(PROTOCOLS[p], int(o), host, int(i)) for p, o, host, i in found}
+
+
+def within(pid, argv):
+    """The command that runs another in the network of a process."""
+    return ["nsenter", "--target", pid, "--net", "--", *argv]
+
+
+def call(*argv):
+    """Runs a program that does its work at once; what it says."""
+    done = subprocess.run([*map(str, argv)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failure(f"{' '.join(map(str, argv))}: {done.stderr.strip()}")
+    return done.stdout

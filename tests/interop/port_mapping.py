@@ -1,0 +1,82 @@
+"""Scenarios of port mapping: downpour behind a router has miniupnpd let peers in, who come from outside,
+and takes that back at its end.
+"""
+
+import signal
+from functools import partial
+
+import payload
+import torrent as makers
+from clients import DOWNPOUR
+from gateway import INSIDE, NEIGHBOUR, OUTSIDE, PCP, WORLD, House
+from sandbox import Failure, endpoint, free_port
+from trackers import RunningTracker
+from transfer import PIECE_LENGTH, Scenario
+
+NEEDS = ("ip", "miniupnpd", "nft", "nsenter", "unshare", "upnpc")
+
+
+def scenarios():
+    """Each protocol, where the router has nothing better."""
+    for method, control, dropped, waits in [
+        ("PCP", True, "", True),
+        ("NAT-PMP", True, PCP, False),
+        ("UPnP", False, "", False),
+    ]:
+        show = partial(let_in, method, control, dropped, waits)
+        name = f"port-mapping.{method.lower()}"
+        yield Scenario(name, show, NEEDS, seconds=180, own_network=True)
+
+
+def let_in(method, control, dropped, waits, run):
+    """It `waits` until the tracker, which was told before there was a mapping, is told again."""
+    house = House(run)
+    house.route(control, dropped)
+    port = free_port()
+    # A neighbour has the number that downpour would like.
+    taken = ["upnpc", "-m", INSIDE, "-a", NEIGHBOUR, port, port, "TCP"]
+    process = house.start("upnpc", taken, may_exit=True)
+    run.until(lambda: process.code is not None, "upnpc to end")
+    neighbours = ("tcp", port, NEIGHBOUR, port)
+    if house.mappings() != {neighbours}:
+        raise Failure(f"the neighbour has {house.mappings()}")
+
+    root = payload.folder(run.folder("content"), run.random)
+    made = makers.Mktorrent().make(run, root, PIECE_LENGTH)
+    announce, torrent = tracker(run, house, made)
+    options = ["--port", port, "--no-lsd", "--no-ipv6", "--dht-bootstrap", "127.0.0.1:1"]
+    seed = [run.config.bin, "seed", torrent.path, "--data", root.parent, "--json", *options]
+    seed = house.start("downpour-seed", [*seed, "--state-dir", run.folder("state")], may_exit=True)
+    event = r'"event":"mapped","address":"%s","port":(\d+),"dht_port":(\d+),"by":"%s"'
+    event %= (OUTSIDE, method)
+    run.until(lambda: seed.find(event), f"a mapping by {method}")
+    outside, dht = (int(seed.find(event)), int(seed.find(event.replace(r"(\d+)", r"\d+", 1))))
+    ours = {("tcp", outside, INSIDE, port), ("udp", dht, INSIDE, port)}
+    if outside == port or house.mappings() != {neighbours, *ours}:
+        raise Failure(f"mapped as {outside} and {dht} are {house.mappings()}")
+
+    output = run.folder("output")
+    leech = [run.config.bin, "download", made.path, "--output", output, "--no-trackers"]
+    leech += ["--no-dht", "--no-lsd", "--no-upnp", "--peer", endpoint(OUTSIDE, outside)]
+    leech = house.start_outside("downpour-download", leech, may_exit=True)
+    run.until(lambda: leech.code is not None, "a download from outside")
+    DOWNPOUR.compare(made, root, output)
+    if waits:
+        run.until(lambda: (OUTSIDE, outside) in announce.peers(), "the mapped port to be announced")
+
+    seed.signal(signal.SIGINT)
+    run.until(lambda: seed.code is not None, "the seed to end")
+    if seed.code != 0:
+        raise Failure(f"the seed exited with {seed.code}")
+    if house.mappings() != {neighbours}:
+        raise Failure(f"left at the router: {house.mappings()}")
+
+
+def tracker(run, house, made):
+    """A tracker in the world that lets peers come back after a minute, and the torrent that names it."""
+    port = free_port()
+    where = ["--listen", endpoint(WORLD, port), "--interval", "60s"]
+    process = house.start_outside("tracker", [run.config.bin, "tracker", *where])
+    run.listening(process, port, WORLD)
+    running = RunningTracker(run, "http", port, made.info_hash, WORLD)
+    return running, made.announced_at(running.url, run.dir / "announced.torrent")
