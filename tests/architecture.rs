@@ -32,8 +32,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "session",
         &[
-            "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "gateway", "pieces",
-            "peer", "torrent", "disk", "net",
+            "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "gateway",
+            "pieces", "peer", "torrent", "disk", "net",
         ],
     ),
     ("cli", &["base", "metainfo", "session", "sim"]),
@@ -47,8 +47,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
 )];
 
 const PURE: &[&str] = &[
-    "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "gateway", "pieces", "peer",
-    "torrent", "sim",
+    "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "gateway", "pieces",
+    "peer", "torrent", "sim",
 ];
 
 /// What a pure folder does not name.

@@ -519,7 +519,9 @@ mod tests {
         (torrent.listen_port, torrent.dht_port) = (Some(6881), Some(6882));
         let told = |torrent: &mut Torrent, addr: &str| {
             let addr = addr.parse().expect("valid");
-            let key = torrent.admit(Instant::ZERO, addr, Direction::Incoming).expect("room");
+            let key = torrent
+                .admit(Instant::ZERO, addr, Direction::Incoming, Encryption::Off)
+                .expect("room");
             let peer = torrent.peers.get_mut(key).expect("admitted");
             (peer.extended, peer.dht) = (true, true);
             torrent.introduce(key);

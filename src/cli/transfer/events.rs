@@ -38,6 +38,7 @@ struct TurnedAway {
     connections: u64,
 }
 
+#[derive(Serialize)]
 struct Outside {
     address: Ipv4Addr,
     #[serde(skip_serializing_if = "Option::is_none")]
