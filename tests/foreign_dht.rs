@@ -94,7 +94,7 @@ async fn each_finds_the_peers_that_the_other_announces() {
     assert!(found.contains(&Found::Peers(vec![peer(7_001)])), "{found:?}");
 
     let info_hash = sha1(b"announced by us");
-    let announce = Some(Announce { port: Some(7_002) });
+    let announce = Some(Announce { port: Some(7_002), mapped: None });
     all(&network.ours[2], Question::Peers(info_hash, announce)).await;
     let mut stream = network.theirs[3].get_peers(id(info_hash));
     let peers = timeout(PATIENCE, stream.next()).await.expect("in time").expect("peers");

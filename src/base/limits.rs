@@ -153,6 +153,8 @@ pub const MAX_IGD_DESCRIPTION: usize = 256 << 10;
 pub const MAX_IGD_REPLY: usize = 16 << 10;
 /// Elements and texts of a gateway's description: some hundreds are usual.
 pub const MAX_IGD_NODES: u32 = 10_000;
+/// Attributes in one answer of a gateway, namespaces among them: real descriptions have some dozens.
+pub const MAX_IGD_ATTRIBUTES: usize = 1_000;
 /// Services of one gateway that are asked: one for each line it may have.
 pub const MAX_IGD_SERVICES: usize = 4;
 /// Longest datagram of the DHT that is read: an item of 1,000 bytes, its signature and nodes of both

@@ -39,32 +39,34 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
             exit = signals.next() => return Ok(exit),
         };
         let found = found.map_err(|failure| failure.input(text));
-        if args.choice.list
-            && let Ok(Found::Torrent(metainfo)) = &found
-        {
-            let files = choice::files(&args.choice, &[], &metainfo.info)?;
-            choice::list(&metainfo.info, &files, terminal, |lines| terminal.data(lines))?;
-            continue;
+        let listed = match &found {
+            Ok(Found::Torrent(metainfo)) if args.choice.list => list(args, metainfo, terminal),
+            _ => {
+                torrents.push((text, found));
+                continue;
+            }
+        };
+        if let Err(failure) = listed {
+            torrents.push((text, Err(failure.input(text))));
         }
-        torrents.push(found);
     }
     if torrents.is_empty() {
         return Ok(Exit::Done);
     }
     // Nothing to do: a session would only announce that it ends.
     if torrents.len() == 1
-        && let Some(Err(failure)) = torrents.pop_if(|only| only.is_err())
+        && let Some((_, Err(failure))) = torrents.pop_if(|(_, only)| only.is_err())
     {
         return Err(failure);
     }
     let peers = network::peers(&args.network, &blocked, terminal).await?;
     let session = network::start(&args.network, blocked.clone(), terminal).await?;
     let mut transfer = Transfer::new(session, goal, terminal);
-    for torrent in torrents {
+    for (text, torrent) in torrents {
         match torrent {
             Ok(Found::Torrent(metainfo)) => {
                 let added = add(args, peers.clone(), goal.seed, &[], metainfo);
-                transfer.add(added).await?;
+                transfer.add(added.map_err(|failure| failure.input(text))).await?;
             }
             Ok(Found::Magnet(magnet)) => {
                 let then = then(args, &peers, goal.seed, &magnet);
@@ -86,6 +88,12 @@ async fn find(text: &str, args: &args::Download) -> Result<Found, Failure> {
         }
         None => input::torrent(text, args.network.ca_file.as_deref()).await.map(Found::Torrent),
     }
+}
+
+/// Shows the files of a torrent that there is.
+fn list(args: &args::Download, metainfo: &Metainfo, terminal: Terminal) -> Result<(), Failure> {
+    let files = choice::files(&args.choice, &[], &metainfo.info)?;
+    choice::list(&metainfo.info, &files, terminal, |lines| terminal.data(lines))
 }
 
 /// What becomes of the metadata of a magnet link.

@@ -15,7 +15,7 @@ use super::{
     table::{BUCKET, Contact},
 };
 use crate::base::{
-    compact::may_name,
+    compact::{is_local, may_name},
     hash::Sha1Hash,
     limits::{MAX_DHT_PEERS_FOUND, MAX_DHT_SEARCHES},
     time::Instant,
@@ -57,6 +57,16 @@ pub enum Question {
 pub struct Announce {
     /// Where peers reach us; `None` is the port from which we ask.
     pub port: Option<u16>,
+    /// What a gateway has mapped to it, for nodes outside that are asked over IPv4.
+    pub mapped: Option<u16>,
+}
+
+impl Announce {
+    /// What the node at `addr` is told.
+    fn port_for(self, addr: SocketAddr) -> Option<u16> {
+        let outside = addr.is_ipv4() && !is_local(addr.ip());
+        self.mapped.filter(|_| outside).or(self.port)
+    }
 }
 
 /// Something that came of a search.
@@ -259,7 +269,7 @@ impl Node {
         for Store { contact, token } in &stores {
             let method = match &question {
                 Question::Peers(info_hash, Some(announce)) => {
-                    let (info_hash, port) = (*info_hash, announce.port);
+                    let (info_hash, port) = (*info_hash, announce.port_for(contact.addr));
                     Method::AnnouncePeer { info_hash, port, token }
                 }
                 Question::Put { item, cas } => Method::Put { token, item: item.raw(), cas: *cas },

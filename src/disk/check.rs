@@ -251,8 +251,12 @@ impl Examiner<'_> {
             if !there {
                 return Presence::Absent;
             }
-            if presence == Presence::Hole && self.has_data(span) {
+            let is_wanted = self.shared.storage.backend().is_wanted(span.file);
+            if (presence == Presence::Hole || !is_wanted) && self.has_data(span) {
                 presence = Presence::Present;
+            } else if !is_wanted {
+                // What was never kept of an unwanted file is not there.
+                return Presence::Absent;
             }
         }
         presence

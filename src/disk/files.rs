@@ -44,7 +44,10 @@ pub struct Files {
     touches: Touches,
     /// Held during a sync, so that none returns while another one's files are still on their way.
     syncing: Mutex<()>,
-    aside: Option<Aside>,
+    /// Whether each file is unwanted, if any is.
+    unwanted: Option<Box<[bool]>>,
+    /// Those of them that are not there; looked for once.
+    aside: OnceLock<Aside>,
 }
 
 impl Files {
@@ -59,31 +62,33 @@ impl Files {
             written: OnceLock::new(),
             touches: Touches::default(),
             syncing: Mutex::new(()),
-            aside: None,
+            unwanted: None,
+            aside: OnceLock::new(),
         }
     }
 
-    /// The same, but files that are `unwanted` (an entry for each) and not there are not made. Looks which
-    /// are there.
+    /// The same, but files that are `unwanted` (an entry for each) are not made if they are not there.
     #[must_use]
-    pub fn without(mut self, mut unwanted: Box<[bool]>) -> Self {
-        for (index, unwanted) in (0..).map(FileIndex).zip(&mut unwanted) {
-            *unwanted = *unwanted && !self.is_there(index);
-        }
-        if unwanted.contains(&true) {
-            self.aside = Some(Aside::new(&self.info, unwanted));
-        }
+    pub fn without(mut self, unwanted: Box<[bool]>) -> Self {
+        self.unwanted = unwanted.contains(&true).then_some(unwanted);
         self
-    }
-
-    fn is_there(&self, index: FileIndex) -> bool {
-        // What cannot be looked at is there in some way.
-        !matches!(self.stamp(index), Ok(None))
     }
 
     /// What is known of unwanted files, if this is one.
     fn aside(&self, index: FileIndex) -> Option<&Aside> {
-        self.aside.as_ref().filter(|aside| aside.has(index))
+        let unwanted = self.unwanted.as_ref()?;
+        let aside = self.aside.get_or_init(|| {
+            let files = (0..).map(FileIndex).zip(unwanted);
+            let absent = files.map(|(index, &unwanted)| unwanted && !self.is_there(index));
+            Aside::new(&self.info, absent.collect())
+        });
+        aside.has(index).then_some(aside)
+    }
+
+    fn is_there(&self, index: FileIndex) -> bool {
+        let open = || system::open(&self.root, self.file(index).path, Access::Read);
+        // What cannot be looked at is there in some way.
+        !matches!(self.pool.open(open), Err(error) if error.kind() == io::ErrorKind::NotFound)
     }
 
     /// The file that holds the bytes of `index`.
@@ -230,7 +235,11 @@ impl Files {
             };
             match result {
                 Ok(()) => {}
-                Err(error) if is_absent(&error) => part.fill(0),
+                // Never written, or cut off: whoever wants it has to look.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    part.fill(0);
+                    self.touches.doubt(ASIDE);
+                }
                 Err(error) => {
                     let operation = format!("read {} bytes at offset {at} of", part.len());
                     return Err(self.fault(file, operation, &error));
@@ -273,7 +282,9 @@ impl Files {
         let Some(at) = stretch.at else { return Ok(Extent::Hole { end }) };
         let handle = match self.reading(file) {
             Ok(handle) => handle,
-            Err(error) if is_absent(&error) => return Ok(Extent::Hole { end }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Extent::Hole { end });
+            }
             Err(error) => return Err(self.fault(file, "open".into(), &error)),
         };
         let found = system::extent(&handle, at)
@@ -397,7 +408,7 @@ impl Backend for Files {
     }
 
     fn tidy(&self) {
-        if self.aside.is_none() {
+        if self.unwanted.is_none() {
             // Most often there is none, and whoever cannot be rid of it has lost nothing.
             let _ = std::fs::remove_file(self.root.join(aside::name(&self.info)));
         }
@@ -441,11 +452,6 @@ impl Drop for Files {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// The hidden file is not there, or ends before.
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
 }
 
 fn stamp_of(handle: &File) -> Option<FileStamp> {

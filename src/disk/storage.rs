@@ -54,6 +54,14 @@ impl Storage {
         self.backend.tidy();
     }
 
+    /// Whether no byte of `piece` is in an unwanted file.
+    pub fn is_plain(&self, piece: PieceIndex) -> bool {
+        let geometry = self.info.geometry();
+        let (offset, length) = (geometry.piece_offset(piece), geometry.piece_len(piece));
+        let mut spans = self.info.layout().spans(offset, length.into());
+        spans.all(|span| self.backend.is_wanted(span.file))
+    }
+
     /// Whether the bytes of `piece` all have a place here.
     pub fn holds(&self, piece: PieceIndex) -> bool {
         let geometry = self.info.geometry();

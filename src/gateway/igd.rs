@@ -10,7 +10,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 use url::{Host, Url};
 
 use super::Transport;
-use crate::base::limits::{MAX_IGD_NODES, MAX_IGD_SERVICES};
+use crate::base::limits::{MAX_IGD_ATTRIBUTES, MAX_IGD_NODES, MAX_IGD_SERVICES};
 
 /// Where devices listen for searches.
 pub const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
@@ -178,6 +178,10 @@ fn parse(text: &str) -> Option<Document<'_>> {
     let options = ParsingOptions { nodes_limit: MAX_IGD_NODES, ..ParsingOptions::default() };
     // Some devices begin with an empty line, or end with a null byte.
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0' || c == '\u{feff}');
+    // The parser compares attributes and namespaces with one another.
+    if text.bytes().filter(|&byte| byte == b'=').count() > MAX_IGD_ATTRIBUTES {
+        return None;
+    }
     Document::parse_with_options(text, options).ok()
 }
 
@@ -283,6 +287,10 @@ mod tests {
         assert!(parse(&deep).is_none());
         let wide = format!("<root>{}</root>", "<a/>".repeat(MAX_IGD_NODES as usize));
         assert!(parse(&wide).is_none(), "too many");
+        // Each namespace of a child is compared with all of its parent.
+        let spaces: String = (0..10_000).map(|n| format!(" xmlns:a{n}='u'")).collect();
+        let quadratic = format!("<root{spaces}>{}</root>", "<a xmlns='x'/>".repeat(5_000));
+        assert!(quadratic.len() <= 256 << 10 && parse(&quadratic).is_none());
     }
 
     #[test]

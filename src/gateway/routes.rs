@@ -13,8 +13,10 @@ const THROUGH_GATEWAY: u32 = 2;
 /// The routes of IPv4.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routes {
-    /// Where packets go for which there is nothing better.
+    /// Where packets go for which there is nothing better; `None` if that is not a gateway.
     pub gateway: Option<Ipv4Addr>,
+    /// They go into a tunnel: the gateway next to us is not where strangers meet us.
+    pub tunnel: bool,
     /// Networks without a gateway between, each with its mask.
     networks: Vec<(Ipv4Addr, Ipv4Addr)>,
 }
@@ -23,7 +25,7 @@ impl Routes {
     /// Reads the table; lines that make no sense are passed over.
     pub fn parse(table: &str) -> Self {
         let mut routes = Routes::default();
-        let mut least = u32::MAX;
+        let mut least: Option<u32> = None;
         for line in table.lines() {
             let fields: Vec<&str> = line.split_whitespace().take(8).collect();
             let &[_, to, gateway, flags, _, _, metric, mask] = &fields[..] else { continue };
@@ -36,14 +38,16 @@ impl Routes {
             if flags & UP == 0 {
                 continue;
             }
-            if flags & THROUGH_GATEWAY == 0 {
+            let through_gateway = flags & THROUGH_GATEWAY != 0;
+            if !mask.is_unspecified() {
                 // All the world behind a tunnel is not near.
-                if !mask.is_unspecified() {
+                if !through_gateway {
                     routes.networks.push((to, mask));
                 }
-            } else if mask.is_unspecified() && (routes.gateway.is_none() || metric < least) {
-                routes.gateway = Some(gateway);
-                least = metric;
+            } else if least.is_none_or(|least| metric < least) {
+                routes.gateway = through_gateway.then_some(gateway);
+                routes.tunnel = !through_gateway;
+                least = Some(metric);
             }
         }
         routes
@@ -74,7 +78,7 @@ wlan0\t00000000\t0202A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0
 eth0\t00000000\t0101A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
 eth1\t00000000\t0301A8C0\t0000\t0\t0\t1\t00000000\t0\t0\t0
 eth0\t0001A8C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0
-tun0\t00000000\t00000000\t0001\t0\t0\t50\t00000000\t0\t0\t0
+tun0\t00000000\t00000000\t0001\t0\t0\t700\t00000000\t0\t0\t0
 eth0\t0000000A\t0101A8C0\t0003\t0\t0\t100\t000000FF\t0\t0\t0
 nonsense
 ";
@@ -84,6 +88,9 @@ nonsense
     fn the_gateway_with_the_least_metric_and_the_networks_next_to_us() {
         let routes = Routes::parse(TABLE);
         assert_eq!(routes.gateway, Some(Ipv4Addr::new(192, 168, 1, 1)));
+        assert!(!routes.tunnel);
+        let behind = Routes::parse(&TABLE.replace("\t700\t", "\t50\t"));
+        assert_eq!((behind.gateway, behind.tunnel), (None, true));
         let near = |text: &str| routes.is_near(text.parse().expect("valid"));
         assert!(near("192.168.1.200"));
         assert!(!near("192.168.2.1") && !near("10.0.0.1") && !near("9.9.9.9"));

@@ -41,10 +41,10 @@ use super::encryption::{self, Opened};
 
 /// First pause after the system refused to give us a connection, for want of descriptors or memory.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Whoever sends so much of the plain handshake means it.
-const PLAIN_LEN: usize = 20;
 /// Longest such pause.
 const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// Whoever sends so much of the plain handshake means it.
+const PLAIN_LEN: usize = 20;
 
 /// A connection that has said whom it wants.
 #[derive(Debug)]

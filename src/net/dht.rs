@@ -393,7 +393,7 @@ mod tests {
             other.entered().await;
         }
         let info_hash = sha1(b"a torrent");
-        let announce = Announce { port: Some(7_777) };
+        let announce = Announce { port: Some(7_777), mapped: None };
         let found = all(others[0].search(Question::Peers(info_hash, Some(announce)), true)).await;
         assert!(stored(&found) >= 4, "{found:?}");
         let found = all(others[5].search(Question::Peers(info_hash, None), true)).await;

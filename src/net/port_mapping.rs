@@ -79,7 +79,8 @@ impl Vicinity {
     }
 }
 
-/// Mappings that are kept up. Dropping it lets them lapse; [`PortMapping::end`] takes them back.
+/// Mappings that are kept up. Dropping it lets them lapse, as far as the gateway lets any;
+/// [`PortMapping::end`] takes back those that were granted, not one that is being asked for.
 #[derive(Debug)]
 pub struct PortMapping {
     mapped: watch::Receiver<Option<Mapped>>,
@@ -203,6 +204,9 @@ impl Driver {
     /// Asks for all mappings, in one way after the other until one works.
     async fn ask(&mut self) -> Option<(Mapped, Duration)> {
         let vicinity = self.config.vicinity.clone().unwrap_or_else(Vicinity::look);
+        if vicinity.routes.tunnel {
+            return None;
+        }
         let others = METHODS.into_iter().filter(|method| *method != self.last);
         for method in [self.last].into_iter().chain(others.collect::<Vec<_>>()) {
             let attempt = timeout(ATTEMPT_LIMIT, self.ask_by(method, &vicinity));
@@ -238,6 +242,7 @@ impl Driver {
                     self.gateway = Some(gateway.clone());
                     if !is_public(ip) {
                         self.take_back().await;
+                        self.mapped.send_if_modified(|last| last.take().is_some());
                         return Err(Trouble::Refused(Refusal::Nonsense));
                     }
                     shortest = shortest.min(granted.lifetime);

@@ -145,11 +145,28 @@ impl TrackerClient {
         tracker: &str,
         request: &AnnounceRequest,
     ) -> Result<AnnounceReply, TrackerError> {
+        self.announce_behind(tracker, request, None).await
+    }
+
+    /// The same behind a gateway: a tracker outside that is reached over IPv4 is told the port that is
+    /// `mapped` to ours.
+    pub async fn announce_behind(
+        &self,
+        tracker: &str,
+        request: &AnnounceRequest,
+        mapped: Option<u16>,
+    ) -> Result<AnnounceReply, TrackerError> {
+        let over = |url: &Url, route| {
+            let mapped = mapped.filter(|_| leads_outside(url, route));
+            AnnounceRequest { port: mapped.unwrap_or(request.port), ..request.clone() }
+        };
         if let Some(url) = udp_url(tracker) {
-            let question = Question::Announce(request.clone(), url_data(&url));
-            let ask = async |route| match self.ask_over_udp(&url, route, question.clone()).await? {
-                Reply::Announce(reply) => Ok(reply),
-                Reply::Scrape(_) => unreachable!("an announce is answered by an announce"),
+            let ask = async |route| {
+                let question = Question::Announce(over(&url, route), url_data(&url));
+                match self.ask_over_udp(&url, route, question).await? {
+                    Reply::Announce(reply) => Ok(reply),
+                    Reply::Scrape(_) => unreachable!("an announce is answered by an announce"),
+                }
             };
             return over_each(families(request.families, url.host()), ask).await;
         }
@@ -157,7 +174,10 @@ impl TrackerClient {
         if is_local(&url) && !names_a_tracker(&url) {
             return Err(TrackerError::Forbidden { host: host(&url) });
         }
-        let announce = async |route| read(&url, self.get(&url, route).await?, parse_reply);
+        let announce = async |route| {
+            let url = announce_url(tracker, &over(&url, route))?;
+            read(&url, self.get(&url, route).await?, parse_reply)
+        };
         over_each(families(request.families, url.host()), announce).await
     }
 
@@ -268,6 +288,12 @@ fn families<S>(families: Families, host: Option<Host<S>>) -> Families {
 fn names_a_tracker(url: &Url) -> bool {
     let is_tracker = |part: &str| part.starts_with("announce") || part.starts_with("scrape");
     url.path_segments().is_some_and(|mut parts| parts.any(is_tracker))
+}
+
+/// Whether a tracker sees us as strangers do, behind a gateway of IPv4.
+fn leads_outside(url: &Url, route: Route) -> bool {
+    let v4 = route == Route::V4 || matches!(url.host(), Some(Host::Ipv4(_)));
+    v4 && !is_local(url)
 }
 
 /// Announces by `over` as `families` say.
@@ -433,6 +459,21 @@ mod tests {
     async fn against(bytes: Vec<u8>) -> Result<AnnounceReply, TrackerError> {
         let (addr, _task) = server(Ipv4Addr::LOCALHOST.into(), bytes).await;
         patient().announce(&format!("http://{addr}/announce"), &request(Families::Any)).await
+    }
+
+    #[test]
+    fn only_who_is_outside_is_told_what_a_gateway_has_mapped() {
+        let outside = |url, route| leads_outside(&Url::parse(url).expect("valid"), route);
+        assert!(outside("udp://a.example:1", Route::V4));
+        assert!(outside("http://203.0.113.5/announce", Route::Any));
+        for (url, route) in [
+            ("udp://a.example:1", Route::V6),
+            ("http://[2001:db8::1]/announce", Route::Any),
+            ("http://192.168.1.2/announce", Route::V4),
+            ("http://localhost/announce", Route::V4),
+        ] {
+            assert!(!outside(url, route), "{url}");
+        }
     }
 
     #[tokio::test]

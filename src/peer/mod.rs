@@ -123,7 +123,7 @@ pub struct Peer {
 
     /// What it has.
     pub pieces: PeerPieces,
-    /// Pieces it has that we lack.
+    /// Pieces it has that we want and lack.
     pub wanted: u32,
     /// It sent its bitfield or another message that must come after it.
     pub past_bitfield: bool,

@@ -297,6 +297,13 @@ impl Availability {
         }
     }
 
+    /// All of these enter the order, at the cost of one look at it.
+    pub(super) fn enter_all(&mut self, pieces: &[PieceIndex]) {
+        self.stale |= !pieces.is_empty();
+        pieces.iter().for_each(|&piece| self.enter_order(piece));
+        self.refresh();
+    }
+
     /// The open piece is ours.
     pub(super) fn had(&mut self, piece: PieceIndex) {
         debug_assert!(matches!(self.state(piece), State::Open(_)));

@@ -484,10 +484,9 @@ impl Pieces {
         if !self.availability.order_is_empty() {
             return;
         }
-        for piece in classes.next_class() {
-            self.availability.enter_order(piece);
-            self.cursor = self.cursor.min(piece);
-        }
+        let entering = classes.next_class();
+        self.availability.enter_all(&entering);
+        self.cursor = entering.iter().copied().fold(self.cursor, PieceIndex::min);
     }
 
     /// Whether `piece` is wanted and nothing of it was asked for.

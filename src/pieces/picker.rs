@@ -230,19 +230,27 @@ impl Pieces {
         kind: Kind,
         rng: &mut Rng,
     ) -> Option<PieceIndex> {
-        self.next_in_order(view, peer, kind, rng).or_else(|| self.next_waiting(view, kind, rng))
+        let next = self.next_in_order(view, peer, kind, rng);
+        // What is rare among those that wait is not more urgent than what comes before them.
+        if kind == Kind::Sole { next } else { next.or_else(|| self.next_waiting(view, kind, rng)) }
     }
 
     /// A piece that the peer offers and whose turn has not come: one that it can give now is better than
     /// none. Any of its class, or in sequential mode the first.
     fn next_waiting(&self, view: &impl PeerView, kind: Kind, rng: &mut Rng) -> Option<PieceIndex> {
         let classes = self.classes.as_deref()?;
-        let bits = match view.offer() {
-            Offer::These(bits) => Some(bits),
-            _ => None,
-        };
         let is_fit = |&piece: &PieceIndex| {
             view.offers(piece) && !view.is_barred(piece) && kind.fits(self.availability.of(piece))
+        };
+        let bits = match view.offer() {
+            Offer::These(bits) => Some(bits),
+            Offer::All => None,
+            Offer::Few(few) => {
+                let waits = |&piece: &PieceIndex| {
+                    self.availability.state(piece) == State::Waiting && self.lacks(piece)
+                };
+                return few.iter().copied().filter(waits).find(is_fit);
+            }
         };
         classes.waiting().filter(|waiting| waiting.count() > 0).find_map(|waiting| {
             let middle = match self.sequential {

@@ -224,7 +224,20 @@ impl Core {
                 state_dir.map(|dir| Record::find(&dir, &root, &shared.info, stamps.clone()));
             let state = found.as_ref().and_then(|found| found.state.as_ref());
             let judged = judge(policy, &shared.info, state, &stamps);
-            let Judgement { trusted: mut have, doubtful, mut partial, own } = judged;
+            let Judgement { trusted: mut have, mut doubtful, mut partial, own } = judged;
+            if partly {
+                for piece in have.clone().iter().filter(|&piece| !storage.is_plain(piece)) {
+                    // Whatever vouches for it, bytes that have no place are not there; and nobody can vouch
+                    // for what lies in the hidden file.
+                    let holds = storage.holds(piece);
+                    if !holds || policy == Check::Nothing {
+                        have.remove(piece);
+                    }
+                    if holds && policy == Check::Nothing {
+                        doubtful.insert(piece);
+                    }
+                }
+            }
             let is_settled = policy == Check::Doubtful
                 && doubtful.is_empty()
                 && state.is_some_and(|state| state.settled);
@@ -243,18 +256,14 @@ impl Core {
                 }
                 have = now.have;
             }
-            if partly {
-                // Whatever vouches for a piece, bytes that have no place are not there.
-                let gone: Vec<_> = have.iter().filter(|&piece| !storage.holds(piece)).collect();
-                for piece in gone {
-                    have.remove(piece);
-                }
-            }
             partial.retain(|partial| !have.has(partial.piece));
             if fetch && !have.is_full() {
                 storage.may_write()?;
             }
             storage.create_empty_files()?;
+            if fetch && have.is_full() {
+                storage.tidy();
+            }
             let (recorded, trouble) = match found {
                 Some(_) if policy == Check::Nothing => (None, None),
                 Some(found) => (Some((found.record, is_settled)), found.trouble),

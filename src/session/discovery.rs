@@ -86,6 +86,8 @@ pub(super) enum Input {
         torrent: TorrentId,
         ticket: Ticket,
         url: Arc<str>,
+        /// The port that was announced.
+        port: u16,
         result: Result<AnnounceReply, TrackerError>,
     },
     /// A search of the DHT has ended.
@@ -283,8 +285,12 @@ impl Discovery {
                 all.into_iter().for_each(|id| self.stop(id));
             }
             Input::Slow { torrent, ticket } => self.handle(torrent, tiers::Input::Slow { ticket }),
-            Input::Answered { torrent, ticket, url, result } => {
+            Input::Answered { torrent, ticket, url, port, result } => {
                 self.answered(torrent, ticket, &url, result);
+                if port != self.identity.announced() {
+                    // It was under way when that changed.
+                    self.handle(torrent, tiers::Input::NeedPeers);
+                }
             }
             Input::Searched { torrent, round, nodes, peers } => {
                 self.trackerless(torrent, |search, now| search.ended(now, round, nodes, peers));

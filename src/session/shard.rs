@@ -461,7 +461,9 @@ impl Shard {
                         shared.set_stage(Stage::Failed(fault.clone().into()));
                     }
                     Event::PieceLost(_) => {
-                        shared.set_stage(Stage::Busy);
+                        if !self.turns.torrent(id).is_some_and(Torrent::is_done) {
+                            shared.set_stage(Stage::Busy);
+                        }
                         self.publish(now, id);
                         self.changed(now, id, 0);
                     }

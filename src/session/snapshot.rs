@@ -21,9 +21,9 @@ pub enum TorrentState {
     Metadata,
     /// Fetching.
     Downloading,
-    /// Has everything and serves it.
+    /// Has everything that is wanted, and serves it.
     Seeding,
-    /// Paused by the owner, or complete without `keep_seeding`.
+    /// Paused by the owner, or done without `keep_seeding`.
     Paused,
     /// Stopped: one sentence says why.
     Failed(String),

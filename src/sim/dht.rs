@@ -170,7 +170,7 @@ impl World {
 
     /// The host announces itself as a peer of a torrent.
     pub fn announce(&mut self, host: usize, info_hash: Sha1Hash) -> (usize, SearchId) {
-        self.search(host, Question::Peers(info_hash, Some(Announce { port: None })))
+        self.search(host, Question::Peers(info_hash, Some(Announce { port: None, mapped: None })))
     }
 
     /// What came of a search so far.

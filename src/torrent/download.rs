@@ -480,7 +480,7 @@ impl Torrent {
         }
     }
 
-    /// Every piece is here: nothing more to ask, and seeds have nothing to do with us.
+    /// Every piece that is wanted is here: nothing more to ask, and seeds have nothing to do with us.
     fn completed(&mut self, now: Instant, pool: &mut Pool) {
         if self.phase == Phase::Downloading {
             self.phase = Phase::Seeding;
@@ -518,7 +518,7 @@ impl Torrent {
         for (_, peer) in self.peers.iter_mut() {
             peer.wanted += u32::from(lacks && peer.pieces.has(piece));
         }
-        if self.phase == Phase::Seeding {
+        if lacks && self.phase == Phase::Seeding {
             self.phase = Phase::Downloading;
             // Whoever wrote to a file that was complete meant it: to fetch again would undo that.
             self.settings.fetch &= kind != FaultKind::Changed;
@@ -548,8 +548,21 @@ mod tests {
     use super::{super::messages::tests::*, *};
     use crate::{
         base::{bitfield::Bitfield, slab::Chunk},
+        pieces::Priority,
         torrent::{CloseCause, Input},
     };
+
+    #[test]
+    fn an_unwanted_piece_that_is_lost_is_not_missed() {
+        let (mut torrent, ..) = seeding();
+        let mut wanted = vec![Priority::Normal; 64];
+        wanted[3] = Priority::Skip;
+        torrent.pieces.prioritise(wanted);
+        torrent.lose_piece(PieceIndex(3), FaultKind::Changed);
+        assert!(torrent.is_done() && torrent.phase == Phase::Seeding && torrent.settings.fetch);
+        torrent.lose_piece(PieceIndex(4), FaultKind::Missing);
+        assert!(!torrent.is_done() && torrent.phase == Phase::Downloading);
+    }
 
     /// In endgame a second copy takes the place of the first. When the first then ended in vain and the
     /// second never did, the block was thought to be outstanding at the first for ever.

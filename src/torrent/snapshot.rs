@@ -12,7 +12,7 @@ pub enum Phase {
     /// Fetching.
     #[default]
     Downloading,
-    /// Has everything, serves.
+    /// Has everything that is wanted, serves.
     Seeding,
     /// Paused by the owner.
     Paused,

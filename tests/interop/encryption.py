@@ -5,7 +5,7 @@ from functools import partial
 import payload
 import torrent as makers
 from clients.aria2 import Aria2
-from clients.downpour import Downpour
+from clients.downpour import ALONE, Downpour
 from clients.libtorrent_client import Libtorrent
 from clients.qbittorrent import Qbittorrent
 from clients.transmission import Transmission
@@ -70,7 +70,7 @@ def clash(client, policy, run):
     run.listening(seed.process, seed.port, host)
     port, output = seed.port, run.folder("output")
     where = ["--peer", endpoint(host, port), "--output", output]
-    alone = ["--no-dht", "--no-lsd", "--port", 0, "--state-dir", run.folder("state")]
+    alone = [*ALONE, "--port", 0, "--state-dir", run.folder("state")]
     argv = [run.config.bin, "download", made.path, "-v", "--encryption", policy, *where, *alone]
     said = run.output("downpour-download", [*argv, "--timeout", "8s"], code=4)
     if "is verified" in said:

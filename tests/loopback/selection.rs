@@ -61,6 +61,24 @@ async fn what_nobody_wants_is_not_made() {
     assert_eq!(exists(&content, &other_dir), [false, false, true, true, false]);
 }
 
+/// Of the hidden file only the ends of one piece were ever written: the owner cannot vouch for the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_vouches_for_what_is_kept_of_unwanted_files() {
+    use Priority::{Normal, Skip};
+    let content = content();
+    let (seed, _handle, _seed_dir) = seeder(&content).await;
+    let dir = TempDir::new().expect("a folder");
+    let wanted = vec![Skip, Skip, Normal, Skip, Skip];
+    for check in [Check::Doubtful, Check::Nothing] {
+        let leech = session().await;
+        let peers = vec![addr_of(&seed, Ipv4Addr::LOCALHOST)];
+        let add = AddTorrent { files: wanted.clone(), peers, check, ..content.add(dir.path()) };
+        let handle = leech.add(add).await.expect("added");
+        handle.wait_complete().await.expect("what is wanted is there");
+        assert_eq!(handle.snapshot().machine.pieces_done, 1, "{check:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_choice_goes_on_with_what_is_there() {
     use Priority::{Normal, Skip};

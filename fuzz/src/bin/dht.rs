@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
     let mut node = Node::new(&config, Rng::new(1), Key([3; 20]), now);
     let addrs: Vec<SocketAddr> = ADDRS.iter().filter_map(|addr| addr.parse().ok()).collect();
     node.add_entrances(now, addrs.iter().copied());
-    let announce = Some(Announce { port: Some(1) });
+    let announce = Some(Announce { port: Some(1), mapped: None });
     node.search(now, Question::Peers(Sha1Hash([7; 20]), announce), true);
     node.search(now, Question::Sample(Sha1Hash([9; 20]).into()), false);
     let mut asked: Option<(SocketAddr, Vec<u8>)> = None;

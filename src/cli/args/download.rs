@@ -10,7 +10,7 @@ use super::{
     seed::SeedLimit,
 };
 
-/// Fetch torrents, and leave when every byte is verified
+/// Fetch torrents, and leave when every byte that is wanted is verified
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct Download {
     /// Torrents: files, magnet links, info hashes, http(s) addresses, or `-` for standard input
@@ -22,7 +22,7 @@ pub(in crate::cli) struct Download {
     pub(in crate::cli) output: PathBuf,
 
     /// Only write a torrent file for each magnet link into the output folder
-    #[arg(long, conflicts_with = "seed")]
+    #[arg(long, conflicts_with_all = ["seed", "list"])]
     pub(in crate::cli) metadata_only: bool,
 
     #[command(flatten)]

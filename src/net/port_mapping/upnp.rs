@@ -95,10 +95,14 @@ pub(super) async fn locations(vicinity: &Vicinity) -> Result<Vec<Url>, Trouble> 
                 found.insert(0, location);
                 return Ok(found);
             }
-            if found.len() < MAX_GATEWAYS && !found.contains(&location) {
+            let is_new = found.iter().all(|other| other.host() != location.host());
+            if found.len() < MAX_GATEWAYS && is_new {
                 found.push(location);
             }
-            deadline = deadline.min(Instant::now() + GRACE);
+            // The one that packets go through has all the time there is.
+            if vicinity.routes.gateway.is_none() {
+                deadline = deadline.min(Instant::now() + GRACE);
+            }
         }
         if !found.is_empty() {
             break;

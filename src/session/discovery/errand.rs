@@ -65,7 +65,9 @@ impl Errand {
     pub(super) async fn run(self, trackers: TrackerClient, room: Room, line: Line) {
         let (torrent, url, ticket) = (self.shared.id, self.output.url.clone(), self.output.ticket);
         // The figures are those of the moment when there is room.
-        let announce = async { trackers.announce(&url, &self.request().await).await };
+        let announce = async {
+            trackers.announce_behind(&url, &self.request().await, self.identity.mapped).await
+        };
         let slow = || line.send(Input::Slow { torrent, ticket });
         let result = room.carry_out(&url, announce, slow).await;
         if let Ok(reply) = &result
@@ -79,7 +81,8 @@ impl Errand {
                 self.shard.send(Command::PeersFound { torrent, source, addrs }).await;
             }
         }
-        line.send(Input::Answered { torrent, ticket, url, result });
+        let port = self.identity.announced();
+        line.send(Input::Answered { torrent, ticket, url, port, result });
     }
 
     async fn request(&self) -> AnnounceRequest {
@@ -92,7 +95,7 @@ impl Errand {
         AnnounceRequest {
             info_hash: self.shared.info.info_hash().wire(),
             peer_id: self.identity.peer_id,
-            port: self.identity.announced(),
+            port: self.identity.port,
             uploaded,
             downloaded,
             left,

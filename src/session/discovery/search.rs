@@ -25,7 +25,7 @@ pub(super) async fn run(
     line: Line,
 ) {
     let (torrent, info_hash) = (shared.id, shared.info.info_hash().wire());
-    let announce = Announce { port: Some(identity.announced()) };
+    let announce = Announce { port: Some(identity.port), mapped: identity.mapped };
     let mut search = dht.search(Question::Peers(info_hash, Some(announce)), urgent);
     let (mut nodes, mut peers) = (0, 0);
     while let Some(found) = search.next().await {
