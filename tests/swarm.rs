@@ -5,14 +5,14 @@
 use std::{sync::Mutex, thread, time::Duration};
 
 use downpour::{
-    base::{geometry::Geometry, units::ByteRate},
+    base::{geometry::Geometry, time::Instant, units::ByteRate},
     mse::Policy,
     pieces::{Priority, job::FaultKind},
     sim::{
         HostId,
         host::{Going, HostPlan},
         observer::Role,
-        report::Report,
+        report::{HostReport, Report},
         rogue::{Claims, Flood, Part, Serve},
         scenario::Scenario,
         tracker::TrackerPlan,
@@ -433,5 +433,63 @@ fn hosts_fetch_what_they_want_and_nothing_else() {
         println!("seed {seed}: {slow:.3} of the bound of all pieces");
         // Somebody wants each piece: the seeder has to give a copy of everything as it always has.
         check(slow <= 1.3, "the swarm did not come together", &report);
+    }
+}
+
+/// A seed that shows its pieces one after the other gives hardly more than one copy until the leechers have
+/// everything among them, with and without such as pass nothing on; and they finish about as soon.
+#[test]
+fn a_super_seed_gives_each_piece_about_once() {
+    for seed in seeds(3) {
+        let mut scenario = Scenario::new(seed).pieces(512).seeders(1, UP).leechers(24, UP);
+        scenario = scenario.each(Role::Seeder, |_, p| p.settings.super_seed = true);
+        let report = scenario.run();
+        let copies = report.first_copy.map_or(f64::INFINITY, |(_, copies)| copies);
+        let slow = report.slowdown().unwrap_or(f64::INFINITY);
+        println!("seed {seed}: {slow:.3} of the bound, {copies:.3} copies");
+        check(copies <= 1.05, "the seed sent too much before the first copy was out", &report);
+        check(slow <= 1.3, "the swarm was slow", &report);
+    }
+}
+
+/// A fifth of the leechers upload nothing, and the seeder has the uplink of five: those who contribute are
+/// hardly held up, and are done before those who do not, on average and at the end.
+#[test]
+fn who_gives_nothing_holds_nobody_up_and_comes_last() {
+    const LEECHERS: usize = 25;
+    let rides = |i: usize| i % 5 == 4;
+    for seed in seeds(3) {
+        let run = |riders: bool| {
+            let scenario =
+                Scenario::new(seed).pieces(512).seeders(1, 5 * UP).leechers(LEECHERS as u32, UP);
+            let scenario = scenario.each(Role::Leecher, |i, p| {
+                if riders && rides(i) {
+                    p.settings.unchoke_slots = Some(0);
+                }
+            });
+            scenario.run()
+        };
+        // When those who contribute, or those who do not, were done.
+        let finished = |report: &Report, riding: bool| -> Vec<f64> {
+            let leechers = report.hosts.iter().filter(|host| host.role == Role::Leecher);
+            let these = leechers.enumerate().filter(|(i, _)| rides(*i) == riding);
+            let at = |host: &HostReport| {
+                host.finished.map_or(f64::INFINITY, |at| at.since(Instant::ZERO).as_secs_f64())
+            };
+            these.map(|(_, host)| at(host)).collect()
+        };
+        let (honest, ridden) = (run(false), run(true));
+        let mean = |times: Vec<f64>| times.iter().sum::<f64>() / times.len() as f64;
+        let (before, after) = (mean(finished(&honest, false)), mean(finished(&ridden, false)));
+        let riders = mean(finished(&ridden, true));
+        println!(
+            "seed {seed}: {before:.1} s before, {after:.1} s with riders, who took {riders:.1} s"
+        );
+        check(after <= 1.1 * before, "riders held up those who contribute", &ridden);
+        check(after < riders, "riders were done before those who contribute", &ridden);
+        let last = |riding| finished(&ridden, riding).into_iter().fold(0.0, f64::max);
+        let (last, last_rider) = (last(false), last(true));
+        println!("seed {seed}: the last after {last:.1} s, the last rider after {last_rider:.1} s");
+        check(last <= last_rider, "somebody who contributes was the last of all", &ridden);
     }
 }

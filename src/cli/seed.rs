@@ -41,6 +41,7 @@ pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, F
             check: if is_fresh { Check::Nothing } else { network::check(args.checking) },
             trackers: network::trackers(&args.network),
             peers: peers.clone(),
+            super_seed: args.super_seed,
             // Somebody may edit what is served: his changes stay.
             fetch: false,
             ..AddTorrent::new(metainfo, root)

@@ -68,6 +68,8 @@ pub struct AddTorrent {
     pub ends_first: bool,
     /// Take pieces in order instead of rarest first.
     pub sequential: bool,
+    /// A seed shows each peer a few pieces at a time, until the peers have everything among them (BEP 16).
+    pub super_seed: bool,
     /// What is hashed of data that is there.
     pub check: Check,
     /// Whether what is missing is fetched. Otherwise the files are never written to.
@@ -93,6 +95,7 @@ impl AddTorrent {
             files: Vec::new(),
             ends_first: false,
             sequential: false,
+            super_seed: false,
             check: Check::Doubtful,
             fetch: true,
             force: false,
@@ -299,6 +302,7 @@ impl Core {
                 max_peers: add.max_peers.unwrap_or(self.config.max_peers),
                 unchoke_slots: self.config.upload_slots,
                 sequential: add.sequential,
+                super_seed: add.super_seed,
                 fetch: add.fetch,
                 encryption: self.config.encryption,
                 pex: self.config.pex && !info.private(),

@@ -270,19 +270,26 @@ impl Torrent {
             self.send_handshake(now, key);
         }
         self.introduce(key);
+        self.begin_showing(now, key);
         Ok(())
     }
 
     /// What we say first after the handshake: what we have, and our extension handshake.
     pub(super) fn introduce(&mut self, key: PeerKey) {
-        let (have, uploads_only) = (self.pieces.have(), self.uploads_only());
+        let shows_all = self.shows_all(key);
+        let (have, uploads_only) = (self.pieces.have(), self.uploads_only() && shows_all);
         let log_end = self.pieces.log().end();
         let Some(peer) = self.peers.get_mut(key) else { return };
         // Gateways map IPv4, and their numbers are those of the world outside.
         let is_outside = peer.addr.is_ipv4() && !compact::is_local(peer.addr.ip());
         let mapped = if is_outside { self.mapped } else { OutsidePorts::default() };
         peer.have_cursor = log_end;
-        if peer.fast && have.is_full() && !have.is_empty() {
+        if !shows_all {
+            // One that has nothing, as far as anybody can see.
+            if peer.fast {
+                wire::encode::encode(&Message::HaveNone, &mut peer.out);
+            }
+        } else if peer.fast && have.is_full() && !have.is_empty() {
             wire::encode::encode(&Message::HaveAll, &mut peer.out);
         } else if peer.fast && have.is_empty() {
             wire::encode::encode(&Message::HaveNone, &mut peer.out);
@@ -417,6 +424,9 @@ impl Torrent {
         self.blame.forget(key);
         self.forget_metadata(now, key);
         self.given.retain(|_, k| *k != key);
+        if let Some(superseed) = &mut self.superseed {
+            superseed.forget(key);
+        }
         self.choke_dirty = true;
         self.dial_dirty = true;
         if peer.outgoing {

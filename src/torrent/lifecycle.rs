@@ -40,6 +40,7 @@ impl Torrent {
         self.refill_all(now, pool);
         self.ask_all_for_metadata(now);
         self.exchange_peers(now);
+        self.look_after_showing(now);
         self.dial(now);
         self.next_tick = self.next_tick(now);
     }

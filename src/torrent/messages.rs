@@ -254,6 +254,7 @@ impl Torrent {
     /// What a peer has is known.
     fn has_come(&mut self, now: Instant, key: PeerKey) -> Result<(), Disconnect> {
         self.update_interest(key);
+        self.seen_with(now, key);
         self.grant(now, key);
         self.part_if_both_seeds(key)
     }
@@ -292,6 +293,7 @@ impl Torrent {
         }
         self.update_interest(key);
         self.credit_passing_on(piece, key);
+        self.seen_at(now, piece, key);
         if was_sole && lacks {
             self.move_to_second_source(now, piece, key);
         }

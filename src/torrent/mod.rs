@@ -20,6 +20,7 @@ mod output;
 mod priority;
 mod reason;
 mod snapshot;
+mod superseed;
 mod upload;
 mod upload_slots;
 
@@ -58,6 +59,7 @@ use choker::Choker;
 use connections::Peers;
 use metadata::Metadata;
 use newcomers::Grants;
+use superseed::Superseed;
 
 /// Who opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +87,8 @@ pub struct Settings {
     pub pex: bool,
     /// When connections are encrypted.
     pub encryption: Policy,
+    /// A seed shows each peer a few pieces at a time, until the peers have everything among them (BEP 16).
+    pub super_seed: bool,
     /// Keep connections to peers who can't want anything from us or give us anything.
     pub keep_useless: bool,
     /// Never to be dialled. Who connects from there is for the driver to turn away.
@@ -101,6 +105,7 @@ impl Default for Settings {
             fetch: true,
             pex: false,
             encryption: Policy::Disabled,
+            super_seed: false,
             keep_useless: false,
             blocked: Arc::default(),
         }
@@ -167,6 +172,7 @@ pub struct Torrent {
     choker: Choker,
     blame: Blame,
     grants: Grants,
+    superseed: Option<Box<Superseed>>,
     outputs: VecDeque<Output>,
     /// Peers to be taken out at the next chance to give slabs back; `Disconnect` is said already.
     doomed: Vec<PeerKey>,
@@ -213,6 +219,8 @@ impl Torrent {
         pieces.prioritise(setup.priorities);
         let done = pieces.is_done() && !metadata.is_wanted();
         let checks = pieces.restore(&setup.partial);
+        let superseeds = setup.settings.super_seed && pieces.is_complete() && done;
+        let superseed = superseeds.then(|| Box::new(Superseed::new(pieces.geometry().pieces())));
         let mut torrent = Torrent {
             info_hash: setup.info_hash,
             peer_id: setup.peer_id,
@@ -231,6 +239,7 @@ impl Torrent {
             peers: Peers::default(),
             blame: Blame::default(),
             grants: Grants::default(),
+            superseed,
             outputs: VecDeque::new(),
             doomed: Vec::new(),
             given: BTreeMap::new(),

@@ -38,6 +38,9 @@ pub(super) struct Grants {
 impl Torrent {
     /// The peer has said what it has: grants it some pieces if that is next to nothing.
     pub(super) fn grant(&mut self, now: Instant, key: PeerKey) {
+        if !self.shows_all(key) {
+            return;
+        }
         let Some(peer) = self.peers.get_mut(key) else { return };
         let newcomer = peer.pieces.count() < GRANTED as u32 && !peer.upload_only;
         let IpAddr::V4(ip) = peer.addr.ip() else { return };

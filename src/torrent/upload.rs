@@ -37,7 +37,7 @@ impl Torrent {
         if length > crate::base::limits::MAX_REQUEST_LEN {
             return Err(Disconnect::OutOfRange);
         }
-        let have = self.pieces.have().has(run.piece);
+        let have = self.pieces.have().has(run.piece) && self.shows(key, run.piece);
         let am_choking = self.peers.get(key).is_some_and(|peer| peer.am_choking);
         if !have || (am_choking && !self.is_granted(key, run)) {
             self.reject(key, run);

@@ -13,6 +13,7 @@ mod bep_11;
 mod bep_12;
 mod bep_15;
 mod bep_15_host;
+mod bep_16;
 mod bep_23;
 mod bep_31;
 mod bep_3_connection;

@@ -20,6 +20,11 @@ pub(in crate::cli) struct Seed {
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(in crate::cli) data: PathBuf,
 
+    /// Show each peer only a few pieces, such as nobody else has, until the peers have everything among
+    /// them: the first copy costs hardly more than one
+    #[arg(long)]
+    pub(in crate::cli) super_seed: bool,
+
     #[command(flatten)]
     pub(in crate::cli) limit: SeedLimit,
 
