@@ -391,7 +391,7 @@ fn peers_find_one_another_by_exchange() {
 /// first two never meet, and the third find out how to dial each.
 #[test]
 fn hosts_with_different_policies_of_encryption_are_one_swarm() {
-    for seed in seeds(3) {
+    for seed in seeds(1) {
         let mut scenario = Scenario::new(seed).pieces(256).seeders(1, UP).leechers(30, UP);
         scenario = scenario.each(Role::Leecher, |i, p| {
             p.settings.encryption = match i % 3 {
@@ -416,7 +416,7 @@ fn hosts_with_different_policies_of_encryption_are_one_swarm() {
 fn hosts_fetch_what_they_want_and_nothing_else() {
     const PIECES: u32 = 256;
     let wants = |i: usize, piece: u32| (piece + i as u32 * 64) % PIECES < PIECES / 2;
-    for seed in seeds(3) {
+    for seed in seeds(1) {
         let scenario = Scenario::new(seed).pieces(PIECES).seeders(1, UP).leechers(24, UP);
         let scenario = scenario.each(Role::Leecher, |i, p| {
             let priority = |piece| match (wants(i, piece), piece % 16) {
@@ -440,7 +440,7 @@ fn hosts_fetch_what_they_want_and_nothing_else() {
 /// everything among them, with and without such as pass nothing on; and they finish about as soon.
 #[test]
 fn a_super_seed_gives_each_piece_about_once() {
-    for seed in seeds(3) {
+    for seed in seeds(1) {
         let mut scenario = Scenario::new(seed).pieces(512).seeders(1, UP).leechers(24, UP);
         scenario = scenario.each(Role::Seeder, |_, p| p.settings.super_seed = true);
         let report = scenario.run();
@@ -458,7 +458,7 @@ fn a_super_seed_gives_each_piece_about_once() {
 fn who_gives_nothing_holds_nobody_up_and_comes_last() {
     const LEECHERS: usize = 25;
     let rides = |i: usize| i % 5 == 4;
-    for seed in seeds(3) {
+    for seed in seeds(1) {
         let run = |riders: bool| {
             let scenario =
                 Scenario::new(seed).pieces(512).seeders(1, 5 * UP).leechers(LEECHERS as u32, UP);

@@ -24,28 +24,30 @@ ENCRYPTED = r"connected (?:to|from) \S+, (encrypted)"
 
 
 def scenarios():
-    """Those that nobody has to be patient for."""
-    return (scenario for scenario, slow in everything() if not slow)
+    """One side wants everything encrypted; nobody has to be patient."""
+    return (scenario for scenario, more in everything() if not more)
 
 
-def patient():
-    """libtorrent, and whoever has it inside, dials plainly first, and after that again in a minute."""
-    return (scenario for scenario, slow in everything() if slow)
+def more():
+    """One side only prefers it; and libtorrent, and whoever has it inside, to one that is strict: it dials
+    plainly first, and after that again in a minute."""
+    return (scenario for scenario, more in everything() if more)
 
 
 def everything():
-    """Scenarios, and whether each is slow."""
+    """Scenarios, and whether each is one of `more`."""
     for usual, strict, plain in CLIENTS:
         for policy, client in [("allowed", strict), ("required", usual), ("preferred", usual)]:
             ours = Downpour(verbose=True, options=["--encryption", policy])
             for seeder, leecher in [(client, ours), (ours, client)]:
-                slow = policy == "required" and leecher is client and plain is not None
+                waits = policy == "required" and leecher is client and plain is not None
+                more = waits or policy == "preferred"
                 ways = f"{seeder.name}-to-{leecher.name}"
                 who = "theirs" if client is strict else policy
                 # Whether the stream behind the handshake is encrypted too is theirs to say else.
                 strictly = who != "preferred"
                 show = partial(transfer, seeder, leecher, strictly)
-                yield Scenario(f"encryption.{who}.{ways}", show, client.needs), slow
+                yield Scenario(f"encryption.{who}.{ways}", show, client.needs), more
         for policy, client in [("disabled", strict), ("required", plain)]:
             if client:
                 show = partial(clash, client, policy)

@@ -77,7 +77,7 @@ def matrix():
     yield from trackerless.patient()
     yield from exchange.scenarios()
     yield from encryption.scenarios()
-    yield from encryption.patient()
+    yield from encryption.more()
     yield from swarm.scenarios()
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
