@@ -244,9 +244,12 @@ impl Peer {
         self.send_bytes(&messages.iter().flat_map(Message::bytes).collect::<Vec<u8>>());
     }
 
-    /// No more bytes follow from us; we still read.
+    /// No more bytes follow from us; we still read. Nothing to do if the other side has closed meanwhile.
     pub(crate) fn finish(&mut self) {
-        self.stream.shutdown(std::net::Shutdown::Write).expect("connected");
+        match self.stream.shutdown(std::net::Shutdown::Write) {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => panic!("open: {error}"),
+            _ => {}
+        }
     }
 
     /// Exactly so many bytes.
