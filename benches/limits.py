@@ -71,8 +71,8 @@ def rates(running, seconds, which, torrents):
 
 
 @contextlib.contextmanager
-def swarm(bin, torrents, peers, up=None, down=None):
-    """Some torrents of one seed; `peers` that each fetch all of `torrents[i]`."""
+def swarm(bin, torrents, fetched, up=None, down=None):
+    """Some torrents of one seed, and a peer for each of `fetched`: the torrents that it fetches."""
     with tempfile.TemporaryDirectory(prefix="limits-") as folder, contextlib.ExitStack() as stack:
         folder = Path(folder)
         made = []
@@ -92,8 +92,8 @@ def swarm(bin, torrents, peers, up=None, down=None):
         seed = start("seed", *made, "--data", folder, *limit, "--max-peers", 200, "--upload-slots", 50)
         seed.told.wait(20)
         leeches = []
-        for i in range(peers):
-            mine = made if torrents > peers else [made[i % torrents]]
+        for i, numbers in enumerate(fetched):
+            mine = [made[number] for number in numbers]
             limit = ["--max-down", down] if down else []
             where = ["--peer", f"127.0.0.1:{seed.port}", "-o", folder / f"out-{i}"]
             leeches.append(start("download", *mine, *where, *limit))
@@ -106,15 +106,16 @@ def main():
     parser.add_argument("--seconds", type=float, default=12)
     args = parser.parse_args()
     worst = 0
-    for name, torrents, peers, limited in [
-        ("upload, 1 torrent", 1, 1, "up"),
-        ("upload, 5 torrents", 5, 5, "up"),
-        ("upload, 50 peers", 1, 50, "up"),
-        ("download, 1 torrent", 1, 1, "down"),
-        ("download, 5 torrents of one program", 5, 1, "down"),
-        ("download, 2 torrents of one program", 2, 1, "down"),
+    for name, torrents, fetched, limited in [
+        ("upload, 1 torrent", 1, [[0]], "up"),
+        ("upload, 5 torrents", 5, [[0], [1], [2], [3], [4]], "up"),
+        ("upload, 2 torrents, of 1 peer and of 9", 2, [[0]] + 9 * [[1]], "up"),
+        ("upload, 50 peers", 1, 50 * [[0]], "up"),
+        ("download, 1 torrent", 1, [[0]], "down"),
+        ("download, 5 torrents of one program", 5, [[0, 1, 2, 3, 4]], "down"),
+        ("download, 2 torrents of one program", 2, [[0, 1]], "down"),
     ]:
-        with swarm(args.bin, torrents, peers, **{limited: CAP}) as (seed, leeches):
+        with swarm(args.bin, torrents, fetched, **{limited: CAP}) as (seed, leeches):
             if limited == "up":
                 got = rates([seed], args.seconds, 2, torrents)
             else:

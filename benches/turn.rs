@@ -55,6 +55,7 @@ impl Side {
     fn host(&mut self, now: Instant, id: TorrentId, seed: u64, have: Bitfield) {
         let setup = Setup {
             info_hash: Sha1Hash([1; 20]),
+            code: None,
             geometry: geometry(),
             have,
             peer_id: PeerId::generate(&mut Rng::new(seed)),

@@ -134,8 +134,10 @@ impl Drop for Running {
 
 // ---- help and usage ----
 
-const COMMANDS: [&str; 9] =
-    ["download", "seed", "create", "show", "verify", "magnet", "tracker", "dht", "demo"];
+const COMMANDS: [&str; 11] = [
+    "download", "seed", "share", "get", "create", "show", "verify", "magnet", "tracker", "dht",
+    "demo",
+];
 
 #[test]
 fn help_names_every_command_and_each_has_help() {
@@ -151,7 +153,7 @@ fn help_names_every_command_and_each_has_help() {
             assert!(!own.out.to_lowercase().contains(&format!("--{not_yet}")), "{command}");
         }
     }
-    for not_yet in ["daemon", "why", "completions", "share"] {
+    for not_yet in ["daemon", "why", "completions", "lab"] {
         assert_eq!(place.run(&[not_yet]).code, 2, "{not_yet}");
     }
 }
@@ -572,6 +574,51 @@ impl Running {
             }
         }
     }
+}
+
+/// `share` prints a code, `get` fetches what it stands for; both again later by the same code.
+#[test]
+fn what_is_shared_is_got_by_the_code() {
+    let place = Place::new();
+    share(&place);
+    let mut codes = Vec::new();
+    for root in ["a", "b"] {
+        let mut sharing = place.start(&[&["share", "share"], &ALONE[..]].concat());
+        let shared = sharing.until("shared");
+        let code = shared["code"].as_str().expect("a code").to_owned();
+        let link = shared["magnet"].as_str().expect("a link");
+        let port = sharing.until("listening")["port"].clone();
+        assert!(
+            link.contains(&format!("%3A{port}")) || link.contains(&format!(":{port}")),
+            "{link}"
+        );
+        let (peer, sloppy) = (format!("127.0.0.1:{port}"), code.to_uppercase().replace('-', ""));
+        let args = [&["get", &sloppy, "-o", root, "--peer", &peer], &ALONE[..]].concat();
+        assert_eq!(place.run(&args).ok().out, format!("{root}/share\n"));
+        place.assert_copy(root);
+        codes.push(code);
+    }
+    assert_eq!(codes[0], codes[1]);
+}
+
+#[test]
+fn a_code_that_is_none_or_leads_nowhere_is_told_of() {
+    let place = Place::new();
+    for (code, says) in [
+        ("abc", "has 20 letters and digits, this one has 3"),
+        ("p88et-2d12k-fr079-jbk7u", "'u' is in no code"),
+        ("p88et-2d12k-fr079-jbk73", "a letter or digit of the code is wrong"),
+    ] {
+        let ran = place.run(&["get", code]);
+        assert_eq!(ran.code, 3);
+        assert!(ran.err.contains(says), "{}", ran.err);
+    }
+    let code = "p88et-2d12k-fr079-jbk72";
+    let plain = place.run(&["get", code, "--encryption", "disabled"]);
+    assert_eq!(plain.code, 2, "{}", plain.err);
+    let ran = place.run(&[&["get", code, "--timeout", "300ms"], &ALONE[..]].concat());
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert_eq!(place.run(&["share", "missing"]).code, 3);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use downpour::{
         host::{Going, HostPlan},
         observer::Role,
         report::{HostReport, Report},
-        rogue::{Claims, Flood, Part, Serve},
+        rogue::{Claims, Flood, Metadata, Part, Serve},
         scenario::Scenario,
         tracker::TrackerPlan,
     },
@@ -33,16 +33,16 @@ fn secs(s: u64) -> Duration {
 
 /// Runs a scenario for every seed and checks what must hold in every honest swarm.
 fn run(usual: u64, scenario: impl Fn(u64) -> Scenario) -> Vec<Report> {
-    seeds(usual)
-        .map(|seed| {
-            let report = scenario(seed).run();
-            check(report.hung.is_none(), "it hung", &report);
-            check(report.last_finish().is_some(), "a leecher did not finish", &report);
-            check(report.doubles == 0, "a block was outstanding at two peers", &report);
-            check(report.leaked.is_empty(), "slabs did not come back", &report);
-            report
-        })
-        .collect()
+    seeds(usual).map(|seed| run_one(scenario(seed))).collect()
+}
+
+fn run_one(scenario: Scenario) -> Report {
+    let report = scenario.run();
+    check(report.hung.is_none(), "it hung", &report);
+    check(report.last_finish().is_some(), "a leecher did not finish", &report);
+    check(report.doubles == 0, "a block was outstanding at two peers", &report);
+    check(report.leaked.is_empty(), "slabs did not come back", &report);
+    report
 }
 
 #[track_caller]
@@ -110,6 +110,27 @@ fn the_seeder_feeds_everyone_and_not_a_few_hubs() {
     let report = flash_crowd(48).run();
     let slowdown = report.slowdown().unwrap_or(f64::INFINITY);
     check(slowdown <= 1.15, "the swarm waits for hubs", &report);
+}
+
+/// Seeds of whatever rates bring the first copy out together, and not one for each.
+#[test]
+fn several_seeds_are_as_good_as_one() {
+    for (seeds, each, most) in [(2, UP, 1.15), (2, UP / 2, 1.25), (5, UP, 1.1)] {
+        let crowd = |seed| Scenario::new(seed).pieces(256).seeders(seeds, each).leechers(12, UP);
+        for report in run(2, crowd) {
+            let slow = report.slowdown().unwrap_or(f64::INFINITY);
+            println!("{seeds} seeds: {slow:.3} of the bound");
+            check(slow <= most, "the seeds did not share the work", &report);
+        }
+    }
+    // A second one that gives hardly anything holds nobody up.
+    for seed in seeds(2) {
+        let alone = run_one(small_crowd(seed));
+        let slow = Part::default();
+        let both = run_one(small_crowd(seed).rogue("slow seed", slow, UP / 40));
+        println!("with a slow seed: {:.3} of the time without", cost(&alone, &both));
+        check(cost(&alone, &both) <= 1.25, "a slow seed held everyone up", &both);
+    }
 }
 
 #[test]
@@ -181,31 +202,84 @@ fn liars_are_banned_and_nobody_else() {
     }
 }
 
+/// What each rogue does to a swarm, with what it costs: `--nocapture` prints the table.
 #[test]
 fn nothing_rogues_do_stops_the_others() {
     let everything = Flood { haves: 50, requests: 200, cancels: 50, extended: 20, blocks: 2 };
     let staller = Part { serve: Serve::Never, ..Part::default() };
     let parts = [
-        staller.clone(),
-        Part { extensions: false, ..staller },
-        Part { serve: Serve::Reject, ..Part::default() },
-        Part { serve: Serve::Slowly(secs(8)), ..Part::default() },
-        Part { unchoke: false, interested: true, ..Part::default() },
-        Part { flood: everything, interested: true, ..Part::default() },
-        Part { flood: everything, claims: Claims::Nothing, serve: Serve::Never, ..Part::default() },
-        Part { hang_up_after: Some(secs(3)), interested: true, ..Part::default() },
-        Part { claims: Claims::Every(2), serve: Serve::Never, ..Part::default() },
+        ("answers nothing", staller.clone()),
+        ("answers nothing, knows no extension", Part { extensions: false, ..staller.clone() }),
+        ("rejects everything", Part { serve: Serve::Reject, ..Part::default() }),
+        ("a block every 8 s", Part { serve: Serve::Slowly(secs(8)), ..Part::default() }),
+        ("takes only", Part { unchoke: false, interested: true, ..Part::default() }),
+        ("floods", Part { flood: everything, interested: true, ..Part::default() }),
+        (
+            "floods, has nothing",
+            Part { flood: everything, claims: Claims::Nothing, ..staller.clone() },
+        ),
+        (
+            "hangs up every 3 s",
+            Part { hang_up_after: Some(secs(3)), interested: true, ..Part::default() },
+        ),
+        ("has every second piece only", Part { claims: Claims::Every(2), ..staller.clone() }),
+        ("names 50 peers that do not exist", Part { inventions: 50, ..staller.clone() }),
+        ("names 2,000 that do not exist", Part { inventions: 2_000, ..staller }),
     ];
-    for part in parts {
-        println!("{part:?}");
-        for report in run(1, |seed| rogue_crowd(seed, part.clone())) {
+    println!("{:36} {:>6} {:>8} {:>9} {:>6}", "rogue", "finish", "KiB lost", "dropped", "bans");
+    for seed in seeds(1) {
+        let honest = run_one(small_crowd(seed));
+        for (name, part) in &parts {
+            let pex = part.inventions > 0;
+            let crowd = rogue_crowd(seed, part.clone());
+            let report = run_one(crowd.each(Role::Leecher, |_, p| p.settings.pex = pex));
+            show_cost(name, &honest, &report);
             let flooder = part.flood != Flood::default();
             check(flooder || report.bans.is_empty(), "somebody was banned for nothing", &report);
-            let honest = |id: &HostId| report.hosts[id.at()].role != Role::Rogue;
-            check(!report.banned().iter().any(honest), "an honest peer was banned", &report);
-            let slowdown = report.slowdown().unwrap_or(f64::INFINITY);
-            println!("  {slowdown:.2} of the bound");
-            check(slowdown < 2.5, "it held the others up", &report);
+            let is_honest = |id: &HostId| report.hosts[id.at()].role != Role::Rogue;
+            check(!report.banned().iter().any(is_honest), "an honest peer was banned", &report);
+            check(cost(&honest, &report) < 1.5, "it held the others up", &report);
+        }
+    }
+}
+
+/// The time that the swarm took with a rogue over that without.
+fn cost(honest: &Report, with: &Report) -> f64 {
+    let last = |report: &Report| report.last_finish().map_or(f64::INFINITY, |d| d.as_secs_f64());
+    last(with) / last(honest)
+}
+
+fn show_cost(name: &str, honest: &Report, with: &Report) {
+    let lost = with.hosts.iter().map(|host| host.wasted).sum::<u64>() >> 10;
+    let usual = |reason: &str| honest.partings.contains_key(reason);
+    let dropped = with.partings.iter().filter(|(reason, _)| !usual(reason)).map(|(_, n)| n);
+    let (cost, dropped) = (cost(honest, with), dropped.sum::<u64>());
+    println!("{name:36} {cost:>6.3} {lost:>8} {dropped:>9} {:>6}", with.bans.len());
+}
+
+/// Leechers that know nothing but a hash, among peers of whom one lies about what it stands for.
+#[test]
+fn metadata_comes_whoever_lies_about_it() {
+    let parts = [
+        ("sends wrong metadata", Metadata::Wrong),
+        ("claims a little more", Metadata::Claims(20_001)),
+        ("claims 60 MiB", Metadata::Claims(60 << 20)),
+        ("claims one byte", Metadata::Claims(1)),
+        ("answers nothing", Metadata::Silent),
+        ("refuses", Metadata::Refuses),
+        ("sends what is right", Metadata::Right),
+    ];
+    let crowd = |seed| small_crowd(seed).each(Role::Leecher, |i, p| p.knows = i % 4 == 0);
+    println!("{:36} {:>6} {:>8} {:>9} {:>6}", "rogue", "finish", "KiB lost", "dropped", "bans");
+    for seed in seeds(1) {
+        let honest = run_one(crowd(seed));
+        for (name, metadata) in parts {
+            let part = Part { metadata, claims: Claims::Nothing, ..Part::default() };
+            let report = run_one(crowd(seed).rogue("rogue", part, UP));
+            show_cost(name, &honest, &report);
+            let is_honest = |id: &HostId| report.hosts[id.at()].role != Role::Rogue;
+            check(!report.banned().iter().any(is_honest), "an honest peer was banned", &report);
+            check(cost(&honest, &report) < 1.2, "it held the others up", &report);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod bitfield;
 pub mod compact;
+pub mod fair_queue;
 pub mod file_stamp;
 pub mod geometry;
 pub mod hash;

@@ -1,4 +1,4 @@
-//! A rate limit: tokens are bytes, they come at the rate, a burst is bounded.
+//! A rate limit: tokens are bytes, they come at the rate, a burst is bounded; and what one may take now.
 //!
 //! The caller says what time it is; nothing here waits.
 
@@ -10,20 +10,24 @@ use super::{time::Instant, units::ByteRate};
 const BURST: Duration = Duration::from_millis(100);
 /// Smallest burst in bytes, so that one whole block always fits.
 const MIN_BURST: u64 = 17 * 1024;
+/// Microseconds of a second.
+const MILLION: u128 = 1_000_000;
 
 /// Bytes that may pass now. Without a rate everything may.
 #[derive(Debug, Clone)]
 pub struct TokenBucket {
     rate: Option<ByteRate>,
     tokens: i64,
-    /// Tokens are exact up to here; the rest of a byte carries over in time.
+    /// Millionths of a token.
+    fraction: u32,
+    /// Tokens are exact up to here.
     filled: Instant,
 }
 
 impl TokenBucket {
     /// A bucket that lets `rate` pass; `None` is no limit.
     pub fn new(rate: Option<ByteRate>, now: Instant) -> Self {
-        TokenBucket { rate, tokens: 0, filled: now }
+        TokenBucket { rate, tokens: 0, fraction: 0, filled: now }
     }
 
     /// Changes the limit; tokens already there stay.
@@ -78,21 +82,41 @@ impl TokenBucket {
             return;
         };
         let us = now.since(self.filled).as_micros();
-        let bytes = us * u128::from(rate) / 1_000_000;
-        if bytes == 0 {
-            return;
-        }
-        let cap = self.burst() as i64;
-        let gained = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.tokens = self.tokens.saturating_add(gained);
-        if self.tokens >= cap {
-            self.tokens = cap;
-            self.filled = now;
-        } else {
-            // Only the time that whole bytes took: fractions are kept.
-            let spent_us = bytes * 1_000_000 / u128::from(rate.max(1));
-            self.filled += Duration::from_micros(spent_us as u64);
-        }
+        self.filled = now;
+        let millionths = us * u128::from(rate) + u128::from(self.fraction);
+        let gained = i64::try_from(millionths / MILLION).unwrap_or(i64::MAX);
+        self.fraction = (millionths % MILLION) as u32;
+        self.tokens = self.tokens.saturating_add(gained).min(self.burst() as i64);
+    }
+}
+
+/// What may pass now, and what has. Whoever is given it may go over it once, by the last thing it lets pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Grant {
+    left: u64,
+    spent: u64,
+}
+
+impl Grant {
+    /// So many bytes.
+    pub const fn of(bytes: u64) -> Self {
+        Grant { left: bytes, spent: 0 }
+    }
+
+    /// Bytes that may still pass.
+    pub const fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Records that `bytes` pass.
+    pub const fn spend(&mut self, bytes: u64) {
+        self.left = self.left.saturating_sub(bytes);
+        self.spent += bytes;
+    }
+
+    /// Bytes that have passed.
+    pub const fn spent(&self) -> u64 {
+        self.spent
     }
 }
 
@@ -118,7 +142,7 @@ mod tests {
             }
             let want = rate * 60;
             assert!(
-                passed.abs_diff(want) <= want / 50 + MIN_BURST,
+                passed.abs_diff(want) <= MIN_BURST + rate * step_us / 1_000_000,
                 "{rate} {step_us}: {passed} of {want}"
             );
         }

@@ -84,7 +84,18 @@ pub(super) fn run(args: &args::Create, terminal: Terminal) -> Result<Exit, Failu
 
 /// Makes a torrent of `path` with everything chosen by itself.
 pub(super) fn in_memory(path: &Path, terminal: Terminal) -> Result<Metainfo, Failure> {
-    let plan = Plan::new(path, &Options::default()).map_err(|e| failure(&e))?;
+    in_memory_with(path, |_, _| Ok(None), terminal)
+}
+
+/// The same with the `source` that its name and length give.
+pub(super) fn in_memory_with(
+    path: &Path,
+    source: impl FnOnce(&str, u64) -> Result<Option<String>, Failure>,
+    terminal: Terminal,
+) -> Result<Metainfo, Failure> {
+    let mut plan = Plan::new(path, &Options::default()).map_err(|e| failure(&e))?;
+    let layout = plan.builder.layout();
+    plan.builder.source = source(layout.name(), layout.total())?;
     hash(plan, Effort::default(), terminal)
 }
 

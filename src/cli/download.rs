@@ -9,7 +9,7 @@ use super::{
     network,
     signals::Signals,
     terminal::Terminal,
-    transfer::{Goal, Then, Transfer},
+    transfer::{Goal, Known, Then, Transfer},
 };
 use crate::{
     metainfo::{Magnet, Metainfo},
@@ -24,14 +24,9 @@ enum Found {
 }
 
 pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exit, Failure> {
-    let blocked = blocklist::read(&args.network.blocklist, terminal)?;
+    let blocked = blocklist::read(&args.fetch.network.blocklist, terminal)?;
     let mut signals = Signals::listen()?;
-    let limited = args.limit.seed_ratio.is_some() || args.limit.seed_time.is_some();
-    let goal = Goal {
-        seed: args.seed || limited,
-        limit: args.limit,
-        ..Goal::to_fetch(args.network.timeout)
-    };
+    let goal = goal(&args.fetch);
     let mut torrents = Vec::new();
     for text in &args.torrents {
         let found = tokio::select! {
@@ -40,7 +35,9 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
         };
         let found = found.map_err(|failure| failure.input(text));
         let listed = match &found {
-            Ok(Found::Torrent(metainfo)) if args.choice.list => list(args, metainfo, terminal),
+            Ok(Found::Torrent(metainfo)) if args.fetch.choice.list => {
+                list(args, metainfo, terminal)
+            }
             _ => {
                 torrents.push((text, found));
                 continue;
@@ -59,25 +56,32 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
     {
         return Err(failure);
     }
-    let peers = network::peers(&args.network, &blocked, terminal).await?;
-    let session = network::start(&args.network, blocked.clone(), terminal).await?;
+    let peers = network::peers(&args.fetch.network, &blocked, terminal).await?;
+    let session = network::start(&args.fetch.network, blocked.clone(), terminal).await?;
     let mut transfer = Transfer::new(session, goal, terminal);
     for (text, torrent) in torrents {
         match torrent {
             Ok(Found::Torrent(metainfo)) => {
-                let added = add(args, peers.clone(), goal.seed, &[], metainfo);
+                let added = add(&args.fetch, peers.clone(), goal.seed, &[], metainfo);
                 transfer.add(added.map_err(|failure| failure.input(text))).await?;
             }
             Ok(Found::Magnet(magnet)) => {
                 let then = then(args, &peers, goal.seed, &magnet);
                 let fetch =
-                    network::fetch(&args.network, magnet, (&peers, &blocked), terminal).await;
-                transfer.fetch(fetch, then).await?;
+                    network::fetch(&args.fetch.network, magnet, (&peers, &blocked), terminal).await;
+                transfer.fetch(fetch.map(Known::Hash), then).await?;
             }
             Err(failure) => transfer.add(Err(failure)).await?,
         }
     }
     transfer.run(signals).await
+}
+
+/// When there is nothing more to do.
+pub(super) fn goal(args: &args::Fetch) -> Goal {
+    let limited = args.limit.seed_ratio.is_some() || args.limit.seed_time.is_some();
+    let seed = args.seed || limited;
+    Goal { seed, limit: args.limit, ..Goal::to_fetch(args.network.timeout) }
 }
 
 async fn find(text: &str, args: &args::Download) -> Result<Found, Failure> {
@@ -86,30 +90,32 @@ async fn find(text: &str, args: &args::Download) -> Result<Found, Failure> {
         None if args.metadata_only => {
             Err(Failure::new(Exit::Usage, "--metadata-only is for magnet links and info hashes"))
         }
-        None => input::torrent(text, args.network.ca_file.as_deref()).await.map(Found::Torrent),
+        None => {
+            input::torrent(text, args.fetch.network.ca_file.as_deref()).await.map(Found::Torrent)
+        }
     }
 }
 
 /// Shows the files of a torrent that there is.
 fn list(args: &args::Download, metainfo: &Metainfo, terminal: Terminal) -> Result<(), Failure> {
-    let files = choice::files(&args.choice, &[], &metainfo.info)?;
+    let files = choice::files(&args.fetch.choice, &[], &metainfo.info)?;
     choice::list(&metainfo.info, &files, terminal, |lines| terminal.data(lines))
 }
 
 /// What becomes of the metadata of a magnet link.
 fn then(args: &args::Download, peers: &[SocketAddr], seed: bool, magnet: &Magnet) -> Then {
-    if args.choice.list {
-        return Then::List(args.choice.clone(), magnet.select.clone());
+    if args.fetch.choice.list {
+        return Then::List(args.fetch.choice.clone(), magnet.select.clone());
     }
     if args.metadata_only {
-        return Then::Write { path: args.output.clone(), force: args.force };
+        return Then::Write { path: args.fetch.output.clone(), force: args.fetch.force };
     }
-    let (args, peers, linked) = (args.clone(), peers.to_vec(), magnet.select.clone());
+    let (args, peers, linked) = (args.fetch.clone(), peers.to_vec(), magnet.select.clone());
     Then::Add(Box::new(move |metainfo| add(&args, peers, seed, &linked, metainfo)))
 }
 
-fn add(
-    args: &args::Download,
+pub(super) fn add(
+    args: &args::Fetch,
     peers: Vec<SocketAddr>,
     keep_seeding: bool,
     linked: &[RangeInclusive<u32>],

@@ -9,7 +9,7 @@ use super::{
     network,
     signals::Signals,
     terminal::Terminal,
-    transfer::{Goal, Then, Transfer},
+    transfer::{Goal, Known, Then, Transfer},
 };
 use crate::metainfo::Magnet;
 
@@ -46,6 +46,6 @@ async fn fetch(args: &args::Magnet, magnet: Magnet, terminal: Terminal) -> Resul
     let goal = Goal::to_fetch(args.network.timeout);
     let mut transfer = Transfer::new(session, goal, terminal);
     let then = Then::Write { path: args.output.clone(), force: args.force };
-    transfer.fetch(Ok(fetch), then).await?;
+    transfer.fetch(Ok(Known::Hash(fetch)), then).await?;
     transfer.run(signals).await
 }

@@ -13,6 +13,7 @@ mod demo;
 mod dht;
 mod download;
 mod exit;
+mod get;
 mod input;
 mod magnet;
 mod network;
@@ -20,6 +21,7 @@ mod observe;
 mod progress;
 mod scrape;
 mod seed;
+mod share;
 mod show;
 mod signals;
 mod table;
@@ -83,6 +85,8 @@ fn command(command: Command, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Verify(args) => runtime.block_on(verify::run(&args, terminal)),
         Command::Download(args) => runtime.block_on(download::run(&args, terminal)),
         Command::Seed(args) => runtime.block_on(seed::run(&args, terminal)),
+        Command::Share(args) => runtime.block_on(share::run(&args, terminal)),
+        Command::Get(args) => runtime.block_on(get::run(&args, terminal)),
     }
 }
 

@@ -15,8 +15,8 @@ use crate::{
     base::ip_filter::IpFilter,
     metainfo::{HostPort, Magnet},
     session::{
-        Check, Config, DhtOptions, EncryptionPolicy, FetchMetadata, ListenConfig, LsdOptions,
-        Session, SessionError, peer_names,
+        Check, Config, DhtOptions, EncryptionPolicy, FetchMetadata, Limits, LimitsConfig,
+        ListenConfig, LsdOptions, Session, SessionError, peer_names,
     },
 };
 
@@ -126,8 +126,7 @@ fn config(args: &args::Network, state_dir: Option<PathBuf>, port: u16) -> Config
         max_peers: args.max_peers,
         upload_slots: args.upload_slots,
         max_connections: default.max_connections.max(args.max_peers),
-        max_up: args.max_up,
-        max_down: args.max_down,
+        limits: limits(&args.limits),
         memory: args.memory,
         trackers: !args.no_trackers,
         encryption: encryption(args.encryption),
@@ -139,6 +138,25 @@ fn config(args: &args::Network, state_dir: Option<PathBuf>, port: u16) -> Config
         state_dir,
         ..default
     }
+}
+
+const fn limits(args: &args::Limits) -> LimitsConfig {
+    LimitsConfig {
+        all: Limits { up: args.max_up, down: args.max_down },
+        torrent: Limits { up: args.torrent_max_up, down: args.torrent_max_down },
+        peer: Limits { up: args.peer_max_up, down: args.peer_max_down },
+        local: !args.no_limit_local,
+    }
+}
+
+/// Has every connection encrypted, as codes want it.
+pub(super) fn encrypt(args: &mut args::Network) -> Result<(), Failure> {
+    if matches!(args.encryption, args::Encryption::Disabled) {
+        return Err(Failure::new(Exit::Usage, "what is shared by a code is always encrypted")
+            .remedy("Leave out --encryption."));
+    }
+    args.encryption = args::Encryption::Required;
+    Ok(())
 }
 
 const fn encryption(policy: args::Encryption) -> EncryptionPolicy {

@@ -85,9 +85,13 @@ async fn source(text: &str, args: &args::Seed, terminal: Terminal) -> Result<Sou
         terminal.data(&link)?;
     }
     // The data is where it is, whatever `--data` says of torrents.
-    let whole = path.canonicalize().unwrap_or(path);
-    let root = whole.parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf);
-    Ok(Source { metainfo, root, is_fresh: true })
+    Ok(Source { metainfo, root: parent(&path), is_fresh: true })
+}
+
+/// The folder that holds `path`.
+pub(super) fn parent(path: &Path) -> PathBuf {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    whole.parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf)
 }
 
 /// Whether a file is a torrent: by its name, or else by what is in it.

@@ -1,8 +1,8 @@
 //! Torrent files and magnet links: what they say, checked, and written again.
 //!
 //! Owns the torrent file around the info dictionary ([`Metainfo`]), the info dictionary itself
-//! ([`Info`]), the layout of files ([`layout`]), safe names ([`path`]), magnet links ([`magnet`])
-//! and the builder ([`build`]). Everything read here comes from strangers. What to do with
+//! ([`Info`]), the layout of files ([`layout`]), safe names ([`path`]), magnet links ([`magnet`]), codes
+//! ([`share_code`]) and the builder ([`build`]). Everything read here comes from strangers. What to do with
 //! trackers and web seeds, and whether we may contact them, is not decided here.
 //!
 //! BEP 3 *metainfo files*; BEP 5 `nodes`, 12 `announce-list`, 19 `url-list`, 27, 47, 52.
@@ -15,6 +15,7 @@ pub mod magnet;
 pub mod path;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod share_code;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub use info::{Info, MetaVersion};
 pub use layout::{File, Layout, Span};
 pub use magnet::Magnet;
 pub use path::SafePath;
+pub use share_code::ShareCode;
 
 use crate::{
     base::limits::{

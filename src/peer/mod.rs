@@ -102,6 +102,8 @@ pub struct Peer {
     pub upload_only_id: Option<u8>,
     /// Its number for `ut_metadata` messages (BEP 9), if it takes them.
     pub metadata_id: Option<u8>,
+    /// Its number for `lt_donthave` messages (BEP 54), if it takes them.
+    pub donthave_id: Option<u8>,
     /// Its number for `ut_pex` messages (BEP 11), if it takes them.
     pub pex_id: Option<u8>,
     /// Peers it was told of, and when last.
@@ -199,6 +201,7 @@ impl Peer {
             metadata_asked: 0,
             metadata_due: VecDeque::new(),
             pex_id: None,
+            donthave_id: None,
             told_of: BTreeSet::new(),
             told_of_at: None,
             named_peers_at: None,

@@ -226,6 +226,11 @@ impl Pieces {
         self.availability.more(piece);
     }
 
+    /// A peer has `piece` no more.
+    pub fn peer_lost(&mut self, piece: PieceIndex) {
+        self.availability.fewer(piece);
+    }
+
     /// A peer that has `pieces` came, or sent its bitfield.
     pub fn peer_came(&mut self, pieces: &Bitfield) {
         self.availability.add(pieces);

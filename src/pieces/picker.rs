@@ -1,4 +1,4 @@
-//! Which blocks to ask of one peer: what nobody else has, started pieces, then the rarest of the class
+//! Which blocks to ask of one peer: what only seeds have, started pieces, then the rarest of the class
 //! that is fetched first, then any of the classes behind it, then, when everything is asked for, what
 //! others are slow to send.
 //!
@@ -35,19 +35,20 @@ pub enum Offer<'a> {
 /// Which pieces are looked for, by how many peers have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// At most one.
-    Sole,
-    /// Two or more.
+    /// Seeds alone, or where there is none one peer.
+    Scarce,
+    /// More.
     Shared,
     /// Any number.
     Any,
 }
 
 impl Kind {
-    pub(super) const fn fits(self, availability: u32) -> bool {
+    /// Whether so many have it, of whom so many are seeds.
+    pub(super) const fn fits(self, availability: u32, seeds: u32) -> bool {
         match self {
-            Kind::Sole => availability <= 1,
-            Kind::Shared => availability > 1,
+            Kind::Scarce => is_scarce(availability, seeds),
+            Kind::Shared => !is_scarce(availability, seeds),
             Kind::Any => true,
         }
     }
@@ -55,13 +56,19 @@ impl Kind {
     /// Peers besides `seeds` that have such a piece, if the one that is asked does.
     fn counts(self, seeds: u32, offer: Offer<'_>) -> RangeInclusive<u32> {
         let least = u32::from(!matches!(offer, Offer::All));
+        let scarce = u32::from(seeds == 0);
         match self {
-            Kind::Sole if seeds > 1 => RangeInclusive::new(1, 0),
-            Kind::Sole => least..=1 - seeds,
-            Kind::Shared => least.max(2u32.saturating_sub(seeds))..=u32::MAX,
+            Kind::Scarce => least..=scarce,
+            Kind::Shared => least.max(scarce + 1)..=u32::MAX,
             Kind::Any => least..=u32::MAX,
         }
     }
+}
+
+/// Whether a piece that so many have is still to come into the swarm: seeds alone have it, of whom there are
+/// so many, or where there is none one peer.
+pub(super) const fn is_scarce(availability: u32, seeds: u32) -> bool {
+    availability <= 1 || availability <= seeds
 }
 
 /// What the picker must know of a peer.
@@ -82,8 +89,8 @@ pub struct Wish {
     pub peer: PeerKey,
     /// At most so many blocks …
     pub blocks: u32,
-    /// … and at most so many of pieces that nobody else has.
-    pub sole: u32,
+    /// … and at most so many of pieces that are scarce.
+    pub scarce: u32,
     /// At most so many blocks that are outstanding elsewhere.
     pub again: u32,
 }
@@ -102,12 +109,12 @@ impl Pieces {
         let mut left = wish;
         if !self.sequential {
             self.availability.refresh();
-            if !self.pick_sole(view, &mut left, rng, pool, out) {
+            if !self.pick_scarce(view, &mut left, rng, pool, out) {
                 return false;
             }
-            // While it has more that nobody else has, its uplink is for that alone.
-            if left.sole == 0 && left.blocks > 0 {
-                let more = self.next_new(view, wish.peer, Kind::Sole, rng);
+            // While it has more of what is scarce, its uplink is for that alone.
+            if left.scarce == 0 && left.blocks > 0 {
+                let more = self.next_new(view, wish.peer, Kind::Scarce, rng);
                 if more.is_some() {
                     return true;
                 }
@@ -116,11 +123,11 @@ impl Pieces {
                 return true;
             }
         }
-        if !self.pick_started(view, &mut left, |_| true, pool, out) {
+        if !self.pick_started(view, &mut left, Kind::Any, pool, out) {
             return false;
         }
         while left.blocks > 0 {
-            let kind = if left.sole > 0 { Kind::Any } else { Kind::Shared };
+            let kind = if left.scarce > 0 { Kind::Any } else { Kind::Shared };
             let Some(piece) = self.next_new(view, wish.peer, kind, rng) else { break };
             self.start(piece);
             if !self.ask(piece, &mut left, pool, out) {
@@ -133,8 +140,8 @@ impl Pieces {
         true
     }
 
-    /// Blocks of pieces that this peer alone has: a copy of each is what the swarm needs most.
-    fn pick_sole(
+    /// Blocks of pieces that are scarce: a copy of each is what the swarm needs most.
+    fn pick_scarce(
         &mut self,
         view: &impl PeerView,
         left: &mut Wish,
@@ -142,15 +149,12 @@ impl Pieces {
         pool: &mut Pool,
         out: &mut Vec<Block>,
     ) -> bool {
-        if self.availability.seeds > 1 {
-            return true;
-        }
-        if !self.pick_started(view, left, |availability| availability <= 1, pool, out) {
+        if !self.pick_started(view, left, Kind::Scarce, pool, out) {
             return false;
         }
         while left.blocks > 0
-            && left.sole > 0
-            && let Some(piece) = self.next_new(view, left.peer, Kind::Sole, rng)
+            && left.scarce > 0
+            && let Some(piece) = self.next_new(view, left.peer, Kind::Scarce, rng)
         {
             self.start(piece);
             if !self.ask(piece, left, pool, out) {
@@ -160,12 +164,12 @@ impl Pieces {
         true
     }
 
-    /// Blocks of open pieces that as many peers have as `fits` says: of those this peer already works on, then of the oldest.
+    /// Blocks of open pieces of a kind: of those this peer already works on, then of the oldest.
     fn pick_started(
         &mut self,
         view: &impl PeerView,
         left: &mut Wish,
-        fits: impl Fn(u32) -> bool,
+        kind: Kind,
         pool: &mut Pool,
         out: &mut Vec<Block>,
     ) -> bool {
@@ -176,7 +180,7 @@ impl Pieces {
             .startable
             .iter()
             .copied()
-            .filter(|&p| view.offers(p) && !view.is_barred(p) && fits(self.availability.of(p)))
+            .filter(|&p| view.offers(p) && !view.is_barred(p) && self.is_of(kind, p))
             .collect();
         if self.sequential {
             offered.sort_unstable();
@@ -188,7 +192,7 @@ impl Pieces {
             if left.blocks == 0 {
                 break;
             }
-            if left.sole == 0 && self.availability.of(piece) <= 1 {
+            if left.scarce == 0 && self.is_scarce(piece) {
                 continue;
             }
             if !self.ask(piece, left, pool, out) {
@@ -198,6 +202,15 @@ impl Pieces {
         true
     }
 
+    /// Whether a piece is still to come into the swarm: seeds alone have it, or one peer.
+    pub fn is_scarce(&self, piece: PieceIndex) -> bool {
+        is_scarce(self.availability.of(piece), self.availability.seeds)
+    }
+
+    fn is_of(&self, kind: Kind, piece: PieceIndex) -> bool {
+        kind.fits(self.availability.of(piece), self.availability.seeds)
+    }
+
     fn ask(
         &mut self,
         piece: PieceIndex,
@@ -205,8 +218,8 @@ impl Pieces {
         pool: &mut Pool,
         out: &mut Vec<Block>,
     ) -> bool {
-        let sole = self.availability.of(piece) <= 1;
-        let want = if sole { left.blocks.min(left.sole) } else { left.blocks };
+        let scarce = self.is_scarce(piece);
+        let want = if scarce { left.blocks.min(left.scarce) } else { left.blocks };
         let mut asked = Vec::new();
         let open = self.open_piece_mut(piece).expect("only open pieces are asked");
         let room = open.ask(left.peer, want, pool, &mut asked);
@@ -215,8 +228,8 @@ impl Pieces {
         }
         let n = asked.len() as u32;
         left.blocks -= n;
-        if sole {
-            left.sole -= n;
+        if scarce {
+            left.scarce -= n;
         }
         out.extend(asked.into_iter().map(|i| self.geometry.block_at(piece, i)));
         room
@@ -232,7 +245,11 @@ impl Pieces {
     ) -> Option<PieceIndex> {
         let next = self.next_in_order(view, peer, kind, rng);
         // What is rare among those that wait is not more urgent than what comes before them.
-        if kind == Kind::Sole { next } else { next.or_else(|| self.next_waiting(view, kind, rng)) }
+        if kind == Kind::Scarce {
+            next
+        } else {
+            next.or_else(|| self.next_waiting(view, kind, rng))
+        }
     }
 
     /// A piece that the peer offers and whose turn has not come: one that it can give now is better than
@@ -240,7 +257,7 @@ impl Pieces {
     fn next_waiting(&self, view: &impl PeerView, kind: Kind, rng: &mut Rng) -> Option<PieceIndex> {
         let classes = self.classes.as_deref()?;
         let is_fit = |&piece: &PieceIndex| {
-            view.offers(piece) && !view.is_barred(piece) && kind.fits(self.availability.of(piece))
+            view.offers(piece) && !view.is_barred(piece) && self.is_of(kind, piece)
         };
         let bits = match view.offer() {
             Offer::These(bits) => Some(bits),
@@ -281,7 +298,7 @@ impl Pieces {
             let fits = |&piece: &PieceIndex| {
                 availability.state(piece) == State::Missing
                     && is_open_to(piece)
-                    && kind.fits(availability.of(piece))
+                    && kind.fits(availability.of(piece), availability.seeds)
             };
             return few.iter().copied().filter(fits).min_by_key(|&p| availability.of(p));
         }
@@ -320,9 +337,9 @@ impl Pieces {
             Offer::These(bits) => Some(bits),
             _ => None,
         };
-        missing.common(bits, self.cursor).find(|&piece| {
-            view.offers(piece) && !view.is_barred(piece) && kind.fits(self.availability.of(piece))
-        })
+        missing
+            .common(bits, self.cursor)
+            .find(|&piece| view.offers(piece) && !view.is_barred(piece) && self.is_of(kind, piece))
     }
 
     /// Endgame: blocks that are outstanding at other peers only.

@@ -64,10 +64,11 @@ impl Shortlists {
                 *in_vain = pieces.is_empty().then_some(now);
             }
             while pieces.pop_if(|last| !is_fit(*last)).is_some() {}
-            let is_kind = |&&piece: &&PieceIndex| kind.fits(availability.of(piece));
+            let is_kind =
+                |&&piece: &&PieceIndex| kind.fits(availability.of(piece), availability.seeds);
             match kind {
                 // The last one is the rarest.
-                Kind::Sole | Kind::Any if !pieces.is_empty() => {
+                Kind::Scarce | Kind::Any if !pieces.is_empty() => {
                     return pieces.last().filter(is_kind).copied();
                 }
                 _ => {

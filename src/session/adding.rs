@@ -16,7 +16,7 @@ use std::{
 use tokio::task::spawn_blocking;
 
 use super::{
-    Core,
+    Core, EncryptionPolicy,
     command::{Command, Hosting},
     discovery::{self, Announcing},
     error::{AddError, TorrentError},
@@ -37,7 +37,7 @@ use crate::{
         Effort, Found, Storage, Watch, check,
         preflight::{Conflict, ConflictCause, conflicts},
     },
-    metainfo::{Info, Metainfo},
+    metainfo::{Info, Metainfo, ShareCode},
     pieces::{Priority, job::DiskFault},
     resume::{Judgement, ResumeState},
     torrent::{InfoBytes, Settings, Setup, Source},
@@ -55,6 +55,10 @@ pub struct AddTorrent {
     pub metainfo: Metainfo,
     /// The parent folder of the torrent's top-level file or folder.
     pub root: PathBuf,
+    /// Whoever knows this code, and nobody else, finds the torrent and takes part: it is announced to the
+    /// DHT and the local network under the code's place, and to nobody under its info hash. Peers without
+    /// the code are let in if they know the info hash. The session has to encrypt every connection.
+    pub code: Option<ShareCode>,
     /// Trackers besides those of the torrent; each is used.
     pub trackers: Vec<String>,
     /// Peers named by the user: dialled first.
@@ -89,6 +93,7 @@ impl AddTorrent {
         AddTorrent {
             metainfo,
             root: root.into(),
+            code: None,
             trackers: Vec::new(),
             peers: Vec::new(),
             keep_seeding: true,
@@ -163,7 +168,7 @@ impl Core {
         });
         let take_in = |looked: Result<(Result<(), AddError>, Entered), AddError>| {
             let (may_be, Entered { add, storage, shared }) = looked?;
-            may_be.inspect_err(|_| self.registry.remove(shared.info.info_hash().wire()))?;
+            may_be.inspect_err(|_| self.registry.remove(&shared))?;
             let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
             let arrival = tokio::spawn(self.clone().bring_up(add, storage, shared.clone()));
             shared.set_arrival(arrival);
@@ -172,17 +177,26 @@ impl Core {
         looked.await.into_iter().map(take_in).collect()
     }
 
+    /// Gives the code back if it would not be overheard here.
+    pub(super) fn may_use(&self, code: Option<ShareCode>) -> Result<Option<ShareCode>, AddError> {
+        match self.config.encryption {
+            EncryptionPolicy::Required => Ok(code),
+            _ if code.is_none() => Ok(None),
+            _ => Err(AddError::Overheard),
+        }
+    }
+
     /// Lists a torrent.
     fn enter(&self, add: AddTorrent) -> Result<Entered, AddError> {
         let info = add.metainfo.info.clone();
-        let info_hash = info.info_hash().wire();
+        let (info_hash, code) = (info.info_hash().wire(), self.may_use(add.code)?);
         let storage = Arc::new(match selection::unwanted(&info, &add.files) {
             None => Storage::on_disk(info.clone(), &add.root, &self.files),
             // Which of them are there is looked at once they may block.
             Some(unwanted) => Storage::without(info.clone(), &add.root, &self.files, unwanted),
         });
         let mail = self.shard.mail.clone();
-        let shared = self.registry.enter(info_hash, |id| Shared::new(id, info, mail));
+        let shared = self.registry.enter(info_hash, code, |id| Shared::new(id, info, code, mail));
         Ok(Entered { add, storage, shared: shared.map_err(AddError::Duplicate)? })
     }
 
@@ -290,6 +304,7 @@ impl Core {
         let priorities = selection::of_pieces(info, &add.files, add.ends_first);
         let setup = Setup {
             info_hash: info.info_hash().wire(),
+            code: shared.code,
             geometry: info.geometry(),
             have,
             partial,
@@ -314,7 +329,9 @@ impl Core {
         };
         let torrent = shared.id;
         let extra = trackers.into_iter().map(|url| vec![url]);
-        let tiers = extra.chain(metainfo.tiers).filter(|_| self.config.trackers);
+        // Trackers would have to be told the info hash.
+        let trackers = self.config.trackers && shared.code.is_none();
+        let tiers = extra.chain(metainfo.tiers).filter(|_| trackers);
         let announcing = Announcing {
             shared: shared.clone(),
             shard: self.shard.clone(),

@@ -53,6 +53,44 @@ pub struct LsdOptions {
     pub loopback: bool,
 }
 
+/// Most bytes per second in each direction; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Sent.
+    pub up: Option<ByteRate>,
+    /// Received.
+    pub down: Option<ByteRate>,
+}
+
+/// What is exchanged with peers at most. Each level holds by itself: a byte passes when all allow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// By all torrents together; divided evenly among those that want it, whatever the number of their
+    /// peers.
+    pub all: Limits,
+    /// By each torrent that has no limits of its own (`TorrentHandle::set_limits`); divided evenly among
+    /// its peers.
+    pub torrent: Limits,
+    /// With each peer.
+    pub peer: Limits,
+    /// Whether peers of the local network, this host included, are held to any of it.
+    pub local: bool,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let none = Limits::default();
+        LimitsConfig { all: none, torrent: none, peer: none, local: true }
+    }
+}
+
+impl From<Limits> for LimitsConfig {
+    /// Limits of all torrents together, and no others.
+    fn from(all: Limits) -> Self {
+        LimitsConfig { all, ..LimitsConfig::default() }
+    }
+}
+
 /// What a session may use.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -64,10 +102,8 @@ pub struct Config {
     pub upload_slots: Option<u32>,
     /// Most connections of all torrents; fewer when the system allows fewer open files.
     pub max_connections: u32,
-    /// Most bytes sent to peers per second, of all torrents together.
-    pub max_up: Option<ByteRate>,
-    /// Most bytes received from peers per second, of all torrents together.
-    pub max_down: Option<ByteRate>,
+    /// What is exchanged with peers at most.
+    pub limits: LimitsConfig,
     /// Most anonymous memory of the whole process. See [`Config::slab_budget`].
     pub memory: ByteCount,
     /// Whether trackers are used.
@@ -103,8 +139,7 @@ impl Default for Config {
             max_peers: 200,
             upload_slots: None,
             max_connections: 500,
-            max_up: None,
-            max_down: None,
+            limits: LimitsConfig::default(),
             memory: ByteCount(64 << 20),
             trackers: true,
             encryption: EncryptionPolicy::default(),

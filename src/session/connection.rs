@@ -44,6 +44,8 @@ pub(super) struct Connection<T> {
     pub(super) thirsty: bool,
     /// It has something to say and the stream did not take it.
     pub(super) blocked: bool,
+    /// No limit is for it.
+    pub(super) unlimited: bool,
     stream: T,
     ciphers: Option<Box<Ciphers>>,
     bell: Arc<Bell>,
@@ -69,6 +71,7 @@ impl<T: Transport> Connection<T> {
             gagged: false,
             thirsty: false,
             blocked: false,
+            unlimited: false,
             stream,
             ciphers,
             bell,

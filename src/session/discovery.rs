@@ -442,8 +442,8 @@ impl Discovery {
         loop {
             let due = self.local.take_due(now);
             let Some(lsd) = self.lsd.as_ref().filter(|_| !due.is_empty()) else { return };
-            let hash = |id: &TorrentId| Some(self.torrents.get(id)?.shared.info.info_hash().wire());
-            let info_hashes = due.iter().filter_map(hash).collect();
+            let place = |id: &TorrentId| Some(self.torrents.get(id)?.shared.place());
+            let info_hashes = due.iter().filter_map(place).collect();
             lsd.send(LsdAnnounce { port: self.identity.port, info_hashes, cookie: None });
         }
     }
@@ -459,8 +459,8 @@ impl Discovery {
             return;
         }
         let addr = SocketAddr::new(from.ip(), announce.port);
-        for info_hash in &announce.info_hashes {
-            let known = self.registry.find(*info_hash).and_then(|id| self.torrents.get(&id));
+        for place in &announce.info_hashes {
+            let known = self.registry.find_by_place(*place).and_then(|id| self.torrents.get(&id));
             // A private torrent has peers from its tracker alone (BEP 27).
             if let Some(announcer) = known.filter(|known| !known.shared.info.private()) {
                 let (shard, torrent) = (announcer.shard.clone(), announcer.shared.id);

@@ -52,6 +52,9 @@ pub enum AddError {
     /// The target can't be read or written.
     #[error(transparent)]
     Disk(#[from] DiskFault),
+    /// The code of the torrent would be sent over connections that are not encrypted.
+    #[error("a torrent with a code needs a session that encrypts every connection")]
+    Overheard,
     /// The session has ended.
     #[error("the session has ended")]
     Closed,

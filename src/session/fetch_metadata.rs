@@ -1,4 +1,4 @@
-//! From a hash to a torrent: the info dictionary fetched from peers (BEP 9).
+//! From a hash, or a code, to a torrent: the info dictionary fetched from peers (BEP 9).
 //!
 //! While it is fetched it is a torrent of the session like others, but one without pieces or files;
 //! its place is free for the real one once it has left.
@@ -14,11 +14,14 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    base::bitfield::Bitfield,
+    base::{bitfield::Bitfield, hash::InfoHash},
     disk::Storage,
-    metainfo::{Info, Magnet, Metainfo},
+    metainfo::{Info, Magnet, Metainfo, ShareCode},
     torrent::{Settings, Setup, Source},
 };
+
+/// Shown in place of a name that is not known yet.
+const SHARED: &str = "something shared";
 
 /// A torrent of which only the hash is known.
 #[derive(Debug, Clone)]
@@ -36,7 +39,17 @@ pub struct FetchMetadata {
 #[derive(Debug)]
 pub struct Fetching {
     handle: TorrentHandle,
-    magnet: Magnet,
+    /// What the torrent has besides.
+    trackers: Vec<String>,
+    web_seeds: Vec<String>,
+}
+
+/// What is known of a torrent, and who may have it.
+struct Wanted {
+    info: Info,
+    code: Option<ShareCode>,
+    trackers: Vec<String>,
+    peers: Vec<SocketAddr>,
 }
 
 impl Session {
@@ -45,22 +58,46 @@ impl Session {
     /// # Errors
     /// [`AddError::Duplicate`]: the session has that torrent.
     pub async fn fetch_metadata(&self, fetch: FetchMetadata) -> Result<Fetching, AddError> {
-        self.core.fetch_metadata(fetch).await
+        let FetchMetadata { magnet, trackers, peers } = fetch;
+        let info = Info::unknown(magnet.info_hash, magnet.name.as_deref());
+        let trackers = trackers.into_iter().chain(magnet.trackers.iter().cloned()).collect();
+        let wanted = Wanted { info, code: None, trackers, peers };
+        let handle = self.core.fetch_metadata(wanted).await?;
+        let Magnet { trackers, web_seeds, .. } = magnet;
+        Ok(Fetching { handle, trackers, web_seeds })
+    }
+
+    /// Begins to fetch the info dictionary that belongs to `code` from peers who know it; `peers` are tried
+    /// first. To be added with [`AddTorrent::code`](super::AddTorrent::code). Nothing is written.
+    ///
+    /// # Errors
+    /// [`AddError::Overheard`]; [`AddError::Duplicate`]: it is being fetched already.
+    pub async fn fetch_shared(
+        &self,
+        code: ShareCode,
+        peers: Vec<SocketAddr>,
+    ) -> Result<Fetching, AddError> {
+        // The info hash is what nobody knows yet.
+        let info = Info::unknown(InfoHash::v1(code.password()), Some(SHARED));
+        let wanted = Wanted { info, code: Some(code), trackers: Vec::new(), peers };
+        let handle = self.core.fetch_metadata(wanted).await?;
+        Ok(Fetching { handle, trackers: Vec::new(), web_seeds: Vec::new() })
     }
 }
 
 impl Core {
-    async fn fetch_metadata(self: &Arc<Self>, fetch: FetchMetadata) -> Result<Fetching, AddError> {
-        let FetchMetadata { magnet, trackers, peers } = fetch;
-        let info = Arc::new(Info::unknown(magnet.info_hash, magnet.name.as_deref()));
+    async fn fetch_metadata(self: &Arc<Self>, wanted: Wanted) -> Result<TorrentHandle, AddError> {
+        let Wanted { info, code, trackers, peers } = wanted;
+        let (info, code) = (Arc::new(info), self.may_use(code)?);
         let info_hash = info.info_hash().wire();
         let storage = Arc::new(Storage::in_memory(info.clone()));
         let mail = self.shard.mail.clone();
         let geometry = info.geometry();
-        let shared = self.registry.enter(info_hash, |id| Shared::new(id, info, mail));
+        let shared = self.registry.enter(info_hash, code, |id| Shared::new(id, info, code, mail));
         let shared = shared.map_err(AddError::Duplicate)?;
         let setup = Setup {
             info_hash,
+            code,
             geometry,
             have: Bitfield::empty(0),
             partial: Vec::new(),
@@ -79,8 +116,7 @@ impl Core {
             seed: self.seed(),
         };
         let torrent = shared.id;
-        let urls = trackers.into_iter().chain(magnet.trackers.iter().cloned());
-        let urls = urls.filter(|_| self.config.trackers);
+        let urls = trackers.into_iter().filter(|_| self.config.trackers);
         let announcing = Announcing {
             shared: shared.clone(),
             shard: self.shard.clone(),
@@ -96,7 +132,7 @@ impl Core {
             let found = Command::PeersFound { torrent, source: Source::User, addrs: peers };
             self.shard.send(found).await;
         }
-        Ok(Fetching { handle, magnet })
+        Ok(handle)
     }
 }
 
@@ -116,8 +152,8 @@ impl Fetching {
         let bytes = self.handle.shared.metadata.get().ok_or(TorrentError::Removed)?;
         let info = Info::from_bytes(bytes).map_err(TorrentError::Metadata)?;
         Ok(Metainfo {
-            tiers: self.magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
-            web_seeds: self.magnet.web_seeds.clone(),
+            tiers: self.trackers.iter().map(|url| vec![url.clone()]).collect(),
+            web_seeds: self.web_seeds.clone(),
             ..Metainfo::new(Arc::new(info))
         })
     }

@@ -7,6 +7,7 @@ use tokio::sync::broadcast;
 use super::{
     Core,
     command::Command,
+    config::Limits,
     discovery,
     error::TorrentError,
     event::TorrentEvent,
@@ -89,6 +90,12 @@ impl TorrentHandle {
         self.core.shard.send(Command::PeersFound { torrent, source, addrs }).await;
     }
 
+    /// Gives it limits of its own, in place of [`LimitsConfig::torrent`](super::LimitsConfig::torrent); no
+    /// limit is one too.
+    pub fn set_limits(&self, limits: Limits) {
+        self.shared.set_limits(limits);
+    }
+
     /// Stops fetching and serving, and drops all peers.
     pub fn pause(&self) {
         self.shared.ask(Request::Pause);
@@ -102,12 +109,12 @@ impl TorrentHandle {
     /// Takes the torrent out of the session: peers are dropped, writes finished, trackers told. Its
     /// files stay.
     pub async fn remove(self) {
-        let Shared { id, info, .. } = &*self.shared;
+        let id = self.shared.id;
         self.shared.end_check().await;
         // No answer: it never got as far as the shard.
-        let _ = self.core.shard.ask(|reply| Command::Retire { torrent: *id, reply }).await;
-        self.core.discovery.send(discovery::Input::Remove(*id));
-        self.core.registry.remove(info.info_hash().wire());
+        let _ = self.core.shard.ask(|reply| Command::Retire { torrent: id, reply }).await;
+        self.core.discovery.send(discovery::Input::Remove(id));
+        self.core.registry.remove(&self.shared);
         self.shared.leave();
     }
 }

@@ -11,10 +11,9 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{id::TorrentId, persist::SaveResult, socket::Socket};
+use super::{config::LimitsConfig, id::TorrentId, persist::SaveResult, socket::Socket};
 use crate::{
-    base::units::ByteRate, disk::CompletionSink, net::encryption::Opened, pieces::job::DiskEvent,
-    torrent::DialFailure,
+    disk::CompletionSink, net::encryption::Opened, pieces::job::DiskEvent, torrent::DialFailure,
 };
 
 /// A dial that has come to an end.
@@ -33,8 +32,8 @@ pub(super) struct Letters {
     pub(super) dialled: Vec<Dialled>,
     /// Torrents whose handle wants something, see `Shared::take_request`.
     pub(super) nudged: Vec<TorrentId>,
-    /// New limits: up, down.
-    pub(super) limits: Option<(Option<ByteRate>, Option<ByteRate>)>,
+    /// New limits of all.
+    pub(super) limits: Option<LimitsConfig>,
     /// The session is gone: end without ceremony.
     pub(super) quit: bool,
 }

@@ -8,6 +8,7 @@
 //!   registry         which torrents there are; whose an accepted connection is
 //!   shard            a thread that owns torrents, sockets and slabs
 //!     turn             the hot path: read, drain, write, timers
+//!       bandwidth        who may send or receive next under limits
 //!       connection       one stream and what is about to leave on it
 //!       ready            which streams rang
 //!     disk_work        what goes to the disk, when, and to whom
@@ -24,6 +25,7 @@
 //! blocklist          files of addresses to be blocked
 //! dht_tool           one question to the DHT
 //! scrape             how many peers the trackers of a torrent know
+//! sharing            what it takes to share by a code
 //! tracker_host       the embedded tracker
 //! torrent_file       a torrent fetched by its address
 //! peer_names         addresses of what people name
@@ -34,6 +36,7 @@
 //! them but latest values ([`TorrentSnapshot`], [`Totals`]); everything else is messages.
 
 mod adding;
+mod bandwidth;
 pub mod blocklist;
 pub mod check;
 mod clock;
@@ -64,6 +67,7 @@ pub mod scrape;
 mod selection;
 mod shard;
 mod shared;
+pub mod sharing;
 mod slots;
 mod snapshot;
 mod socket;
@@ -89,7 +93,7 @@ pub use crate::gateway::{Mapped, Method};
 pub use crate::mse::{Encryption, Policy as EncryptionPolicy};
 pub use crate::pieces::Priority;
 pub use adding::{AddTorrent, Check};
-pub use config::{Config, DiskPlacement, ListenConfig, LsdOptions};
+pub use config::{Config, DiskPlacement, Limits, LimitsConfig, ListenConfig, LsdOptions};
 pub use dht::DhtOptions;
 pub use error::{AddError, SessionError, TorrentError};
 pub use event::{PeerEnd, TorrentEvent};
@@ -99,7 +103,7 @@ pub use id::TorrentId;
 pub use snapshot::{TorrentSnapshot, TorrentState, Totals, TrackerState, TrackerStatus};
 
 use crate::{
-    base::{id::PeerId, rng::Rng, units::ByteRate},
+    base::{id::PeerId, rng::Rng},
     disk::FilePool,
     net::{
         accept::{HalfOpen, accept},
@@ -291,9 +295,10 @@ impl Session {
         self.core.registry.all().into_iter().map(handle).collect()
     }
 
-    /// Changes the limits of all torrents together; `None` is no limit.
-    pub fn set_limits(&self, up: Option<ByteRate>, down: Option<ByteRate>) {
-        self.core.shard.mail.post(|letters| letters.limits = Some((up, down)));
+    /// Changes what is exchanged with peers at most. Limits that torrents have of their own stay; whether
+    /// peers of the local network are held to limits is decided when they connect.
+    pub fn set_limits(&self, limits: LimitsConfig) {
+        self.core.shard.mail.post(|letters| letters.limits = Some(limits));
     }
 
     /// Figures of all torrents together.

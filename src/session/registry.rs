@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use super::{command::Command, id::TorrentId, shard::ShardHandle, shared::Shared, slots::Slots};
 use crate::{
     base::hash::Sha1Hash,
+    metainfo::ShareCode,
     mse::{Policy, hashed_skey},
     net::accept::{Incoming, Owners},
 };
@@ -23,16 +24,21 @@ pub(super) struct Registry {
 #[derive(Debug, Default)]
 struct Torrents {
     by_hash: HashMap<Sha1Hash, Arc<Shared>>,
-    /// What [`hashed_skey`] makes of each info hash: how an encrypted connection names it.
+    /// What [`hashed_skey`] makes of each info hash and password: how an encrypted connection names it.
     by_hashed_skey: HashMap<Sha1Hash, Sha1Hash>,
+    /// The info hash of each torrent that has a code, by its password and by its place.
+    by_password: HashMap<Sha1Hash, Sha1Hash>,
+    by_place: HashMap<Sha1Hash, Sha1Hash>,
     next: u64,
 }
 
 impl Registry {
-    /// Enters a torrent that `make` makes with its new name; its name if it is here already.
+    /// Enters a torrent that `make` makes with its new name; its name if it is here already. Who knows
+    /// `code` may call it by that.
     pub(super) fn enter(
         &self,
         info_hash: Sha1Hash,
+        code: Option<ShareCode>,
         make: impl FnOnce(TorrentId) -> Arc<Shared>,
     ) -> Result<Arc<Shared>, TorrentId> {
         let mut torrents = self.torrents();
@@ -44,21 +50,44 @@ impl Registry {
         let shared = make(id);
         torrents.by_hash.insert(info_hash, shared.clone());
         torrents.by_hashed_skey.insert(hashed_skey(info_hash), info_hash);
+        if let Some(code) = code {
+            let password = code.password();
+            torrents.by_hashed_skey.insert(hashed_skey(password), password);
+            torrents.by_password.insert(password, info_hash);
+            torrents.by_place.insert(code.place(), info_hash);
+        }
         Ok(shared)
     }
 
-    pub(super) fn remove(&self, info_hash: Sha1Hash) {
+    pub(super) fn remove(&self, shared: &Shared) {
         let mut torrents = self.torrents();
+        let info_hash = shared.info.info_hash().wire();
         torrents.by_hash.remove(&info_hash);
         torrents.by_hashed_skey.remove(&hashed_skey(info_hash));
+        if let Some(code) = shared.code {
+            torrents.by_hashed_skey.remove(&hashed_skey(code.password()));
+            torrents.by_password.remove(&code.password());
+            torrents.by_place.remove(&code.place());
+        }
     }
 
     fn by_hashed_skey(&self, hashed: Sha1Hash) -> Option<Sha1Hash> {
         self.torrents().by_hashed_skey.get(&hashed).copied()
     }
 
-    pub(super) fn find(&self, info_hash: Sha1Hash) -> Option<TorrentId> {
-        self.torrents().by_hash.get(&info_hash).map(|shared| shared.id)
+    /// The torrent that a handshake names, by its info hash or its password.
+    pub(super) fn find(&self, name: Sha1Hash) -> Option<TorrentId> {
+        let torrents = self.torrents();
+        let info_hash = torrents.by_password.get(&name).unwrap_or(&name);
+        torrents.by_hash.get(info_hash).map(|shared| shared.id)
+    }
+
+    /// The torrent whose peers meet at this hash.
+    pub(super) fn find_by_place(&self, place: Sha1Hash) -> Option<TorrentId> {
+        let torrents = self.torrents();
+        let info_hash = torrents.by_place.get(&place).unwrap_or(&place);
+        let shared = torrents.by_hash.get(info_hash).filter(|shared| shared.place() == place)?;
+        Some(shared.id)
     }
 
     /// All torrents, in the order in which they came.
@@ -102,5 +131,39 @@ impl Owners for Door {
         // It moves to the runtime of the shard; a socket that can't is closed.
         let Ok(opened) = opened.map(TcpStream::into_std).transpose() else { return };
         self.shard.send(Command::Incoming { torrent, opened, addr, slot }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::hash::InfoHash, metainfo::Info, session::mail::Mail};
+
+    fn enter(registry: &Registry, info_hash: Sha1Hash, code: Option<ShareCode>) -> Arc<Shared> {
+        let info = Arc::new(Info::unknown(InfoHash::v1(info_hash), None));
+        let make = |id| Shared::new(id, info, code, Mail::new(Arc::default()));
+        registry.enter(info_hash, code, make).expect("new")
+    }
+
+    #[test]
+    fn a_torrent_with_a_code_is_called_by_what_its_peers_know_and_found_where_they_meet() {
+        let registry = Registry::default();
+        let (plain, secret) = (Sha1Hash([1; 20]), Sha1Hash([2; 20]));
+        let code = ShareCode::of(secret);
+        let open = enter(&registry, plain, None);
+        let hidden = enter(&registry, secret, Some(code));
+        assert_eq!(registry.find(plain), Some(open.id));
+        assert_eq!(registry.find_by_place(plain), Some(open.id));
+        for name in [secret, code.password()] {
+            assert_eq!(registry.find(name), Some(hidden.id));
+            assert_eq!(registry.by_hashed_skey(hashed_skey(name)), Some(name));
+            assert_eq!(registry.find_by_place(name), None);
+        }
+        assert_eq!(registry.find_by_place(code.place()), Some(hidden.id));
+        assert_eq!(registry.find(code.place()), None, "everybody sees the place");
+        assert_eq!(registry.by_hashed_skey(hashed_skey(code.place())), None);
+        registry.remove(&hidden);
+        let left = [registry.find(code.password()), registry.find_by_place(code.place())];
+        assert_eq!((registry.count(), left), (1, [None, None]));
     }
 }

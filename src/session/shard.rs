@@ -118,13 +118,13 @@ pub(super) fn start(
     let (sender, commands) = mpsc::channel(COMMANDS_QUEUED);
     let now = clock.now();
     let mut turns = Turns::new(config.slab_budget(), wake.clone(), now);
-    turns.set_limits(now, config.max_up, config.max_down);
+    turns.set_limits(now, &config.limits);
     let disk = DiskWork::new(config.disk, mail.clone(), config.slab_budget())?;
     let saves = match config.state_dir {
         Some(_) => Some(Saves::new(Keeper::start(mail.clone())?)),
         None => None,
     };
-    let leasing = Leasing::new(slots.all(), config.max_up, now);
+    let leasing = Leasing::new(slots.all(), config.limits.all.up, now);
     let dialler = Dialler::new(
         slots,
         mail.clone(),
@@ -291,6 +291,7 @@ impl Shard {
         let is_new = tenant.recording.as_ref().is_some_and(|recording| !recording.settled);
         self.tenants.insert(id, Box::new(tenant));
         self.tell_mapped(now, id);
+        self.limit(now, id);
         if is_new {
             self.changed_much(now, id);
         }
@@ -348,9 +349,8 @@ impl Shard {
         }
         let mut letters = std::mem::take(&mut self.letters);
         self.ended |= letters.quit;
-        if let Some((up, down)) = letters.limits.take() {
-            self.turns.set_limits(now, up, down);
-            self.leasing.set_limit(up);
+        if let Some(limits) = letters.limits.take() {
+            self.set_limits(now, &limits);
         }
         for (token, event) in letters.disk.drain(..) {
             self.disk_done(now, TorrentId(token), event);
@@ -368,6 +368,7 @@ impl Shard {
             if tenant.retiring.is_some() {
                 continue;
             }
+            self.limit(now, id);
             match request {
                 Some(Request::Pause) => self.pause(now, id),
                 Some(Request::Resume) => self.resume(now, id),

@@ -16,13 +16,18 @@ use tokio::{
 };
 
 use super::{
+    config::Limits,
     error::TorrentError,
     event::{EVENTS_KEPT, TorrentEvent},
     id::TorrentId,
     mail::Mail,
     snapshot::{TorrentSnapshot, TorrentState, TrackerStatus},
 };
-use crate::{base::time::Instant, metainfo::Info, torrent::Snapshot};
+use crate::{
+    base::{hash::Sha1Hash, time::Instant},
+    metainfo::{Info, ShareCode},
+    torrent::Snapshot,
+};
 
 /// How far a torrent has come, for those who wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,10 +60,14 @@ pub(super) struct Trackers {
 pub(super) struct Shared {
     pub(super) id: TorrentId,
     pub(super) info: Arc<Info>,
+    /// By which it is found, in place of its info hash.
+    pub(super) code: Option<ShareCode>,
     mail: Arc<Mail>,
     snapshot: Mutex<Arc<TorrentSnapshot>>,
     trackers: Mutex<Trackers>,
     request: Mutex<Option<Request>>,
+    /// New limits of its own.
+    limits: Mutex<Option<Limits>>,
     nudged: AtomicBool,
     /// Ends the check of existing data early.
     pub(super) cancel: AtomicBool,
@@ -74,7 +83,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(id: TorrentId, info: Arc<Info>, mail: Arc<Mail>) -> Arc<Self> {
+    pub(super) fn new(
+        id: TorrentId,
+        info: Arc<Info>,
+        code: Option<ShareCode>,
+        mail: Arc<Mail>,
+    ) -> Arc<Self> {
         let geometry = info.geometry();
         let machine = Snapshot {
             total: geometry.total(),
@@ -91,10 +105,12 @@ impl Shared {
         Arc::new(Shared {
             id,
             info,
+            code,
             mail,
             snapshot: Mutex::new(Arc::new(snapshot)),
             trackers: Mutex::default(),
             request: Mutex::default(),
+            limits: Mutex::default(),
             nudged: AtomicBool::new(false),
             cancel: AtomicBool::new(false),
             arrival: Mutex::default(),
@@ -104,6 +120,11 @@ impl Shared {
             metadata: OnceLock::new(),
             events: OnceLock::new(),
         })
+    }
+
+    /// Where its peers meet, in the DHT and on the local network.
+    pub(super) fn place(&self) -> Sha1Hash {
+        self.code.map_or_else(|| self.info.info_hash().wire(), ShareCode::place)
     }
 
     /// The newest snapshot; asks the shard for a newer one.
@@ -146,6 +167,17 @@ impl Shared {
     pub(super) fn take_request(&self) -> Option<Request> {
         self.nudged.store(false, Ordering::Release);
         lock(&self.request).take()
+    }
+
+    /// Asks for limits of its own.
+    pub(super) fn set_limits(&self, limits: Limits) {
+        *lock(&self.limits) = Some(limits);
+        self.nudge();
+    }
+
+    /// The shard's side of `set_limits`.
+    pub(super) fn take_limits(&self) -> Option<Limits> {
+        lock(&self.limits).take()
     }
 
     fn nudge(&self) {

@@ -88,9 +88,8 @@ impl TrackerHost {
     pub fn announce_url(&self) -> String {
         let mut addr = self.local_addr();
         if addr.ip().is_unspecified() {
-            let v4 = outward(Ipv4Addr::UNSPECIFIED.into(), [192, 0, 2, 1].into());
-            let v6 =
-                || outward(Ipv6Addr::UNSPECIFIED.into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into());
+            let v4 = outward(Ipv4Addr::UNSPECIFIED.into());
+            let v6 = || outward(Ipv6Addr::UNSPECIFIED.into());
             let loopback = match addr {
                 SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
                 SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
@@ -117,9 +116,13 @@ impl TrackerHost {
     }
 }
 
-/// The address from which this host would send to `to`. Nothing is sent: connecting a datagram
-/// socket only looks up the route. The targets are addresses of documentation (RFC 5737, 3849).
-fn outward(any: IpAddr, to: IpAddr) -> Option<IpAddr> {
+/// The address from which this host reaches others of the family of `any`. Nothing is sent: connecting a
+/// datagram socket only looks up the route. The targets are addresses of documentation (RFC 5737, 3849).
+pub(super) fn outward(any: IpAddr) -> Option<IpAddr> {
+    let to: IpAddr = match any {
+        IpAddr::V4(_) => [192, 0, 2, 1].into(),
+        IpAddr::V6(_) => [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(),
+    };
     let socket = UdpSocket::bind((any, 0)).ok()?;
     socket.connect((to, 9)).ok()?;
     let ip = socket.local_addr().ok()?.ip();

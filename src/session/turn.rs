@@ -16,18 +16,21 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
+    bandwidth::{Bandwidth, Rates},
+    config::{Limits, LimitsConfig},
     connection::{Connection, Sent},
     id::TorrentId,
     ready::{Bell, Key, ReadyList},
 };
 use crate::{
     base::{
+        compact::is_local,
         id::PeerKey,
         pages::Pages,
         slab::{Chunk, Pool, SLAB_LEN},
         time::Instant,
-        token_bucket::TokenBucket,
-        units::{BLOCK_LEN, ByteRate},
+        token_bucket::Grant,
+        units::BLOCK_LEN,
     },
     mse::Encryption,
     net::{encryption::Opened, transport::Transport},
@@ -48,7 +51,7 @@ const WRITE_ROUNDS: usize = 4;
 const MAX_PER_TURN: usize = 64;
 /// Bytes read in one turn: what they make us ask for should leave soon.
 const MAX_READ_PER_TURN: u64 = 2 << 20;
-/// Under a read limit a connection waits until it may read so much: small reads are dear.
+/// Under a limit a connection waits until it may read so much: small reads are dear.
 const LEAST_READ: u64 = 4 * 1024;
 /// A send buffer with less than this in it is filled up before it is written.
 const LOW_WATER: usize = BLOCK_LEN as usize;
@@ -131,12 +134,10 @@ pub struct Turns<T> {
     ready: VecDeque<Key>,
     /// Connections with something to say.
     speakers: VecDeque<Key>,
-    /// Connections that wait for the read limit.
-    thirsty: VecDeque<Key>,
-    /// Connections that wait for the upload limit.
-    gagged: VecDeque<Key>,
-    up: TokenBucket,
-    down: TokenBucket,
+    up: Bandwidth,
+    down: Bandwidth,
+    /// Whether limits are for peers of the local network too.
+    limit_local: bool,
     /// One entry per torrent that waits for a moment, or a few stale ones.
     timers: BinaryHeap<Reverse<(Instant, TorrentId)>>,
     /// Torrents that may have outputs.
@@ -185,10 +186,9 @@ impl<T: Transport> Turns<T> {
             list: Arc::new(ReadyList::new(wake)),
             ready: VecDeque::new(),
             speakers: VecDeque::new(),
-            thirsty: VecDeque::new(),
-            gagged: VecDeque::new(),
-            up: TokenBucket::new(None, now),
-            down: TokenBucket::new(None, now),
+            up: Bandwidth::new(BLOCK_LEN.into(), now),
+            down: Bandwidth::new(LEAST_READ, now),
+            limit_local: true,
             timers: BinaryHeap::new(),
             touched: Vec::new(),
             wishes: Wishes::default(),
@@ -214,6 +214,8 @@ impl<T: Transport> Turns<T> {
             connection.out.clear(&mut self.pool);
             self.connections -= 1;
         }
+        self.up.forget(id);
+        self.down.forget(id);
         Some(hosted.torrent)
     }
 
@@ -244,7 +246,9 @@ impl<T: Transport> Turns<T> {
         let admitted = hosted.torrent.admit(now, addr, direction, encryption);
         if let Ok(peer) = admitted {
             let bell = Bell::new(Key { torrent: id, peer }, self.list.clone());
-            hosted.put(Connection::new(peer, addr, (stream, ciphers), bell));
+            let mut connection = Connection::new(peer, addr, (stream, ciphers), bell);
+            connection.unlimited = !self.limit_local && is_local(addr.ip());
+            hosted.put(connection);
             self.connections += 1;
             self.wishes.events.push((id, Happened::Connected(addr, direction, encryption)));
             if !first.is_empty() {
@@ -278,10 +282,18 @@ impl<T: Transport> Turns<T> {
         }
     }
 
-    /// Changes the limits of all torrents together; `None` is no limit.
-    pub fn set_limits(&mut self, now: Instant, up: Option<ByteRate>, down: Option<ByteRate>) {
-        self.up.set_rate(up, now);
-        self.down.set_rate(down, now);
+    /// Changes the limits; connections with local peers keep what they were admitted with.
+    pub fn set_limits(&mut self, now: Instant, limits: &LimitsConfig) {
+        let LimitsConfig { all, torrent, peer, local } = *limits;
+        self.up.set_rates(now, Rates { all: all.up, torrent: torrent.up, peer: peer.up });
+        self.down.set_rates(now, Rates { all: all.down, torrent: torrent.down, peer: peer.down });
+        self.limit_local = local;
+    }
+
+    /// Gives one torrent limits of its own, whatever those of each are.
+    pub fn set_torrent_limits(&mut self, now: Instant, id: TorrentId, limits: Limits) {
+        self.up.set_torrent(now, id, limits.up);
+        self.down.set_torrent(now, id, limits.down);
     }
 
     /// One turn.
@@ -310,9 +322,7 @@ impl<T: Transport> Turns<T> {
     /// When the next turn is due if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let timer = self.timers.peek().map(|&Reverse((at, _))| at);
-        let gagged = (!self.gagged.is_empty()).then(|| self.up.ready_at(BLOCK_LEN.into()));
-        let thirsty = (!self.thirsty.is_empty()).then(|| self.down.ready_at(LEAST_READ));
-        [timer, gagged, thirsty].into_iter().flatten().min()
+        [timer, self.up.deadline(), self.down.deadline()].into_iter().flatten().min()
     }
 
     /// Bytes on all streams.
@@ -341,24 +351,43 @@ impl<T: Transport> Turns<T> {
 
     fn read_all(&mut self, now: Instant) {
         let enough = self.carried.down + MAX_READ_PER_TURN;
-        let mut left = MAX_PER_TURN;
-        while left > 0
-            && !self.thirsty.is_empty()
-            && self.down.available(now) >= LEAST_READ
-            && let Some(key) = self.thirsty.pop_front()
-        {
-            left -= 1;
-            if let Some(connection) = self.connection(key) {
-                connection.thirsty = false;
-                self.read(now, key);
-            }
-        }
-        for _ in 0..left.min(self.ready.len()) {
+        for _ in 0..MAX_PER_TURN.min(self.ready.len()) {
             if self.carried.down >= enough {
-                break;
+                return;
             }
             let Some(key) = self.ready.pop_front() else { break };
-            self.read(now, key);
+            let Some(connection) = self.connection(key) else { continue };
+            connection.looked_at();
+            let unlimited = connection.unlimited;
+            if std::mem::take(&mut connection.blocked) && !connection.queued {
+                connection.queued = true;
+                self.speakers.push_back(key);
+            }
+            if unlimited || self.down.is_open(key.torrent) {
+                if self.read(now, key, &mut Grant::of(u64::MAX)) {
+                    self.ready.push_back(key);
+                }
+            } else {
+                self.wait_to_read(now, key);
+            }
+        }
+        for _ in 0..MAX_PER_TURN {
+            if self.carried.down >= enough {
+                return;
+            }
+            let Some((key, mut grant)) = self.down.next(now) else { break };
+            let Some(connection) = self.connection(key) else {
+                self.down.forget_peer(key);
+                continue;
+            };
+            connection.thirsty = false;
+            let goes_on = self.read(now, key, &mut grant);
+            if self.connection(key).is_some() {
+                self.down.spent(key, grant.spent());
+            }
+            if goes_on {
+                self.wait_to_read(now, key);
+            }
         }
     }
 
@@ -366,30 +395,27 @@ impl<T: Transport> Turns<T> {
         self.hosted.get_mut(&key.torrent)?.get(key.peer)
     }
 
-    fn read(&mut self, now: Instant, key: Key) {
-        let Some(hosted) = self.hosted.get_mut(&key.torrent) else { return };
-        let Some(connection) = hosted.get(key.peer) else { return };
-        connection.looked_at();
-        if std::mem::take(&mut connection.blocked) && !connection.queued {
-            connection.queued = true;
-            self.speakers.push_back(key);
+    fn wait_to_read(&mut self, now: Instant, key: Key) {
+        if let Some(connection) = self.connection(key)
+            && !std::mem::replace(&mut connection.thirsty, true)
+        {
+            self.down.wait(now, key);
         }
+    }
+
+    /// Reads what is there, as far as `grant` goes and others can wait. Gives whether there may be more.
+    fn read(&mut self, now: Instant, key: Key, grant: &mut Grant) -> bool {
+        let Some(hosted) = self.hosted.get_mut(&key.torrent) else { return false };
         for _ in 0..READ_ROUNDS {
-            let allowed = self.down.available(now);
-            let Some(connection) = hosted.get(key.peer) else { return };
-            if allowed < LEAST_READ {
-                if !std::mem::replace(&mut connection.thirsty, true) {
-                    self.thirsty.push_back(key);
-                }
-                return;
+            let Some(connection) = hosted.get(key.peer) else { return false };
+            let most = grant.left().min(READ_LEN as u64) as usize;
+            if most == 0 {
+                return true;
             }
-            // Under a limit, whoever waits gets a share.
-            let waiting = (self.thirsty.len() + self.ready.len()) as u64 + 1;
-            let share = (allowed / waiting).max(LEAST_READ).min(READ_LEN as u64) as usize;
-            match connection.poll_read(&mut self.buf[..share]) {
-                Poll::Pending => return,
+            match connection.poll_read(&mut self.buf[..most]) {
+                Poll::Pending => return false,
                 Poll::Ready(Ok(n)) => {
-                    self.down.spend(n as u64);
+                    grant.spend(n as u64);
                     self.carried.down += n as u64;
                     let bytes = Chunk::Bytes(&self.buf[..n]);
                     hosted.torrent.read(now, key.peer, bytes, &mut self.pool);
@@ -399,38 +425,51 @@ impl<T: Transport> Turns<T> {
                     }
                     if !hosted.torrent.knows(key.peer) {
                         // It was dropped for what it said, whether or not its end is there already.
-                        return;
+                        return false;
                     }
                 }
-                Poll::Ready(Err(cause)) => return self.closed(now, key, cause),
+                Poll::Ready(Err(cause)) => {
+                    self.closed(now, key, cause);
+                    return false;
+                }
             }
         }
-        self.ready.push_back(key);
+        true
     }
 
     fn write_all(&mut self, now: Instant) {
-        let mut left = MAX_PER_TURN;
-        while left > 0
-            && !self.gagged.is_empty()
-            && self.up.available(now) >= BLOCK_LEN.into()
-            && let Some(key) = self.gagged.pop_front()
-        {
-            left -= 1;
-            if let Some(connection) = self.connection(key) {
-                connection.gagged = false;
-                self.write(now, key);
+        for _ in 0..MAX_PER_TURN.min(self.speakers.len()) {
+            let Some(key) = self.speakers.pop_front() else { break };
+            let Some(connection) = self.connection(key) else { continue };
+            connection.queued = false;
+            if connection.unlimited || self.up.is_open(key.torrent) {
+                self.write(now, key, &mut Grant::of(u64::MAX));
+            } else {
+                // Blocks wait for their turn; everything else is said at once.
+                let mut grant = Grant::of(0);
+                self.write(now, key, &mut grant);
+                self.has_sent(key, grant);
             }
         }
-        for _ in 0..left.min(self.speakers.len()) {
-            let Some(key) = self.speakers.pop_front() else { break };
-            if let Some(connection) = self.connection(key) {
-                connection.queued = false;
-                self.write(now, key);
-            }
+        for _ in 0..MAX_PER_TURN {
+            let Some((key, mut grant)) = self.up.next(now) else { break };
+            let Some(connection) = self.connection(key) else {
+                self.up.forget_peer(key);
+                continue;
+            };
+            connection.gagged = false;
+            self.write(now, key, &mut grant);
+            self.has_sent(key, grant);
         }
     }
 
-    fn write(&mut self, now: Instant, key: Key) {
+    fn has_sent(&mut self, key: Key, grant: Grant) {
+        if self.connection(key).is_some() {
+            self.up.spent(key, grant.spent());
+        }
+    }
+
+    fn write(&mut self, now: Instant, key: Key, grant: &mut Grant) {
         let Some(hosted) = self.hosted.get_mut(&key.torrent) else { return };
         let Hosted { torrent, connections, touched, .. } = hosted;
         let slot = connections.get_mut(key.peer.slot as usize);
@@ -445,11 +484,10 @@ impl<T: Transport> Turns<T> {
         for _ in 0..WRITE_ROUNDS {
             let mut state = Written::More;
             if connection.out.len() < LOW_WATER {
-                let (out, up) = (&mut connection.out, &mut self.up);
-                state = torrent.write(now, key.peer, out, up, &mut self.pool);
+                state = torrent.write(now, key.peer, &mut connection.out, grant, &mut self.pool);
             }
             if state == Written::RateLimited && !std::mem::replace(&mut connection.gagged, true) {
-                self.gagged.push_back(key);
+                self.up.wait(now, key);
             }
             if connection.out.is_empty() {
                 if state != Written::More {
@@ -473,8 +511,15 @@ impl<T: Transport> Turns<T> {
         let Some(mut connection) = hosted.take(key.peer) else { return };
         connection.out.clear(&mut self.pool);
         self.connections -= 1;
+        self.forget(key);
         self.wishes.events.push((key.torrent, Happened::Closed(connection.addr, cause)));
         self.handle(now, key.torrent, Input::Closed { peer: key.peer, cause });
+    }
+
+    /// A connection waits for no limit any more.
+    fn forget(&mut self, key: Key) {
+        self.up.forget_peer(key);
+        self.down.forget_peer(key);
     }
 
     /// Takes what the touched torrents want, and arms their timers.
@@ -506,6 +551,9 @@ impl<T: Transport> Turns<T> {
                         if let Some(mut connection) = hosted.take(peer) {
                             connection.out.clear(&mut self.pool);
                             self.connections -= 1;
+                            let key = Key { torrent: id, peer };
+                            self.up.forget_peer(key);
+                            self.down.forget_peer(key);
                             let dropped = Happened::Dropped(connection.addr, reason);
                             self.wishes.events.push((id, dropped));
                         }

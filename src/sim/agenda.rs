@@ -40,6 +40,8 @@ pub(super) enum Due {
     Cut(StreamId),
     /// A host starts.
     Join(HostId),
+    /// A host has got the info dictionary, and begins with the pieces.
+    Learnt(HostId),
     /// A host closes its connections and is gone.
     Leave(HostId),
     /// A host is gone without a word.

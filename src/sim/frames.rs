@@ -1,7 +1,8 @@
 //! The peer wire as the simulator sees it: enough to watch a stream and to let rogues speak.
 //!
 //! Written apart from `wire` on purpose, so that the observer does not share a mistake with what it
-//! observes. Bodies of bitfields and extension messages are skipped. BEP 3, BEP 6, BEP 10.
+//! observes. Bodies of bitfields and extension messages are skipped, but for requests for metadata. BEP 3,
+//! BEP 6, BEP 9, BEP 10.
 
 use crate::base::{hash::Sha1Hash, slab::Chunk};
 
@@ -9,6 +10,10 @@ use crate::base::{hash::Sha1Hash, slab::Chunk};
 const HANDSHAKE_LEN: usize = 68;
 /// Bytes of the handshake up to the end of the reserved bytes.
 const RESERVED_END: usize = 28;
+/// A request for metadata around the number of its part.
+const METADATA_REQUEST: [&[u8]; 2] = [b"d8:msg_typei0e5:piecei", b"ee"];
+/// Bytes of a message that are kept: a request for metadata of a part below 10,000.
+const HEAD: usize = 34;
 
 /// What a `request`, `piece`, `cancel` or `reject` names. Not checked against anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,18 +59,26 @@ pub enum Frame {
     Reject(Span),
     /// An extension message.
     Extended,
+    /// A request for a part of the metadata, under any number.
+    MetadataRequest(u32),
     /// Another message, by its id.
     Other(u8),
 }
 
 /// Splits one direction of a connection into messages, whatever the units it comes in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Frames {
-    head: [u8; RESERVED_END],
+    head: [u8; HEAD],
     filled: usize,
     skip: usize,
     open: bool,
     pending: Option<Frame>,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Frames { head: [0; HEAD], filled: 0, skip: 0, open: false, pending: None }
+    }
 }
 
 impl Frames {
@@ -127,6 +140,7 @@ impl Frames {
             4 | 13 | 17 => 5,
             6 | 8 | 16 => 13,
             7 => 9,
+            20 => HEAD - 4,
             _ => 1,
         };
         4 + length.min(fixed)
@@ -174,10 +188,33 @@ impl Frames {
             (1, 14) => Frame::HaveAll,
             (1, 15) => Frame::HaveNone,
             (13, 16) => Frame::Reject(span()),
-            (_, 20) => Frame::Extended,
+            (_, 20) => {
+                self.metadata_request(length).map_or(Frame::Extended, Frame::MetadataRequest)
+            }
             (_, id) => Frame::Other(id),
         }
     }
+
+    /// The part that an extension message asks for, if that is what it does.
+    fn metadata_request(&self, length: usize) -> Option<u32> {
+        let [start, end] = METADATA_REQUEST;
+        let said = self.head.get(6..4 + length)?.strip_prefix(start)?.strip_suffix(end)?;
+        std::str::from_utf8(said).ok()?.parse().ok()
+    }
+}
+
+/// A message of `ut_metadata` (BEP 9): a part of it to a peer that takes it under `id`, or a refusal.
+pub fn metadata(id: u8, part: u32, total: u32, bytes: Option<&[u8]>) -> Vec<u8> {
+    let mut body = vec![id];
+    match bytes {
+        Some(bytes) => {
+            let head = format!("d8:msg_typei1e5:piecei{part}e10:total_sizei{total}ee");
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(bytes);
+        }
+        None => body.extend_from_slice(format!("d8:msg_typei2e5:piecei{part}ee").as_bytes()),
+    }
+    with_body(20, &body)
 }
 
 /// A handshake that offers the fast extension (BEP 6) and extension messages (BEP 10), or neither.
@@ -245,6 +282,8 @@ mod tests {
         add(numbers(8, &[7, 16_384, 20]));
         add(numbers(16, &[7, 16_384, 20]));
         add(with_body(20, b"\0d4:reqqi250ee"));
+        add(with_body(20, b"\x02d8:msg_typei0e5:piecei7ee"));
+        add(metadata(2, 0, 5, Some(b"whole")));
         add(simple(14));
         add(numbers(17, &[3]));
         let frames = vec![
@@ -257,6 +296,8 @@ mod tests {
             Frame::Piece(span),
             Frame::Cancel(span),
             Frame::Reject(span),
+            Frame::Extended,
+            Frame::MetadataRequest(7),
             Frame::Extended,
             Frame::HaveAll,
             Frame::Other(17),

@@ -61,6 +61,8 @@ pub struct HostPlan {
     pub upload_limit: Option<ByteRate>,
     /// What it starts with.
     pub have: Bitfield,
+    /// Whether it knows the info dictionary. If not it fetches that first, and knows it from then on.
+    pub knows: bool,
     /// How much it wants each piece; all alike when it is empty.
     pub priorities: Vec<Priority>,
     /// What drives it, if it is a rogue.

@@ -109,6 +109,23 @@ pub enum Serve {
     Slowly(Duration),
 }
 
+/// What a [`Script`] does with metadata (BEP 9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metadata {
+    /// It does not speak of it.
+    None,
+    /// It sends what is right.
+    Right,
+    /// It says the right length, and sends something else.
+    Wrong,
+    /// It says that it has so many bytes, and sends such parts.
+    Claims(u32),
+    /// It does not answer.
+    Silent,
+    /// It refuses.
+    Refuses,
+}
+
 /// Messages to send to each connection ten times a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flood {
@@ -139,6 +156,10 @@ pub struct Part {
     pub reqq: Option<u32>,
     /// Whether it takes fast extension and extension messages.
     pub extensions: bool,
+    /// How it answers requests for metadata.
+    pub metadata: Metadata,
+    /// How many peers that do not exist it names to each connection, at once and every minute (BEP 11).
+    pub inventions: u32,
     /// What it sends unasked.
     pub flood: Flood,
     /// It closes each connection after so long, and dials again when it had dialled.
@@ -156,6 +177,8 @@ impl Default for Part {
             interested: false,
             reqq: Some(250),
             extensions: true,
+            metadata: Metadata::None,
+            inventions: 0,
             flood: Flood::default(),
             hang_up_after: None,
             dials: true,
@@ -188,9 +211,19 @@ pub struct Script {
 const FLOOD: u32 = 0;
 const SLOW: u32 = 1;
 const REDIAL: u32 = 2;
+const INVENT: u32 = 3;
 /// Tokens from here on hang up on the connection of that number.
 const HANG_UP: u32 = 16;
 const FLOOD_EVERY: Duration = Duration::from_millis(100);
+const INVENTS_FIRST: Duration = Duration::from_secs(2);
+const INVENTS_EVERY: Duration = Duration::from_secs(60);
+/// The numbers under which machines take the two extensions.
+const UT_PEX: u8 = 1;
+const UT_METADATA: u8 = 2;
+/// Bytes of one part of the metadata.
+const METADATA_PART: usize = 16 << 10;
+/// The info dictionary of every swarm here, as far as anybody reads it.
+pub(super) static METADATA: [u8; 20_000] = [0; 20_000];
 
 impl Script {
     /// Plays `part` in the swarm of `content` and `info_hash`.
@@ -215,9 +248,8 @@ impl Script {
     fn greet(&self, line: Line, doings: &mut Doings) {
         let part = &self.part;
         doings.send(line, frames::handshake(self.info_hash, self.peer_id, part.extensions));
-        if let Some(reqq) = part.reqq.filter(|_| part.extensions) {
-            let body = format!("\0d1:mde4:reqqi{reqq}ee");
-            doings.send(line, frames::with_body(20, body.as_bytes()));
+        if part.extensions {
+            doings.send(line, frames::with_body(20, self.extension_handshake().as_bytes()));
         }
         let pieces = self.content.geometry().pieces();
         match (part.claims, part.extensions) {
@@ -237,6 +269,58 @@ impl Script {
         }
         if part.interested {
             doings.send(line, frames::simple(2));
+        }
+    }
+
+    fn extension_handshake(&self) -> String {
+        let size = match self.part.metadata {
+            Metadata::None => None,
+            Metadata::Claims(size) => Some(size),
+            _ => Some(METADATA.len() as u32),
+        };
+        let m = size.map_or("", |_| "11:ut_metadatai3e");
+        let size = size.map_or(String::new(), |size| format!("13:metadata_sizei{size}e"));
+        let reqq = self.part.reqq.map_or(String::new(), |reqq| format!("4:reqqi{reqq}e"));
+        format!("\0d1:md{m}e{size}{reqq}e")
+    }
+
+    /// Answers a request for a part of the metadata.
+    fn metadata_asked(&self, line: Line, part: u32, doings: &mut Doings) {
+        let wrong = [0x5a; METADATA.len()];
+        let all = match self.part.metadata {
+            Metadata::None | Metadata::Silent => return,
+            Metadata::Refuses => {
+                return doings.send(line, frames::metadata(UT_METADATA, part, 0, None));
+            }
+            Metadata::Claims(size) => {
+                let length = size.saturating_sub(part * METADATA_PART as u32) as usize;
+                let bytes = &wrong[..length.min(METADATA_PART)];
+                return doings.send(line, frames::metadata(UT_METADATA, part, size, Some(bytes)));
+            }
+            Metadata::Right => &METADATA,
+            Metadata::Wrong => &wrong,
+        };
+        if let Some(bytes) = all.chunks(METADATA_PART).nth(part as usize) {
+            let total = all.len() as u32;
+            doings.send(line, frames::metadata(UT_METADATA, part, total, Some(bytes)));
+        }
+    }
+
+    /// Names peers that do not exist.
+    fn invent(&mut self, doings: &mut Doings) {
+        let lines: Vec<Line> = self.open.iter().filter(|o| o.greeted).map(|o| o.line).collect();
+        for line in lines {
+            let mut added = Vec::new();
+            for _ in 0..self.part.inventions {
+                // Addresses of documentation (RFC 5737).
+                added.extend_from_slice(&[203, 0, 113, self.rng.below(256) as u8]);
+                added.extend_from_slice(&(1024 + self.rng.below(60_000) as u16).to_be_bytes());
+            }
+            let mut body = vec![UT_PEX];
+            body.extend_from_slice(format!("d5:added{}:", added.len()).as_bytes());
+            body.extend_from_slice(&added);
+            body.push(b'e');
+            doings.send(line, frames::with_body(20, &body));
         }
     }
 
@@ -304,6 +388,9 @@ impl Rogue for Script {
         if self.part.flood != Flood::default() {
             doings.timer(now + FLOOD_EVERY, FLOOD);
         }
+        if self.part.inventions > 0 {
+            doings.timer(now + INVENTS_FIRST, INVENT);
+        }
     }
 
     fn peers(&mut self, _now: Instant, addrs: &[SocketAddr], doings: &mut Doings) {
@@ -339,6 +426,7 @@ impl Rogue for Script {
             }
             Frame::Interested if self.part.unchoke => doings.send(line, frames::simple(1)),
             Frame::Request(span) => self.asked(now, line, span, doings),
+            Frame::MetadataRequest(part) => self.metadata_asked(line, part, doings),
             Frame::Cancel(span) => self.slow.retain(|s| *s != (line, span)),
             _ => {}
         }
@@ -355,6 +443,10 @@ impl Rogue for Script {
     fn timer(&mut self, now: Instant, token: u32, doings: &mut Doings) {
         match token {
             FLOOD => self.flood(now, doings),
+            INVENT => {
+                self.invent(doings);
+                doings.timer(now + INVENTS_EVERY, INVENT);
+            }
             SLOW => {
                 if let Some((line, span)) = self.slow.pop_front() {
                     self.block(line, span, doings);

@@ -162,6 +162,7 @@ impl Scenario {
                 settings: Settings::default(),
                 upload_limit: None,
                 have: Bitfield::empty(0),
+                knows: true,
                 priorities: Vec::new(),
                 rogue: None,
             });

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use crate::{
     base::{
         compact,
+        hash::Sha1Hash,
         id::{PeerId, PeerKey},
         limits::{self, MAX_PEERS_PER_ADDRESS},
         slab::Pool,
@@ -123,7 +124,7 @@ impl Torrent {
         let key = self.peers.insert(peer);
         if outgoing {
             self.candidates.connected(addr, key);
-            self.send_handshake(now, key);
+            self.send_handshake(now, key, self.name());
         }
         if self.next_tick.is_none() {
             self.next_tick = Some(now + super::lifecycle::TICK);
@@ -226,13 +227,14 @@ impl Torrent {
     pub fn hello(&self) -> Handshake {
         Handshake {
             reserved: Reserved::ours(self.dht_port.is_some()),
-            info_hash: self.info_hash,
+            info_hash: self.name(),
             peer_id: self.peer_id,
         }
     }
 
-    pub(super) fn send_handshake(&mut self, now: Instant, key: PeerKey) {
-        let hello = self.hello();
+    /// Says who we are, to a peer that calls the torrent by this name.
+    pub(super) fn send_handshake(&mut self, now: Instant, key: PeerKey, name: Sha1Hash) {
+        let hello = Handshake { info_hash: name, ..self.hello() };
         let Some(peer) = self.peers.get_mut(key) else { return };
         if std::mem::replace(&mut peer.said_hello, true) {
             return;
@@ -249,7 +251,7 @@ impl Torrent {
         key: PeerKey,
         hello: &Handshake,
     ) -> Result<(), Disconnect> {
-        if hello.info_hash != self.info_hash {
+        if !self.is_called(hello.info_hash) {
             return Err(Disconnect::WrongInfoHash);
         }
         if hello.peer_id == self.peer_id {
@@ -267,7 +269,7 @@ impl Torrent {
             let addr = peer.addr;
             self.candidates.greeted(addr);
         } else {
-            self.send_handshake(now, key);
+            self.send_handshake(now, key, hello.info_hash);
         }
         self.introduce(key);
         self.begin_showing(now, key);
@@ -303,6 +305,7 @@ impl Torrent {
         if peer.extended {
             let hello = ExtensionHandshake {
                 m: wire::ExtensionIds {
+                    lt_donthave: Some(local_id::LT_DONTHAVE),
                     upload_only: Some(local_id::UPLOAD_ONLY),
                     ut_metadata: Some(local_id::UT_METADATA),
                     ut_pex: self.settings.pex.then_some(local_id::UT_PEX),

@@ -83,13 +83,13 @@ impl Torrent {
         }
         let piece_blocks =
             self.pieces.geometry().piece_length().div_ceil(crate::base::units::BLOCK_LEN);
-        let sole = if others {
+        let scarce = if others {
             peer.pipeline.in_flight().max(piece_blocks).saturating_sub(outstanding)
         } else {
             room
         };
         let again = ENDGAME_BLOCKS.saturating_sub(peer.requests.listed() as u32);
-        let wish = Wish { peer: key, blocks: room, sole, again };
+        let wish = Wish { peer: key, blocks: room, scarce, again };
         let mut picked = Vec::new();
         let view = View { peer, key, blame: &self.blame };
         let enough = self.pieces.pick(&view, wish, &mut self.rng, pool, &mut picked);
@@ -235,8 +235,8 @@ impl Torrent {
         self.want_write(key);
     }
 
-    /// `second` is the second peer to have `piece`. What waits at the first one, beyond what is on its
-    /// way already, is better asked of the second, so that the first can send what nobody else has.
+    /// `second` is the first peer to have `piece` that was scarce. What waits at a seed, beyond what is on its
+    /// way already, is better asked of the second, so that the seed can send what nobody else has.
     pub(super) fn move_to_second_source(
         &mut self,
         now: Instant,
@@ -529,6 +529,7 @@ impl Torrent {
                 self.tell_upload_only(key);
             }
         }
+        self.take_back(piece);
         self.say(Event::PieceLost(piece));
     }
 }

@@ -60,11 +60,11 @@ impl Torrent {
             let Ok(hello) = <&[u8; wire::HANDSHAKE_LEN]>::try_from(start.as_slice()) else {
                 // What can't become our handshake is refused at its first wrong byte.
                 match Handshake::info_hash_in(start)? {
-                    Some(other) if other != self.info_hash => {
+                    Some(other) if !self.is_called(other) => {
                         return Err(Disconnect::WrongInfoHash);
                     }
                     // Some say who they are only after we did (BEP 3).
-                    Some(_) => self.send_handshake(now, key),
+                    Some(name) => self.send_handshake(now, key, name),
                     None => {}
                 }
                 return Ok(());
@@ -197,6 +197,9 @@ impl Torrent {
             Message::Extended { id: local_id::UT_PEX, payload } => {
                 self.peers_named(now, key, payload)
             }
+            Message::Extended { id: local_id::LT_DONTHAVE, payload } => {
+                self.taken_back(key, payload)
+            }
             Message::Extended { id: local_id::UPLOAD_ONLY, payload } => {
                 self.upload_only(key, payload.first().is_some_and(|&b| b != 0));
                 Ok(())
@@ -283,7 +286,7 @@ impl Torrent {
         if !peer.pieces.insert(piece) {
             return self.strike(key, 1, "haves");
         }
-        let was_sole = self.pieces.availability(piece) == 1;
+        let was_scarce = self.pieces.is_scarce(piece);
         self.pieces.peer_got(piece);
         peer.wanted += u32::from(lacks);
         let now_seed = peer.pieces.compact();
@@ -294,7 +297,7 @@ impl Torrent {
         self.update_interest(key);
         self.credit_passing_on(piece, key);
         self.seen_at(now, piece, key);
-        if was_sole && lacks {
+        if was_scarce && lacks {
             self.move_to_second_source(now, piece, key);
         }
         if now_seed.is_some() {
@@ -355,6 +358,9 @@ impl Torrent {
         }
         if let Some(id) = hello.m.ut_metadata {
             peer.metadata_id = Some(id).filter(|&id| id != 0);
+        }
+        if let Some(id) = hello.m.lt_donthave {
+            peer.donthave_id = Some(id).filter(|&id| id != 0);
         }
         if let Some(id) = hello.m.ut_pex {
             peer.pex_id = Some(id).filter(|&id| id != 0);
@@ -444,6 +450,7 @@ pub(super) mod tests {
         let total = u64::from(have.len()) << 14;
         let setup = Setup {
             info_hash: Sha1Hash([7; 20]),
+            code: None,
             geometry: Geometry::new(total, 1 << 14).expect("valid"),
             have,
             peer_id: PeerId::generate(&mut Rng::new(1)),
@@ -465,7 +472,7 @@ pub(super) mod tests {
             torrent.admit(Instant::ZERO, addr, Direction::Incoming, Encryption::Off).expect("room");
         let peer_id = PeerId::generate(&mut Rng::new(100 + u64::from(n)));
         let hello =
-            Handshake { reserved: Reserved::ours(false), info_hash: torrent.info_hash(), peer_id };
+            Handshake { reserved: Reserved::ours(false), info_hash: torrent.name(), peer_id };
         torrent.read(Instant::ZERO, key, Chunk::Bytes(&hello.to_bytes()), pool);
         key
     }

@@ -9,6 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     base::{hash::sha1, id::PeerKey, limits, time::Instant},
+    metainfo::ShareCode,
     wire::{
         self, Message, MetadataMessage,
         ut_metadata::{METADATA_PIECE_LEN, piece_count},
@@ -356,11 +357,15 @@ impl Torrent {
             return Ok(());
         }
         self.last_block = now;
+        let is_its = |info_hash| match self.code {
+            Some(code) => ShareCode::of(info_hash) == code,
+            None => info_hash == self.info_hash,
+        };
         match gathering.came(now, key, size, part, bytes) {
             // It may have been slow only.
             Came::Unasked => return self.strike(key, 1, "metadata nobody asked for"),
             Came::Stored => {}
-            Came::Whole(whole, _) if sha1(&whole) == self.info_hash => {
+            Came::Whole(whole, _) if is_its(sha1(&whole)) => {
                 gathering.found = true;
                 gathering.drafts.clear();
                 self.say(Event::Metadata(whole.into()));

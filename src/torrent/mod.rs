@@ -9,6 +9,7 @@ mod candidates;
 mod choker;
 mod choking;
 mod connections;
+mod donthave;
 mod download;
 mod exchange;
 mod input;
@@ -50,6 +51,7 @@ use crate::{
         slab::Pool,
         time::Instant,
     },
+    metainfo::ShareCode,
     mse::Policy,
     pieces::{Pieces, Priority},
 };
@@ -117,6 +119,8 @@ impl Default for Settings {
 pub struct Setup {
     /// The 20 bytes of the handshake.
     pub info_hash: Sha1Hash,
+    /// Whoever knows it calls the torrent by its password, as we do, and finds the info dictionary by it.
+    pub code: Option<ShareCode>,
     /// Lengths.
     pub geometry: Geometry,
     /// Pieces already verified on disk.
@@ -148,7 +152,7 @@ pub enum Written {
     Idle,
     /// More is ready: call again when the send buffer has drained.
     More,
-    /// Blocks wait for the upload bucket: call again at its `ready_at`.
+    /// Blocks wait for the upload limit: call again with a larger grant.
     RateLimited,
 }
 
@@ -156,6 +160,7 @@ pub enum Written {
 #[derive(Debug)]
 pub struct Torrent {
     info_hash: Sha1Hash,
+    code: Option<ShareCode>,
     peer_id: PeerId,
     listen_port: Option<u16>,
     dht_port: Option<u16>,
@@ -223,6 +228,7 @@ impl Torrent {
         let superseed = superseeds.then(|| Box::new(Superseed::new(pieces.geometry().pieces())));
         let mut torrent = Torrent {
             info_hash: setup.info_hash,
+            code: setup.code,
             peer_id: setup.peer_id,
             listen_port: setup.listen_port,
             dht_port: setup.dht_port,
@@ -337,9 +343,14 @@ impl Torrent {
         self.is_done() || !self.settings.fetch
     }
 
-    /// The 20 bytes that name the torrent on the wire.
-    pub const fn info_hash(&self) -> Sha1Hash {
-        self.info_hash
+    /// The 20 bytes that name the torrent in handshakes of ours.
+    pub fn name(&self) -> Sha1Hash {
+        self.code.map_or(self.info_hash, ShareCode::password)
+    }
+
+    /// Whether a peer may call the torrent so.
+    fn is_called(&self, name: Sha1Hash) -> bool {
+        name == self.info_hash || name == self.name()
     }
 
     /// Whether everything missing is asked for already.

@@ -8,7 +8,7 @@ use crate::{
         index::{Block, PieceIndex},
         slab::{Pool, Purpose, SLAB_LEN, Slab},
         time::Instant,
-        token_bucket::TokenBucket,
+        token_bucket::Grant,
         units::BLOCK_LEN,
     },
     peer::{
@@ -117,27 +117,21 @@ impl Torrent {
     }
 
     /// Appends to `out` what the peer should be told: messages, HAVEs, blocks that have been read.
-    /// Orders the next reads. Call it after [`Output::WantWrite`], and again as [`Written`] says,
-    /// when `out` is nearly empty.
+    /// Orders the next reads, as far as `upload` goes. Call it after [`Output::WantWrite`], and again as
+    /// [`Written`] says, when `out` is nearly empty.
     pub fn write(
         &mut self,
         now: Instant,
         key: PeerKey,
         out: &mut SendBuf,
-        upload: &mut TokenBucket,
+        upload: &mut Grant,
         pool: &mut Pool,
     ) -> Written {
         // Nobody is choked for the info dictionary, but it counts.
         upload.spend(self.send_metadata(key));
+        self.tell_news(key);
         let Some(peer) = self.peers.get_mut(key) else { return Written::Idle };
         peer.wants_write = false;
-        if peer.is_open() {
-            let news = self.pieces.log().since(peer.have_cursor);
-            for &piece in news {
-                wire::encode::encode(&Message::Have(piece.0), &mut peer.out);
-            }
-            peer.have_cursor += news.len();
-        }
         if !peer.out.is_empty() {
             peer.last_sent = now;
             out.push_bytes(&mut peer.out);
@@ -173,13 +167,23 @@ impl Torrent {
         }
     }
 
+    /// Tells a peer which pieces were verified since it was told last.
+    pub(super) fn tell_news(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| peer.is_open()) else { return };
+        let news = self.pieces.log().since(peer.have_cursor);
+        for &piece in news {
+            wire::encode::encode(&Message::Have(piece.0), &mut peer.out);
+        }
+        peer.have_cursor += news.len();
+    }
+
     /// Reads the next requests of a peer, as far as its rate and the upload limit go.
     fn order_reads(
         &mut self,
         now: Instant,
         key: PeerKey,
         sending: u32,
-        upload: &mut TokenBucket,
+        upload: &mut Grant,
         pool: &mut Pool,
     ) -> Written {
         let Some(peer) = self.peers.get_mut(key) else { return Written::Idle };
@@ -192,12 +196,12 @@ impl Torrent {
                 // While reads are under way and nothing is being sent, the end of a read wakes us.
                 return if sending > 0 { Written::More } else { Written::Idle };
             }
-            let tokens = upload.available(now);
-            if tokens < u64::from(first.length) {
+            // Who asks for more at once than a block goes over the limit by it, and waits for that later.
+            if upload.left() < u64::from(first.length.min(BLOCK_LEN)) {
                 return Written::RateLimited;
             }
-            let room = (most - under_way).max(first.length).min(SLAB_LEN);
-            let room = u64::from(room).min(tokens) as u32;
+            let room = u64::from((most - under_way).min(SLAB_LEN)).min(upload.left()) as u32;
+            let room = room.max(first.length);
             let run = peer.uploads.next_run(room).unwrap_or(first);
             let Some(slab) = pool.take(run.length, Purpose::Upload) else {
                 self.starved.push(key);

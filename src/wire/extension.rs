@@ -24,6 +24,8 @@ pub mod local_id {
     pub const UT_METADATA: u8 = 2;
     /// `upload_only` (libtorrent): one byte, whether the sender downloads no more.
     pub const UPLOAD_ONLY: u8 = 3;
+    /// `lt_donthave` (BEP 54).
+    pub const LT_DONTHAVE: u8 = 4;
 }
 
 macro_rules! extensions {

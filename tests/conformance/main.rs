@@ -26,6 +26,7 @@ mod bep_44;
 mod bep_48;
 mod bep_48_host;
 mod bep_5;
+mod bep_54;
 mod bep_6;
 mod bep_9;
 mod scene;

@@ -9,6 +9,7 @@ mod content;
 mod encryption;
 mod restart;
 mod selection;
+mod shared;
 mod trackerless;
 
 use std::{
@@ -21,7 +22,7 @@ use downpour::{
     base::units::ByteRate,
     metainfo::Magnet,
     session::{
-        AddError, AddTorrent, Config, FetchMetadata, ListenConfig, Session, SessionError,
+        AddError, AddTorrent, Config, FetchMetadata, Limits, ListenConfig, Session, SessionError,
         TorrentError, TorrentEvent, TorrentState,
         tracker_host::{TrackerConfig, TrackerHost},
     },
@@ -119,7 +120,7 @@ async fn an_abort_half_way_loses_nothing_that_was_verified() {
     let (seed, _, _seed_dir) = seeder(&content).await;
     let peers = vec![addr_of(&seed, Ipv4Addr::LOCALHOST)];
 
-    seed.set_limits(Some(ByteRate(20 << 20)), None);
+    seed.set_limits(Limits { up: Some(ByteRate(20 << 20)), down: None }.into());
     let (leech, handle, dir) = leecher(&content, peers.clone()).await;
     let mut events = handle.subscribe();
     let mut verified = 0;
@@ -181,7 +182,7 @@ async fn what_is_somebody_elses_is_not_overwritten_unless_forced() {
 async fn pause_drops_the_peers_and_resume_finishes() {
     let content = Content::one_file("file.bin", 6_000_000, 64 << 10);
     let (seed, _, _seed_dir) = seeder(&content).await;
-    seed.set_limits(Some(ByteRate(20 << 20)), None);
+    seed.set_limits(Limits { up: Some(ByteRate(20 << 20)), down: None }.into());
     let (leech, handle, dir) = leecher(&content, vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
     let mut events = handle.subscribe();
     while !matches!(events.recv().await, Ok(TorrentEvent::PieceVerified(_))) {}

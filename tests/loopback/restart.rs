@@ -9,7 +9,7 @@ use std::{
 
 use downpour::{
     base::units::ByteRate,
-    session::{AddTorrent, Check, Config, Session, TorrentEvent, TorrentHandle},
+    session::{AddTorrent, Check, Config, Limits, Session, TorrentEvent, TorrentHandle},
 };
 use tempfile::TempDir;
 
@@ -56,7 +56,7 @@ impl Place {
         pieces: u32,
     ) -> (Session, TorrentHandle) {
         let session = self.session().await;
-        session.set_limits(None, Some(rate));
+        session.set_limits(Limits { up: None, down: Some(rate) }.into());
         let add = AddTorrent { peers: vec![peer], ..content.add(self.data.path()) };
         let handle = session.add(add).await.expect("added");
         let mut events = handle.subscribe();

@@ -1,4 +1,4 @@
-//! `download`.
+//! `download` and `get`.
 
 use std::path::PathBuf;
 
@@ -17,13 +17,31 @@ pub(in crate::cli) struct Download {
     #[arg(value_name = "TORRENT|MAGNET", required = true)]
     pub(in crate::cli) torrents: Vec<String>,
 
-    /// Folder in which the torrent's file or folder appears
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
-    pub(in crate::cli) output: PathBuf,
-
     /// Only write a torrent file for each magnet link into the output folder
     #[arg(long, conflicts_with_all = ["seed", "list"])]
     pub(in crate::cli) metadata_only: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) fetch: Fetch,
+}
+
+/// Fetch what somebody shares
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct Get {
+    /// The code that `share` printed
+    #[arg(value_name = "CODE")]
+    pub(in crate::cli) code: String,
+
+    #[command(flatten)]
+    pub(in crate::cli) fetch: Fetch,
+}
+
+/// How torrents are fetched.
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct Fetch {
+    /// Folder in which the torrent's file or folder appears
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(in crate::cli) output: PathBuf,
 
     #[command(flatten)]
     pub(in crate::cli) choice: Choice,

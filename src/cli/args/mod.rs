@@ -26,11 +26,11 @@ pub(super) use choice::{Choice, Level, Numbers, Wanted};
 pub(super) use create::Create;
 pub(super) use demo::{Demo, Kill};
 pub(super) use dht::{Dht, Question as DhtQuestion};
-pub(super) use download::Download;
+pub(super) use download::{Download, Fetch, Get};
 pub(super) use general::{Color, General, ProgressMode};
 pub(super) use magnet::Magnet;
-pub(super) use network::{Checking, Encryption, Network};
-pub(super) use seed::{Seed, SeedLimit};
+pub(super) use network::{Checking, Encryption, Limits, Network};
+pub(super) use seed::{Seed, SeedLimit, Share};
 pub(super) use settings::state_folder;
 pub(super) use show::Show;
 pub(super) use tracker::Tracker;
@@ -64,6 +64,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     Download(Download),
     Seed(Seed),
+    Share(Share),
+    Get(Get),
     Create(Create),
     Show(Show),
     Verify(Verify),

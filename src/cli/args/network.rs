@@ -76,13 +76,8 @@ pub(in crate::cli) struct Network {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(in crate::cli) upload_slots: Option<u32>,
 
-    /// Receive at most so many bytes a second, such as 2M or 500K
-    #[arg(long, value_name = "RATE", alias = "download-limit", value_parser = rate)]
-    pub(in crate::cli) max_down: Option<ByteRate>,
-
-    /// Send at most so many bytes a second, such as 2M or 500K
-    #[arg(long, value_name = "RATE", alias = "upload-limit", value_parser = rate)]
-    pub(in crate::cli) max_up: Option<ByteRate>,
+    #[command(flatten)]
+    pub(in crate::cli) limits: Limits,
 
     /// Memory for buffers and queues
     #[arg(long, value_name = "SIZE", default_value = "64M")]
@@ -103,6 +98,38 @@ pub(in crate::cli) struct Network {
 
     #[command(flatten)]
     pub(in crate::cli) off: Off,
+}
+
+/// What is exchanged with peers at most.
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct Limits {
+    /// Receive at most so many bytes a second, such as 2M or 500K
+    #[arg(long, value_name = "RATE", alias = "download-limit", value_parser = rate)]
+    pub(in crate::cli) max_down: Option<ByteRate>,
+
+    /// Send at most so many bytes a second, such as 2M or 500K
+    #[arg(long, value_name = "RATE", alias = "upload-limit", value_parser = rate)]
+    pub(in crate::cli) max_up: Option<ByteRate>,
+
+    /// Receive at most so many bytes a second for each torrent
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(in crate::cli) torrent_max_down: Option<ByteRate>,
+
+    /// Send at most so many bytes a second for each torrent
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(in crate::cli) torrent_max_up: Option<ByteRate>,
+
+    /// Receive at most so many bytes a second from each peer
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(in crate::cli) peer_max_down: Option<ByteRate>,
+
+    /// Send at most so many bytes a second to each peer
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(in crate::cli) peer_max_up: Option<ByteRate>,
+
+    /// Hold peers of the local network, and of this host, to no limit
+    #[arg(long)]
+    pub(in crate::cli) no_limit_local: bool,
 }
 
 /// What is hashed of data that is there.

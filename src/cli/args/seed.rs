@@ -1,4 +1,4 @@
-//! `seed`, and when to stop seeding.
+//! `seed` and `share`, and when to stop seeding.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -30,6 +30,20 @@ pub(in crate::cli) struct Seed {
 
     #[command(flatten)]
     pub(in crate::cli) checking: Checking,
+
+    #[command(flatten)]
+    pub(in crate::cli) network: Network,
+}
+
+/// Serve a file or folder to those who are told a code
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Share {
+    /// A file or folder
+    #[arg(value_name = "PATH")]
+    pub(in crate::cli) path: PathBuf,
+
+    #[command(flatten)]
+    pub(in crate::cli) limit: SeedLimit,
 
     #[command(flatten)]
     pub(in crate::cli) network: Network,

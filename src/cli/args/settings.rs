@@ -279,13 +279,16 @@ mod tests {
     fn options_of_all_commands_and_other_names_work() {
         assert!(parse("json = true\n", "downpour show x").expect("valid").general.json);
         let d = download("upload-limit = 1000\nport = 0\n");
-        assert_eq!((d.network.max_up.map(|r| r.0), d.network.port), (Some(1000), Some(0)));
+        assert_eq!(
+            (d.fetch.network.limits.max_up.map(|r| r.0), d.fetch.network.port),
+            (Some(1000), Some(0))
+        );
     }
 
     #[test]
     fn an_option_with_two_meanings_is_set_for_each() {
         let file = "output = \"here\"\n[command.create]\noutput = \"a.torrent\"\n";
-        assert_eq!(download(file).output, Path::new("here"));
+        assert_eq!(download(file).fetch.output, Path::new("here"));
         let output = create(file, "downpour create x").output;
         assert_eq!(output.as_deref(), Some(Path::new("a.torrent")));
     }

@@ -28,7 +28,7 @@ use crate::{
     },
     metainfo::{HostPort, Metainfo},
     session::{
-        AddTorrent, Config, DhtOptions, ListenConfig, Session, TorrentEvent, TorrentHandle,
+        AddTorrent, Config, DhtOptions, Limits, ListenConfig, Session, TorrentEvent, TorrentHandle,
         tracker_host::TrackerHost,
     },
 };
@@ -310,7 +310,7 @@ async fn session(
         DhtOptions { bootstrap: Some(entrance.into_iter().collect()), ..DhtOptions::default() };
     let config = Config {
         listen: ListenConfig { port: 0, ipv6: false, addr },
-        max_up: Some(max_up),
+        limits: Limits { up: Some(max_up), down: None }.into(),
         memory: MEMORY,
         trackers: matches!(meeting, Meeting::Tracker(_)),
         // Clients do not hear of one another.

@@ -17,7 +17,7 @@ pub(super) fn refused(path: &Path, error: &AddError, fetches: bool) -> Failure {
         AddError::Duplicate(_) => Exit::Input,
         AddError::InTheWay(_) => return in_the_way(path, fetches).cause(error),
         AddError::Disk(_) => Exit::Disk,
-        AddError::Closed => Exit::Unexpected,
+        AddError::Overheard | AddError::Closed => Exit::Unexpected,
     };
     Failure::new(exit, format!("could not use {}", quoted(path))).cause(error)
 }

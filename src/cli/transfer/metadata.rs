@@ -1,6 +1,7 @@
 //! Torrents of which only the hash is known: what becomes of them once their metadata is here.
 
 use std::{
+    net::SocketAddr,
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
@@ -15,7 +16,7 @@ use crate::{
         progress::Stage,
         terminal::printable,
     },
-    metainfo::Metainfo,
+    metainfo::{Metainfo, ShareCode},
     session::{AddError, AddTorrent, FetchMetadata, Fetching},
 };
 
@@ -32,6 +33,14 @@ pub(in crate::cli) enum Then {
         /// Whether a file that is there may be overwritten.
         force: bool,
     },
+}
+
+/// What is known of a torrent whose metadata is to be fetched.
+pub(in crate::cli) enum Known {
+    /// Its hash, and where to look for it.
+    Hash(FetchMetadata),
+    /// The code under which it is shared, and peers to try first.
+    Code(ShareCode, Vec<SocketAddr>),
 }
 
 /// Metadata that is being fetched.
@@ -70,19 +79,24 @@ impl Transfer {
     /// Begins to fetch metadata, or takes the reason why not.
     pub(in crate::cli) async fn fetch(
         &mut self,
-        fetch: Result<FetchMetadata, Failure>,
+        known: Result<Known, Failure>,
         then: Then,
     ) -> Result<(), Failure> {
-        let fetch = match fetch {
-            Ok(fetch) => fetch,
+        let known = match known {
+            Ok(known) => known,
             Err(failure) => {
                 self.refused.push(failure);
                 return Ok(());
             }
         };
-        let hash = fetch.magnet.info_hash.wire().to_string();
         let session = self.session.as_ref().expect("the session ends last");
-        match session.fetch_metadata(fetch).await {
+        let (name, fetching) = match known {
+            Known::Hash(fetch) => {
+                (fetch.magnet.info_hash.wire().to_string(), session.fetch_metadata(fetch).await)
+            }
+            Known::Code(code, peers) => (code.to_string(), session.fetch_shared(code, peers).await),
+        };
+        match fetching {
             Ok(fetching) => {
                 let handle = fetching.torrent().clone();
                 let path = handle.name().into();
@@ -90,10 +104,10 @@ impl Transfer {
                 torrent.pending = Some(Pending { fetching, then });
                 self.torrents.push(torrent);
             }
-            Err(AddError::Duplicate(_)) => self.named_twice(&hash)?,
+            Err(AddError::Duplicate(_)) => self.named_twice(&name)?,
             Err(error) => {
                 let failure = Failure::new(Exit::Unexpected, "could not fetch metadata");
-                self.refused.push(failure.cause(&error).about(hash));
+                self.refused.push(failure.cause(&error).about(name));
             }
         }
         Ok(())

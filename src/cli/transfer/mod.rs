@@ -27,7 +27,7 @@ use super::{
 use crate::session::{AddError, AddTorrent, Mapped, Session, TorrentEvent, TorrentHandle};
 use failures::{failed, gave_up, incomplete, refused};
 use metadata::Pending;
-pub(super) use metadata::Then;
+pub(super) use metadata::{Known, Then};
 
 /// Time between two looks at the session.
 const TICK: Duration = Duration::from_millis(200);

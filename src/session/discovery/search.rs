@@ -24,9 +24,9 @@ pub(super) async fn run(
     identity: Identity,
     line: Line,
 ) {
-    let (torrent, info_hash) = (shared.id, shared.info.info_hash().wire());
+    let (torrent, place) = (shared.id, shared.place());
     let announce = Announce { port: Some(identity.port), mapped: identity.mapped };
-    let mut search = dht.search(Question::Peers(info_hash, Some(announce)), urgent);
+    let mut search = dht.search(Question::Peers(place, Some(announce)), urgent);
     let (mut nodes, mut peers) = (0, 0);
     while let Some(found) = search.next().await {
         match found {

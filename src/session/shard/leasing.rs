@@ -1,10 +1,14 @@
 //! Once a second: what the torrents of the shard want of what they share, and what they may have.
 //!
-//! The dividing is in [`leases`](super::super::leases).
+//! The dividing is in [`leases`](super::super::leases). Bytes are divided as they come, in
+//! [`bandwidth`](super::super::bandwidth); new limits of theirs pass through here.
 
 use std::time::Duration;
 
-use super::{super::leases::Leases, Shard};
+use super::{
+    super::{config::LimitsConfig, id::TorrentId, leases::Leases},
+    Shard,
+};
 use crate::{
     base::{time::Instant, units::ByteRate},
     torrent::{Command, Input},
@@ -28,13 +32,22 @@ impl Leasing {
     pub(super) fn new(connections: u32, limit: Option<ByteRate>, now: Instant) -> Self {
         Leasing { leases: Leases::new(connections), limit, last: now, sent: 0 }
     }
-
-    pub(super) const fn set_limit(&mut self, limit: Option<ByteRate>) {
-        self.limit = limit;
-    }
 }
 
 impl Shard {
+    pub(super) fn set_limits(&mut self, now: Instant, limits: &LimitsConfig) {
+        self.turns.set_limits(now, limits);
+        self.leasing.limit = limits.all.up;
+    }
+
+    /// Gives a torrent the limits of its own that its handle wants, if they are new.
+    pub(super) fn limit(&mut self, now: Instant, id: TorrentId) {
+        let tenant = self.tenants.get(&id);
+        if let Some(limits) = tenant.and_then(|tenant| tenant.shared.take_limits()) {
+            self.turns.set_torrent_limits(now, id, limits);
+        }
+    }
+
     /// Has no timer: torrents with peers wake the shard every second.
     pub(super) fn lease(&mut self, now: Instant) {
         let Leasing { leases, limit, last, sent } = &mut self.leasing;

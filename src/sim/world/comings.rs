@@ -3,20 +3,18 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
-    base::{id::PeerId, time::Instant},
+    base::{bitfield::Bitfield, geometry::Geometry, id::PeerId, time::Instant, units::BLOCK_LEN},
     sim::{
         HostId,
         agenda::Due,
         host::{HostPlan, Mind},
         observer::Role,
+        rogue::METADATA,
     },
     torrent::{InfoBytes, Input, Setup, Source, Torrent},
 };
 
 use super::World;
-
-/// Length of the info dictionary that machines tell of; nobody asks for it here.
-const METADATA_SIZE: usize = 20_000;
 
 impl World {
     /// The host goes at `at`.
@@ -36,7 +34,7 @@ impl World {
         h.first_start.get_or_insert(self.now);
         let have = h.disk.have().clone();
         self.observer.start(host, &have, self.now);
-        let HostPlan { rogue, settings, listens, priorities, .. } = &mut h.plan;
+        let HostPlan { rogue, settings, listens, priorities, knows, .. } = &mut h.plan;
         match rogue.take() {
             Some(rogue) => {
                 h.mind = Mind::Rogue(rogue);
@@ -46,8 +44,13 @@ impl World {
                 if have.is_full() {
                     h.finished.get_or_insert(self.now);
                 }
+                let (geometry, have) = match *knows {
+                    true => (geometry, have),
+                    false => (Geometry::new(0, BLOCK_LEN).expect("valid"), Bitfield::empty(0)),
+                };
                 let setup = Setup {
                     info_hash: self.info_hash,
+                    code: None,
                     geometry,
                     have,
                     peer_id,
@@ -55,7 +58,7 @@ impl World {
                     dht_port: None,
                     partial: Vec::new(),
                     priorities: priorities.clone(),
-                    metadata: Some(InfoBytes::new(Arc::new([0; METADATA_SIZE]))),
+                    metadata: knows.then(|| InfoBytes::new(Arc::new(&METADATA))),
                     settings: settings.clone(),
                     seed,
                 };
@@ -64,6 +67,17 @@ impl World {
             }
         }
         self.plan_announce(host, self.now);
+    }
+
+    /// The host has the info dictionary: it begins anew, with the torrent.
+    pub(super) fn learnt(&mut self, host: HostId) {
+        for stream in self.open_streams(host) {
+            self.close(stream);
+        }
+        let h = &mut self.hosts[host.at()];
+        h.plan.knows = true;
+        h.stop(false);
+        self.join(host);
     }
 
     pub(super) fn leave(&mut self, host: HostId, crash: bool) {

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::{
-    base::time::Instant,
+    base::{time::Instant, token_bucket::Grant},
     sim::{
         HostId, StreamId,
         agenda::Due,
@@ -137,8 +137,8 @@ impl World {
                     self.agenda.push(self.now + after, Due::Resume(host));
                 }
             }
-            // No host here begins without it.
-            Event::PieceLost(_) | Event::Metadata(_) => {}
+            Event::Metadata(_) => self.agenda.push(self.now, Due::Learnt(host)),
+            Event::PieceLost(_) => {}
         }
     }
 
@@ -175,7 +175,9 @@ impl World {
             return;
         };
         side.wants = false;
-        let written = machine.write(self.now, key, buf, &mut h.bucket, &mut h.pool);
+        let mut grant = Grant::of(h.bucket.available(self.now));
+        let written = machine.write(self.now, key, buf, &mut grant, &mut h.pool);
+        h.bucket.spend(grant.spent());
         match written {
             Written::Idle => {}
             Written::More => {

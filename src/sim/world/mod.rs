@@ -17,7 +17,13 @@ use std::{
 };
 
 use crate::{
-    base::{geometry::Geometry, hash::Sha1Hash, id::PeerKey, rng::Rng, time::Instant},
+    base::{
+        geometry::Geometry,
+        hash::{Sha1Hash, sha1},
+        id::PeerKey,
+        rng::Rng,
+        time::Instant,
+    },
     torrent::{CloseCause, Command, Input},
     wire::Handshake,
 };
@@ -30,7 +36,7 @@ use super::{
     host::{Going, Host, HostPlan},
     link::{Air, Outgoing},
     observer::Observer,
-    rogue::Doings,
+    rogue::{Doings, METADATA},
     tracker::{Tracker, TrackerPlan},
 };
 
@@ -133,8 +139,6 @@ impl World {
     /// An empty world.
     pub fn new(seed: u64, geometry: Geometry, network: Network, tracker: TrackerPlan) -> Self {
         let mut rng = Rng::new(seed);
-        let mut info_hash = [0; 20];
-        rng.fill(&mut info_hash);
         World {
             now: Instant::ZERO,
             agenda: Agenda::default(),
@@ -145,7 +149,7 @@ impl World {
             network,
             tracker: Tracker::new(tracker, rng.fork()),
             content: Content::new(rng.next_u64(), geometry),
-            info_hash: Sha1Hash(info_hash),
+            info_hash: sha1(&METADATA),
             rng,
             observer: Observer::new(geometry),
             bans: Vec::new(),
@@ -231,6 +235,7 @@ impl World {
                 self.gone(stream.opposite(), CloseCause::Reset);
             }
             Due::Join(host) => self.join(host),
+            Due::Learnt(host) => self.learnt(host),
             Due::Leave(host) => self.leave(host, false),
             Due::Crash(host) => self.leave(host, true),
             Due::Announce(host) => self.announce(host),
@@ -315,6 +320,7 @@ mod tests {
             settings: Settings::default(),
             upload_limit: None,
             have: Bitfield::empty(0),
+            knows: true,
             priorities: Vec::new(),
             rogue: Some(rogue),
         }

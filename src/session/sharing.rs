@@ -1,0 +1,96 @@
+//! What sharing by a code takes besides a torrent: an info hash that nobody can guess, and the addresses at
+//! which this host is reached.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+};
+
+use super::{Session, random, tracker_host::outward};
+use crate::base::hash::sha1;
+
+/// Where the user's secret lies, among the state.
+const SECRET_FILE: &str = "share.secret";
+/// Its length.
+const SECRET_LEN: usize = 32;
+
+/// A text for the `source` of a torrent, with which nobody can guess its info hash, whatever he knows of
+/// its files. With a folder for state it is the same whenever the same is shared, and so is the code.
+///
+/// # Errors
+/// The system has no random numbers, or the state cannot be read or written.
+pub fn unguessable(state_dir: Option<&Path>, name: &str, length: u64) -> io::Result<String> {
+    let secret = match state_dir {
+        Some(dir) => secret(&dir.join(SECRET_FILE))?,
+        None => random()?,
+    };
+    let digest = sha1(&[&secret[..], &length.to_be_bytes(), name.as_bytes()].concat());
+    Ok(format!("downpour share {digest}"))
+}
+
+/// The secret in a file; the first time one is drawn.
+fn secret(path: &Path) -> io::Result<[u8; SECRET_LEN]> {
+    let mut secret = [0; SECRET_LEN];
+    match File::open(path) {
+        Ok(mut file) => file.read_exact(&mut secret).map(|()| secret),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            secret = random()?;
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut file = options.open(path)?;
+            file.write_all(&secret)?;
+            file.sync_all().map(|()| secret)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Session {
+    /// Where peers reach us: at the address by which this host reaches others, one of each family, and at
+    /// that of the gateway that lets peers in. Behind another gateway nobody outside can use them.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let Some(port) = self.port() else { return Vec::new() };
+        let listen = &self.core.config.listen;
+        let mut found: Vec<SocketAddr> = match listen.addr {
+            Some(ip) => vec![(ip, port).into()],
+            None => {
+                let v4 = outward(Ipv4Addr::UNSPECIFIED.into());
+                let v6 = listen.ipv6.then(|| outward(Ipv6Addr::UNSPECIFIED.into())).flatten();
+                v4.into_iter().chain(v6).map(|ip| SocketAddr::new(ip, port)).collect()
+            }
+        };
+        let outside = self.mapped().and_then(|m| Some(SocketAddr::new(m.ip.into(), m.tcp?)));
+        found.extend(outside);
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_user_sharing_the_same_gets_the_same() {
+        let (mine, others) =
+            (tempfile::tempdir().expect("made"), tempfile::tempdir().expect("made"));
+        let of = |dir: &tempfile::TempDir, name| {
+            unguessable(Some(dir.path()), name, 7).expect("written")
+        };
+        assert_eq!(of(&mine, "a"), of(&mine, "a"));
+        assert_ne!(of(&mine, "a"), of(&mine, "b"));
+        assert_ne!(of(&mine, "a"), of(&others, "a"));
+        let anew = || unguessable(None, "a", 7).expect("random");
+        assert_ne!(anew(), anew());
+    }
+
+    #[test]
+    fn a_damaged_secret_is_told_of_and_not_replaced() {
+        let dir = tempfile::tempdir().expect("made");
+        std::fs::write(dir.path().join(SECRET_FILE), "short").expect("written");
+        assert!(unguessable(Some(dir.path()), "a", 7).is_err());
+    }
+}
