@@ -28,6 +28,8 @@ pub enum Offer<'a> {
     All,
     /// These pieces; they are counted.
     These(&'a Bitfield),
+    /// These pieces; they are not counted.
+    Uncounted(&'a Bitfield),
     /// Only some of these pieces, a short list.
     Few(&'a [PieceIndex]),
 }
@@ -55,7 +57,7 @@ impl Kind {
 
     /// Peers besides `seeds` that have such a piece, if the one that is asked does.
     fn counts(self, seeds: u32, offer: Offer<'_>) -> RangeInclusive<u32> {
-        let least = u32::from(!matches!(offer, Offer::All));
+        let least = u32::from(!matches!(offer, Offer::All | Offer::Uncounted(_)));
         let scarce = u32::from(seeds == 0);
         match self {
             Kind::Scarce => least..=scarce,
@@ -260,7 +262,7 @@ impl Pieces {
             view.offers(piece) && !view.is_barred(piece) && self.is_of(kind, piece)
         };
         let bits = match view.offer() {
-            Offer::These(bits) => Some(bits),
+            Offer::These(bits) | Offer::Uncounted(bits) => Some(bits),
             Offer::All => None,
             Offer::Few(few) => {
                 let waits = |&piece: &PieceIndex| {
@@ -319,7 +321,7 @@ impl Pieces {
                 return match offer {
                     // Whoever has everything is refused only what is barred.
                     Offer::All => bucket.iter().copied().find(|&piece| is_open_to(piece)),
-                    Offer::These(bits) => {
+                    Offer::These(bits) | Offer::Uncounted(bits) => {
                         shortlists.next(peer, bits, availability, is_open_to, kind, rng)
                     }
                     Offer::Few(_) => None,
@@ -334,7 +336,7 @@ impl Pieces {
         let missing = self.availability.missing();
         self.cursor = missing.common(None, self.cursor).next()?;
         let bits = match view.offer() {
-            Offer::These(bits) => Some(bits),
+            Offer::These(bits) | Offer::Uncounted(bits) => Some(bits),
             _ => None,
         };
         missing

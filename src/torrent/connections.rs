@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     CloseCause, Direction, Disconnect, Output, OutsidePorts, Phase, Refusal, Source, Torrent,
-    candidates::Ended,
+    candidates::Ended, sources::count_out,
 };
 
 /// Connections beyond the lease dropped in a second: others come as fast, and the swarm need not notice.
@@ -416,10 +416,8 @@ impl Torrent {
             self.pieces.release(request.block, key);
             self.freed = true;
         }
-        if peer.pieces.is_all() {
-            self.pieces.seed_left();
-        } else if let Some(bits) = peer.pieces.bits() {
-            self.pieces.peer_left(bits);
+        if !peer.snubbed {
+            count_out(&mut self.pieces, &peer.pieces);
         }
         peer.uploads.clear(pool);
         self.choker.forget(key);

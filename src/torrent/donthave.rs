@@ -8,7 +8,13 @@ use crate::{
     wire::{self, Message, WireError},
 };
 
-use super::{Disconnect, Torrent};
+use super::{
+    Disconnect, Torrent,
+    sources::{count_in, count_out},
+};
+
+/// Weight of a piece that a seed takes back: some dozens in a few seconds end the connection.
+const SEED_NO_MORE: u32 = 64;
 
 impl Torrent {
     /// Tells everybody who was told of `piece`, and understands it, that it is gone.
@@ -36,28 +42,31 @@ impl Torrent {
         let piece = self.pieces.geometry().piece(index).ok_or(Disconnect::OutOfRange)?;
         let lacks = self.pieces.lacks(piece);
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
-        let was_seed = peer.pieces.is_all();
-        if !peer.pieces.remove(piece) {
+        if !peer.pieces.has(piece) {
             return self.strike(key, 1, "pieces taken back");
+        }
+        let was_seed = peer.pieces.is_all();
+        if peer.snubbed {
+            peer.pieces.remove(piece);
+        } else if was_seed {
+            count_out(&mut self.pieces, &peer.pieces);
+            peer.pieces.remove(piece);
+            count_in(&mut self.pieces, &peer.pieces);
+        } else {
+            peer.pieces.remove(piece);
+            self.pieces.peer_lost(piece);
         }
         peer.wanted -= u32::from(lacks);
         peer.allowed_fast.retain(|&allowed| allowed != piece);
-        if was_seed {
-            self.pieces.seed_left();
-            if let Some(bits) = peer.pieces.bits() {
-                self.pieces.peer_came(bits);
-            }
-            self.choke_dirty = true;
-        } else {
-            self.pieces.peer_lost(piece);
-        }
+        self.choke_dirty |= was_seed;
         self.pieces.forget(key);
         // A fast peer rejects what it will not answer.
         if !peer.fast {
             self.release_requests_for(key, piece);
         }
         self.update_interest(key);
-        Ok(())
+        // To be a seed and none by turns costs us a look at every piece each time.
+        if was_seed { self.strike(key, SEED_NO_MORE, "pieces taken back") } else { Ok(()) }
     }
 
     fn release_requests_for(&mut self, key: PeerKey, piece: PieceIndex) {

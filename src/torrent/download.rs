@@ -41,6 +41,7 @@ impl PeerView for View<'_> {
     fn offer(&self) -> Offer<'_> {
         match self.peer.pieces.bits() {
             _ if self.peer.peer_choking => Offer::Few(&self.peer.allowed_fast),
+            Some(bits) if self.peer.snubbed => Offer::Uncounted(bits),
             Some(bits) => Offer::These(bits),
             None if self.peer.pieces.is_all() => Offer::All,
             None => Offer::Few(&[]),
@@ -182,9 +183,10 @@ impl Torrent {
         let bytes = u64::from(arriving.at);
         peer.down.add(now, bytes);
         peer.last_block = now;
-        peer.snubbed = false;
+        self.answers(key);
         let mut others = Vec::new();
         let kept = arriving.block.filter(|_| arriving.keep);
+        let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         let stored =
             kept.and_then(|block| self.pieces.end_block(block, peer.addr, key, &mut others));
         if arriving.asked
@@ -326,7 +328,6 @@ impl Torrent {
         if now.since(oldest.sent.max(peer.last_block)) < patience {
             return;
         }
-        peer.snubbed = true;
         peer.forgot = true;
         peer.pipeline.snub();
         if let Some(block) = peer.stop_keeping() {
@@ -338,7 +339,7 @@ impl Torrent {
         }
         // Ask it for one block only, and not before the others had a chance.
         peer.hold_until = now + patience / 2;
-        self.choke_dirty = true;
+        self.does_not_answer(key);
         self.release_requests(key);
         self.want_write(key);
     }

@@ -287,10 +287,12 @@ impl Torrent {
             return self.strike(key, 1, "haves");
         }
         let was_scarce = self.pieces.is_scarce(piece);
-        self.pieces.peer_got(piece);
+        if !peer.snubbed {
+            self.pieces.peer_got(piece);
+        }
         peer.wanted += u32::from(lacks);
         let now_seed = peer.pieces.compact();
-        if let Some(bits) = &now_seed {
+        if let Some(bits) = now_seed.as_ref().filter(|_| !peer.snubbed) {
             self.pieces.peer_left(bits);
             self.pieces.seed_came();
         }

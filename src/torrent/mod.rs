@@ -21,6 +21,7 @@ mod output;
 mod priority;
 mod reason;
 mod snapshot;
+mod sources;
 mod superseed;
 mod upload;
 mod upload_slots;
