@@ -11,7 +11,7 @@ use downpour::{
         build::{Builder, NewFile},
     },
     tracker::{
-        announce::{AnnounceRequest, Event, Families},
+        announce::{AnnounceRequest, Crypto, Event, Families},
         http::{announce_url, parse_reply},
         udp::{Request, Response},
     },
@@ -74,6 +74,7 @@ impl Announces {
             numwant: PEERS as u32,
             key: 7,
             tracker_id: None,
+            crypto: Crypto::default(),
             families: Families::Any,
         };
         let peers: Vec<u8> = (0..PEERS as u8).flat_map(|i| [10, 1, 2, i, 26, 225]).collect();

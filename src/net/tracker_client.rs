@@ -381,7 +381,7 @@ mod tests {
             http::HttpConfig,
             resolver::{FixedResolver, Resolver, SystemResolver},
         },
-        tracker::announce::Event,
+        tracker::announce::{Crypto, Event},
     };
     use std::{
         net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -405,6 +405,7 @@ mod tests {
             numwant: 50,
             key: 1,
             tracker_id: None,
+            crypto: Crypto::default(),
             families,
         }
     }

@@ -366,7 +366,7 @@ mod tests {
             tracker_client::{TrackerClient, TrackerError},
             udp_tracker::UdpTrackers,
         },
-        tracker::announce::{AnnounceRequest, Families},
+        tracker::announce::{AnnounceRequest, Crypto, Families},
     };
     use std::net::{Ipv4Addr, Ipv6Addr};
     use tokio::{
@@ -394,6 +394,7 @@ mod tests {
             numwant: 50,
             key: 1,
             tracker_id: None,
+            crypto: Crypto::default(),
             families: Families::Both,
         }
     }

@@ -52,7 +52,7 @@ use crate::{
     },
     torrent::Source,
     tracker::{
-        announce::{AnnounceReply, Families},
+        announce::{AnnounceReply, Crypto, Families},
         tiers::{self, Reach, Ticket, Tiers, Timing},
     },
     wire::lsd::LsdAnnounce,
@@ -137,6 +137,7 @@ pub(super) struct Identity {
     pub(super) port: u16,
     /// What a gateway has mapped to it.
     pub(super) mapped: Option<u16>,
+    pub(super) crypto: Crypto,
     pub(super) families: Families,
 }
 

@@ -116,7 +116,7 @@ use crate::{
         tracker_client::TrackerClient,
         udp_tracker::UdpTrackers,
     },
-    tracker::announce::Families,
+    tracker::announce::{Crypto, Families},
 };
 use clock::Clock;
 use command::Command;
@@ -198,7 +198,12 @@ impl Session {
         let registry = Arc::new(Registry::default());
 
         let (port, families) = (listeners.port, families(&config));
-        let identity = Identity { peer_id, port, mapped: None, families };
+        let crypto = match config.encryption {
+            EncryptionPolicy::Disabled => Crypto::None,
+            EncryptionPolicy::Allowed | EncryptionPolicy::Preferred => Crypto::Supported,
+            EncryptionPolicy::Required => Crypto::Required,
+        };
+        let identity = Identity { peer_id, port, mapped: None, crypto, families };
         let resolver = Arc::new(SystemResolver);
         let udp = UdpTrackers::new(resolver, config.listen.addr, rng.fork());
         let trackers = TrackerClient { http: http.clone(), udp };

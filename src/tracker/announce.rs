@@ -55,6 +55,18 @@ pub enum Families {
     Both,
 }
 
+/// What the tracker is told of encrypted connections, so that it can name peers that fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Crypto {
+    /// There are none.
+    #[default]
+    None,
+    /// There may be.
+    Supported,
+    /// There are no others.
+    Required,
+}
+
 /// One announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnnounceRequest {
@@ -78,6 +90,8 @@ pub struct AnnounceRequest {
     pub key: u32,
     /// What this tracker gave as `tracker id` last time.
     pub tracker_id: Option<Vec<u8>>,
+    /// How connections may be; said to HTTP trackers only.
+    pub crypto: Crypto,
     /// Over which families; not part of the bytes.
     pub families: Families,
 }

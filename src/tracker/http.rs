@@ -12,7 +12,7 @@ use std::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use url::Url;
 
-use super::announce::{AnnounceReply, AnnounceRequest, Refusal, Retry, printable};
+use super::announce::{AnnounceReply, AnnounceRequest, Crypto, Refusal, Retry, printable};
 use crate::{
     base::{
         compact,
@@ -89,6 +89,11 @@ pub fn announce_query(request: &AnnounceRequest) -> String {
         escape(&request.info_hash.0),
         escape(&request.peer_id.0),
     );
+    query.push_str(match request.crypto {
+        Crypto::None => "",
+        Crypto::Supported => "&supportcrypto=1",
+        Crypto::Required => "&supportcrypto=1&requirecrypto=1",
+    });
     if let Some(event) = request.event.name() {
         query.push_str("&event=");
         query.push_str(event);
@@ -231,6 +236,7 @@ mod tests {
             numwant: 50,
             key: 0xBEEF,
             tracker_id: None,
+            crypto: Crypto::default(),
             families: Families::Any,
         }
     }
@@ -250,6 +256,7 @@ mod tests {
     fn an_existing_query_and_credentials_in_the_path_are_kept() {
         let request = AnnounceRequest {
             event: Event::Stopped,
+            crypto: Crypto::Required,
             tracker_id: Some(b"a&b".to_vec()),
             ..request()
         };
@@ -257,7 +264,11 @@ mod tests {
         let url = url.expect("valid");
         let start = "https://t.example/x/%61nnounce?passkey=%00a&b=&info_hash=%00%FF";
         assert!(url.as_str().starts_with(start), "{url}");
-        assert!(url.as_str().ends_with("&event=stopped&trackerid=a%26b"), "{url}");
+        assert!(
+            url.as_str()
+                .ends_with("&supportcrypto=1&requirecrypto=1&event=stopped&trackerid=a%26b"),
+            "{url}"
+        );
     }
 
     #[test]

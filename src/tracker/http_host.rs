@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use percent_encoding::percent_decode_str;
 
 use super::{
-    announce::{AnnounceRequest, Event, Families},
+    announce::{AnnounceRequest, Crypto, Event, Families},
     swarms::{Answer, Counts},
 };
 use crate::{
@@ -113,6 +113,7 @@ pub fn parse_announce(query: &str) -> Result<AnnounceQuery, QueryError> {
         numwant: numwant.unwrap_or(DEFAULT_NUMWANT),
         key,
         tracker_id,
+        crypto: Crypto::default(),
         families: Families::Any,
     };
     let form = if compact { PeersForm::Compact } else { PeersForm::Dictionaries { without_ids } };
@@ -327,6 +328,7 @@ mod tests {
                     numwant,
                     key,
                     tracker_id,
+                    crypto: Crypto::default(),
                     families: Families::Any,
                 }
             },

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    announce::{AnnounceReply, AnnounceRequest, Event, Families, printable},
+    announce::{AnnounceReply, AnnounceRequest, Crypto, Event, Families, printable},
     scrape::ScrapeCounts,
 };
 use crate::base::{
@@ -191,6 +191,7 @@ impl Request {
                     numwant: if numwant > i32::MAX as u32 { u32::MAX } else { numwant },
                     key,
                     tracker_id: None,
+                    crypto: Crypto::default(),
                     families: Families::Any,
                 };
                 let url_data = url_data(reader.rest())?;
@@ -345,6 +346,7 @@ pub(super) mod tests {
             numwant: 50,
             key: 0x0102_0304,
             tracker_id: None,
+            crypto: Crypto::default(),
             families: Families::Any,
         }
     }

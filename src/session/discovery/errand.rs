@@ -103,6 +103,7 @@ impl Errand {
             numwant,
             key: self.key,
             tracker_id: self.output.tracker_id.clone(),
+            crypto: self.identity.crypto,
             families: self.identity.families,
         }
     }
@@ -133,7 +134,10 @@ fn others(reply: &AnnounceReply, identity: &Identity) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::id::PeerId, tracker::announce::Families};
+    use crate::{
+        base::id::PeerId,
+        tracker::announce::{Crypto, Families},
+    };
 
     #[test]
     fn we_do_not_dial_ourselves() {
@@ -146,7 +150,8 @@ mod tests {
             ..AnnounceReply::default()
         };
         let (peer_id, families) = (PeerId([0; 20]), Families::Any);
-        let identity = Identity { peer_id, port: 7, mapped: None, families };
+        let identity =
+            Identity { peer_id, port: 7, mapped: None, crypto: Crypto::default(), families };
         assert_eq!(others(&reply, &identity), ["127.0.0.1:8", "1.2.3.5:7"].map(addr));
         let mapped = Identity { mapped: Some(8), ..identity };
         assert_eq!(others(&reply, &mapped), ["127.0.0.1:8", "1.2.3.4:7", "1.2.3.5:7"].map(addr));
