@@ -19,7 +19,7 @@
 //! | 5 | [`cli`] | arguments, commands, progress bars, tables, exit codes |
 //! | 4 | [`session`] | the running program: shards, turns, registry, discovery, tools; the public face |
 //! | 4 | [`sim`] | the other driver: a seeded world of links, disks, trackers and rogues |
-//! | 3 | [`net`] | TCP, accepting, the HTTP client and server, the resolver, trackers over HTTP and UDP, the DHT's and LSD's sockets, port mapping |
+//! | 3 | [`net`] | every socket and by which way it goes, TCP, accepting, the HTTP client and server, names, trackers over HTTP and UDP, the DHT's and LSD's sockets, port mapping |
 //! | 3 | [`disk`] | worker threads: verify, write, read, check; the pool of open files |
 //! | 2b | [`torrent`] | one swarm: owns pieces and peers; metadata, exchange, fetching, serving, choking, blame |
 //! | 2a | [`pieces`] | the piece manager: state of each piece, rarity, picker, assembly, disk jobs |
@@ -55,6 +55,7 @@
 //! - Nothing is written outside the output folder.
 //! - A blocked address never becomes one to dial, a connection from there is closed before it is read, and
 //!   the DHT neither asks nor hears it: one place each (`torrent::candidates`, `net::accept`, [`dht::Node`]).
+//! - A socket is opened and a name looked up by a [`net::outlet::Outlet`] only, which says by which way.
 //! - Every bound on foreign input is a constant in [`base::limits`].
 
 pub mod base;

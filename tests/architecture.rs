@@ -67,7 +67,7 @@ const IMPURE: &[&str] = &[
     "hyper",
 ];
 
-/// Where each dependency may be named.
+/// Where each dependency, or call that has one place, may be named.
 const HOMES: &[(&str, &[&str])] = &[
     ("sha1::", &["base/hash/"]),
     ("sha2::", &["base/hash/"]),
@@ -81,6 +81,15 @@ const HOMES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli/progress/"]),
     ("rustls", &["net/http.rs"]),
     ("roxmltree", &["gateway/igd.rs"]),
+    ("simple_dns", &["net/name_service.rs"]),
+    // Whatever opens a socket or looks a name up, so that no packet leaves by another way than the user's.
+    ("Socket::new(Domain", &["net/sockets.rs"]),
+    ("TcpSocket::new", &["net/sockets.rs"]),
+    ("TcpListener::bind", &["net/sockets.rs"]),
+    ("TcpStream::connect", &["net/sockets.rs"]),
+    ("UdpSocket::bind", &["net/sockets.rs"]),
+    ("lookup_host", &["net/resolver.rs"]),
+    ("to_socket_addrs", &["net/resolver.rs"]),
 ];
 
 /// Files longer than 600 lines without their tests, each with its reason.

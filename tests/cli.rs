@@ -524,6 +524,32 @@ fn what_a_scrape_cannot_say_is_told() {
     assert!(ran.out.contains("takes no scrapes"), "{}", ran.out);
 }
 
+/// Whatever would be sent, and by which command.
+#[test]
+#[cfg(target_os = "linux")]
+fn without_the_interface_that_is_named_nothing_is_sent() {
+    let place = Place::new();
+    place.torrent();
+    let away = ["--bind-interface", "no-such-if0"];
+    let url = "http://127.0.0.1:1/a.torrent";
+    for args in [
+        &["download", "share.torrent"][..],
+        &["download", url],
+        &["seed", url],
+        &["show", url],
+        &["show", LINK, "--scrape"],
+        &["verify", url],
+        &["magnet", LINK],
+        &["dht", "find", LINK],
+    ] {
+        let ran = place.run(&[args, &away].concat());
+        assert_eq!(ran.code, 4, "{args:?}: {}", ran.err);
+        let why = "there is no network interface `no-such-if0`";
+        assert!(ran.err.contains(why), "{args:?}: {}", ran.err);
+    }
+    place.run(&[&["show", "share.torrent"], &away[..]].concat()).ok();
+}
+
 // ---- download and seed ----
 
 /// Nothing that leaves this machine, and any free port.

@@ -20,6 +20,7 @@ use downpour::{
     net::{
         dht::{Dht, DhtConfig},
         resolver::SystemResolver,
+        sockets::Binding,
         udp::UdpSockets,
     },
 };
@@ -58,7 +59,8 @@ impl Network {
 }
 
 fn our_node(seed: u64, entrance: Option<u16>) -> Dht {
-    let sockets = UdpSockets::bind(Some(Ipv4Addr::LOCALHOST.into()), false, 0).expect("bound");
+    let sockets = UdpSockets::bind(&Binding::default(), Some(Ipv4Addr::LOCALHOST.into()), false, 0)
+        .expect("bound");
     let config = DhtConfig {
         read_only: false,
         saved: Saved::default(),

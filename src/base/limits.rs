@@ -50,6 +50,10 @@ pub const MAX_BLOCKLIST_LINE: usize = 4 << 10;
 pub const MAX_BLOCKED_RANGES: usize = 2_000_000;
 /// Tiers of trackers looked at in one torrent: most of them could be empty or doubles.
 pub const MAX_TIERS_READ: usize = 16 * MAX_URLS;
+/// Longest answer of a name server that we take in one datagram: without EDNS it is 512 bytes.
+pub const MAX_DNS_DATAGRAM: usize = 4 << 10;
+/// Longest file of hosts or name servers that is read: one that blocks advertisers has 2 MB.
+pub const MAX_HOSTS_BYTES: u64 = 8 << 20;
 /// Longest magnet link.
 pub const MAX_MAGNET_BYTES: usize = 64 << 10;
 

@@ -18,11 +18,11 @@ use super::{
     create::plural,
     exit::{Exit, Failure},
     input::{self, Named},
-    network::{named, state_dir},
+    network::{named, outlet, state_dir},
     terminal::{Terminal, printable},
 };
 use crate::session::{
-    DhtOptions,
+    DhtOptions, Outlet,
     dht_tool::{
         self, DhtTool, Found, Item, ItemError, NodeId, Question, Search, SecretKey, Summary,
         target_of, text_of, value_of,
@@ -78,12 +78,13 @@ impl Done {
 
 pub(super) async fn run(args: &args::Dht, terminal: Terminal) -> Result<Exit, Failure> {
     let way = &args.way;
+    let outlet = outlet(&way.outlet)?;
     // What is wrong with the question is said before anybody is asked.
-    let asked = Asked::of(&args.question, way.no_ipv6).await?;
+    let asked = Asked::of(&args.question, way, &outlet).await?;
     let bootstrap = named(&way.dht_bootstrap);
     let options = DhtOptions { port: way.dht_port, bootstrap, read_only: true };
     let state_dir = state_dir(way.state_dir.as_deref(), terminal)?;
-    let tool = DhtTool::start(&options, !way.no_ipv6, state_dir.as_deref())
+    let tool = DhtTool::start(&options, &outlet, !way.no_ipv6, state_dir.as_deref())
         .map_err(|e| Failure::new(Exit::Network, e.to_string()))?;
     if let Asked::Ping(addr) = asked {
         return ping(&tool, addr, terminal).await;
@@ -111,20 +112,24 @@ enum Asked {
 }
 
 impl Asked {
-    async fn of(question: &DhtQuestion, no_ipv6: bool) -> Result<Self, Failure> {
+    async fn of(
+        question: &DhtQuestion,
+        way: &args::DhtWay,
+        outlet: &Outlet,
+    ) -> Result<Self, Failure> {
         Ok(match question {
             DhtQuestion::Ping { node } => {
-                let addrs = peer_names::resolve(node).await;
+                let addrs = peer_names::resolve(node, outlet).await;
                 let addrs =
                     addrs.map_err(|e| Failure::new(Exit::Network, e.to_string()).cause(&e))?;
-                let usable = |addr: &&SocketAddr| addr.is_ipv4() || !no_ipv6;
+                let usable = |addr: &&SocketAddr| addr.is_ipv4() || !way.no_ipv6;
                 let none = || Failure::new(Exit::Network, format!("{node} has no IPv4 address"));
                 Asked::Ping(*addrs.iter().find(usable).ok_or_else(none)?)
             }
             DhtQuestion::Find { torrent } => {
                 let info_hash = match Named::of(torrent).magnet() {
                     Some(magnet) => magnet?.info_hash,
-                    None => input::torrent(torrent, None).await?.info.info_hash(),
+                    None => input::torrent(torrent, &way.outlet, None).await?.info.info_hash(),
                 };
                 Asked::Find(info_hash.wire().into())
             }

@@ -24,6 +24,7 @@ enum Found {
 }
 
 pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exit, Failure> {
+    let outlet = network::outlet(&args.fetch.network.outlet)?;
     let blocked = blocklist::read(&args.fetch.network.blocklist, terminal)?;
     let mut signals = Signals::listen()?;
     let goal = goal(&args.fetch);
@@ -56,8 +57,8 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
     {
         return Err(failure);
     }
-    let peers = network::peers(&args.fetch.network, &blocked, terminal).await?;
-    let session = network::start(&args.fetch.network, blocked.clone(), terminal).await?;
+    let peers = network::peers(&args.fetch.network, &outlet, &blocked, terminal).await?;
+    let session = network::start(&args.fetch.network, &outlet, blocked.clone(), terminal).await?;
     let mut transfer = Transfer::new(session, goal, terminal);
     for (text, torrent) in torrents {
         match torrent {
@@ -67,8 +68,9 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
             }
             Ok(Found::Magnet(magnet)) => {
                 let then = then(args, &peers, goal.seed, &magnet);
+                let also = (&peers[..], &*blocked);
                 let fetch =
-                    network::fetch(&args.fetch.network, magnet, (&peers, &blocked), terminal).await;
+                    network::fetch(&args.fetch.network, magnet, &outlet, also, terminal).await;
                 transfer.fetch(fetch.map(Known::Hash), then).await?;
             }
             Err(failure) => transfer.add(Err(failure)).await?,
@@ -91,7 +93,8 @@ async fn find(text: &str, args: &args::Download) -> Result<Found, Failure> {
             Err(Failure::new(Exit::Usage, "--metadata-only is for magnet links and info hashes"))
         }
         None => {
-            input::torrent(text, args.fetch.network.ca_file.as_deref()).await.map(Found::Torrent)
+            let ca_file = args.fetch.network.ca_file.as_deref();
+            input::torrent(text, &args.fetch.network.outlet, ca_file).await.map(Found::Torrent)
         }
     }
 }

@@ -18,10 +18,11 @@ pub(super) async fn run(args: &args::Get, terminal: Terminal) -> Result<Exit, Fa
     })?;
     let mut fetch = args.fetch.clone();
     network::encrypt(&mut fetch.network)?;
+    let outlet = network::outlet(&fetch.network.outlet)?;
     let blocked = blocklist::read(&fetch.network.blocklist, terminal)?;
     let signals = Signals::listen()?;
-    let peers = network::peers(&fetch.network, &blocked, terminal).await?;
-    let session = network::start(&fetch.network, blocked, terminal).await?;
+    let peers = network::peers(&fetch.network, &outlet, &blocked, terminal).await?;
+    let session = network::start(&fetch.network, &outlet, blocked, terminal).await?;
     let goal = download::goal(&fetch);
     let mut transfer = Transfer::new(session, goal, terminal);
     let known = Known::Code(code, peers.clone());

@@ -11,7 +11,11 @@ use std::{
 
 use url::Url;
 
-use super::exit::{Exit, Failure};
+use super::{
+    args,
+    exit::{Exit, Failure},
+    network,
+};
 use crate::{
     base::{
         hash::{InfoHash, Sha1Hash},
@@ -73,8 +77,12 @@ impl Named {
     }
 }
 
-/// The torrent that `text` names, and how a person is told of it.
-pub(super) async fn torrent(text: &str, ca_file: Option<&Path>) -> Result<Metainfo, Failure> {
+/// The torrent that `text` names; one that is elsewhere is fetched by way of `outlet`.
+pub(super) async fn torrent(
+    text: &str,
+    outlet: &args::Outlet,
+    ca_file: Option<&Path>,
+) -> Result<Metainfo, Failure> {
     let named = Named::of(text);
     let title = named.title();
     let failure = |exit| Failure::new(exit, format!("could not read {title}"));
@@ -87,9 +95,12 @@ pub(super) async fn torrent(text: &str, ca_file: Option<&Path>) -> Result<Metain
             }
         })?,
         Named::Stdin => bounded(io::stdin().lock()).map_err(|e| failure(Exit::Input).cause(&e))?,
-        Named::Url(url) => torrent_file::fetch(&url, ca_file.map(Into::into))
-            .await
-            .map_err(|e| failure(Exit::Network).cause(&e))?,
+        Named::Url(url) => {
+            let outlet = network::outlet(outlet)?;
+            torrent_file::fetch(&url, &outlet, ca_file.map(Into::into))
+                .await
+                .map_err(|e| failure(Exit::Network).cause(&e))?
+        }
         Named::Magnet(link) => return Err(no_metadata(magnet(&link).err())),
         Named::InfoHash(_) => return Err(no_metadata(None)),
     };

@@ -25,7 +25,9 @@ pub(super) async fn run(args: &args::Magnet, terminal: Terminal) -> Result<Exit,
         Some(magnet) => magnet?,
         None => {
             let ca_file = args.network.ca_file.as_deref();
-            Magnet::from_metainfo(&input::torrent(&args.torrent, ca_file).await?)
+            Magnet::from_metainfo(
+                &input::torrent(&args.torrent, &args.network.outlet, ca_file).await?,
+            )
         }
     };
     let magnet = magnet.to_string();
@@ -38,11 +40,13 @@ pub(super) async fn run(args: &args::Magnet, terminal: Terminal) -> Result<Exit,
 }
 
 async fn fetch(args: &args::Magnet, magnet: Magnet, terminal: Terminal) -> Result<Exit, Failure> {
+    let outlet = network::outlet(&args.network.outlet)?;
     let blocked = blocklist::read(&args.network.blocklist, terminal)?;
     let signals = Signals::listen()?;
-    let peers = network::peers(&args.network, &blocked, terminal).await?;
-    let fetch = network::fetch(&args.network, magnet, (&peers, &blocked), terminal).await?;
-    let session = network::start(&args.network, blocked, terminal).await?;
+    let peers = network::peers(&args.network, &outlet, &blocked, terminal).await?;
+    let fetch =
+        network::fetch(&args.network, magnet, &outlet, (&peers, &blocked), terminal).await?;
+    let session = network::start(&args.network, &outlet, blocked, terminal).await?;
     let goal = Goal::to_fetch(args.network.timeout);
     let mut transfer = Transfer::new(session, goal, terminal);
     let then = Then::Write { path: args.output.clone(), force: args.force };

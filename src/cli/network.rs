@@ -16,23 +16,35 @@ use crate::{
     metainfo::{HostPort, Magnet},
     session::{
         Check, Config, DhtOptions, EncryptionPolicy, FetchMetadata, Limits, LimitsConfig,
-        ListenConfig, LsdOptions, Session, SessionError, peer_names,
+        ListenConfig, LsdOptions, Outlet, OutletOptions, Session, SessionError, peer_names,
     },
 };
 
 /// The usual ports, tried in order when none was asked for; then any free one.
 const USUAL_PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
 
-/// Starts a session as `args` say, that has nothing to do with who is `blocked`.
+/// The way by which everything is to leave.
+///
+/// # Errors
+/// A [`Failure`] if it is not there; nothing has been sent then.
+pub(super) fn outlet(args: &args::Outlet) -> Result<Outlet, Failure> {
+    let options = OutletOptions { interface: args.bind_interface.clone() };
+    Outlet::open(&options).map_err(|error| {
+        Failure::new(Exit::Network, error.to_string()).remedy("Nothing was sent by another way.")
+    })
+}
+
+/// Starts a session as `args` say, that leaves by `outlet` and has nothing to do with who is `blocked`.
 pub(super) async fn start(
     args: &args::Network,
+    outlet: &Outlet,
     blocked: Arc<IpFilter>,
     terminal: Terminal,
 ) -> Result<Session, Failure> {
     let state_dir = state_dir(args.state_dir.as_deref(), terminal)?;
     let start = |port| {
         let config = config(args, state_dir.clone(), port);
-        Session::start(Config { blocked: blocked.clone(), ..config })
+        Session::start(Config { blocked: blocked.clone(), outlet: outlet.clone(), ..config })
     };
     if let Some(port) = args.port {
         return start(port).await.map_err(|e| failure(&e));
@@ -49,20 +61,22 @@ pub(super) async fn start(
 /// The addresses of the peers that were named. One that leads nowhere, or is blocked, is only told of.
 pub(super) async fn peers(
     args: &args::Network,
+    outlet: &Outlet,
     blocked: &IpFilter,
     terminal: Terminal,
 ) -> Result<Vec<SocketAddr>, Failure> {
-    addresses(&args.peer, blocked, terminal).await
+    addresses(&args.peer, outlet, blocked, terminal).await
 }
 
 async fn addresses(
     names: &[HostPort],
+    outlet: &Outlet,
     blocked: &IpFilter,
     terminal: Terminal,
 ) -> Result<Vec<SocketAddr>, Failure> {
     let mut addrs = Vec::new();
     for name in names {
-        match peer_names::resolve(name).await {
+        match peer_names::resolve(name, outlet).await {
             Ok(found) => addrs.extend(found),
             Err(error) => terminal.warn(&format!("{error}: {}", error.source))?,
         }
@@ -75,12 +89,13 @@ async fn addresses(
 pub(super) async fn fetch(
     args: &args::Network,
     magnet: Magnet,
+    outlet: &Outlet,
     (peers, blocked): (&[SocketAddr], &IpFilter),
     terminal: Terminal,
 ) -> Result<FetchMetadata, Failure> {
     magnet.v1().map_err(|e| Failure::new(Exit::Input, "could not use the link").cause(&e))?;
     let mut all = peers.to_vec();
-    all.extend(addresses(&magnet.peers, blocked, terminal).await?);
+    all.extend(addresses(&magnet.peers, outlet, blocked, terminal).await?);
     Ok(FetchMetadata { magnet, trackers: trackers(args), peers: all })
 }
 

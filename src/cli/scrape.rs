@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     base::hash::InfoHash,
-    session::scrape::{self, Scraped},
+    session::{
+        Outlet,
+        scrape::{self, Scraped},
+    },
 };
 
 /// What one tracker said. The names are the keys of `--json`.
@@ -47,20 +50,21 @@ impl From<Scraped> for Line {
     }
 }
 
-/// Asks every tracker of `tiers`.
+/// Asks every tracker of `tiers`, by way of `outlet`.
 ///
 /// # Errors
 /// A [`Failure`] if there is none, or nothing to ask with.
 pub(super) async fn ask(
     tiers: &[Vec<String>],
     info_hash: InfoHash,
+    outlet: &Outlet,
     ca_file: Option<PathBuf>,
 ) -> Result<Vec<Line>, Failure> {
     if tiers.iter().all(Vec::is_empty) {
         return Err(Failure::new(Exit::Input, "there is no tracker to ask")
             .remedy("Without trackers nobody counts the peers of a torrent."));
     }
-    let scraped = scrape::scrape(tiers, info_hash, ca_file).await;
+    let scraped = scrape::scrape(tiers, info_hash, outlet, ca_file).await;
     let failed = |e: crate::session::SessionError| Failure::new(Exit::Input, e.to_string());
     Ok(scraped.map_err(failed)?.into_iter().map(Line::from).collect())
 }

@@ -18,6 +18,7 @@ use crate::{
 
 pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, Failure> {
     let blocked = blocklist::read(&args.network.blocklist, terminal)?;
+    let outlet = network::outlet(&args.network.outlet)?;
     let mut sources = Vec::new();
     for text in &args.sources {
         let source = source(text, args, terminal).await;
@@ -30,8 +31,8 @@ pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, F
     }
     // From here on there is something to end well.
     let signals = Signals::listen()?;
-    let peers = network::peers(&args.network, &blocked, terminal).await?;
-    let session = network::start(&args.network, blocked, terminal).await?;
+    let peers = network::peers(&args.network, &outlet, &blocked, terminal).await?;
+    let session = network::start(&args.network, &outlet, blocked, terminal).await?;
     let goal =
         Goal { seed: true, limit: args.limit, timeout: args.network.timeout, fetches: false };
     let mut transfer = Transfer::new(session, goal, terminal);
@@ -65,7 +66,8 @@ async fn source(text: &str, args: &args::Seed, terminal: Terminal) -> Result<Sou
     let path = match Named::of(text) {
         Named::File(path) if !is_torrent(&path) && path.exists() => path,
         _ => {
-            let metainfo = input::torrent(text, args.network.ca_file.as_deref()).await?;
+            let (outlet, ca_file) = (&args.network.outlet, args.network.ca_file.as_deref());
+            let metainfo = input::torrent(text, outlet, ca_file).await?;
             input::folder(&args.data)?;
             return Ok(Source { metainfo, root: args.data.clone(), is_fresh: false });
         }

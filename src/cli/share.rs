@@ -25,6 +25,7 @@ struct Shared {
 pub(super) async fn run(args: &args::Share, terminal: Terminal) -> Result<Exit, Failure> {
     let mut network = args.network.clone();
     network::encrypt(&mut network)?;
+    let outlet = network::outlet(&network.outlet)?;
     let blocked = blocklist::read(&network.blocklist, terminal)?;
     let state_dir = network::state_dir(network.state_dir.as_deref(), terminal)?;
     let source = |name: &str, length| {
@@ -35,8 +36,8 @@ pub(super) async fn run(args: &args::Share, terminal: Terminal) -> Result<Exit, 
     let metainfo = create::in_memory_with(&args.path, source, terminal)?;
     // From here on there is something to end well.
     let signals = Signals::listen()?;
-    let peers = network::peers(&network, &blocked, terminal).await?;
-    let session = network::start(&network, blocked, terminal).await?;
+    let peers = network::peers(&network, &outlet, &blocked, terminal).await?;
+    let session = network::start(&network, &outlet, blocked, terminal).await?;
     if network.no_dht && network.no_lsd {
         terminal.warn("without DHT and LSD nobody finds it by the code, unless given --peer")?;
     }

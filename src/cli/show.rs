@@ -11,6 +11,7 @@ use super::{
     args,
     exit::{Exit, Failure},
     input::{self, Named},
+    network,
     progress::count,
     scrape,
     table::Table,
@@ -29,13 +30,15 @@ pub(super) async fn run(args: &args::Show, terminal: Terminal) -> Result<Exit, F
             (Sheet::of_magnet(&magnet), magnet.info_hash)
         }
         _ => {
-            let torrent = input::torrent(&args.torrent, ca_file).await?;
+            let torrent = input::torrent(&args.torrent, &args.outlet, ca_file).await?;
             (Sheet::of_torrent(&torrent), torrent.info.info_hash())
         }
     };
     let mut exit = Exit::Done;
     if args.scrape {
-        let scraped = scrape::ask(&sheet.trackers, info_hash, args.ca_file.clone()).await?;
+        let outlet = network::outlet(&args.outlet)?;
+        let scraped =
+            scrape::ask(&sheet.trackers, info_hash, &outlet, args.ca_file.clone()).await?;
         exit = scrape::exit(&scraped);
         (sheet.scrape, sheet.exit) = (Some(scraped), exit.code());
     }

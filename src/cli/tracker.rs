@@ -14,6 +14,7 @@ use super::{
     terminal::Terminal,
 };
 use crate::session::{
+    Outlet,
     peer_names::{self, ResolveError},
     tracker_host::{TrackerConfig, TrackerHost},
 };
@@ -42,7 +43,8 @@ struct Done {
 pub(super) async fn run(args: &args::Tracker, terminal: Terminal) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let unknown = |e: &ResolveError| Failure::new(Exit::Network, e.to_string()).cause(&e.source);
-    let addrs = peer_names::resolve(&args.listen).await.map_err(|e| unknown(&e))?;
+    let addrs =
+        peer_names::resolve(&args.listen, &Outlet::default()).await.map_err(|e| unknown(&e))?;
     let mut allow = args.allow.clone().map(AllowFile::new);
     let allowed = allow.as_mut().map(AllowFile::read).transpose()?;
     let config = TrackerConfig { interval: args.interval, ..TrackerConfig::new(addrs[0]) };

@@ -51,7 +51,7 @@ fn bad(exits: &[Exit]) -> usize {
 }
 
 async fn one(text: &str, args: &args::Verify, terminal: Terminal) -> Result<(), Failure> {
-    let torrent = input::torrent(text, None).await?;
+    let torrent = input::torrent(text, &args.outlet, None).await?;
     input::folder(&args.data)?;
     let info = &torrent.info;
     let view = View {

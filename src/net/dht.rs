@@ -68,6 +68,7 @@ enum Command {
     Search(Question, bool, mpsc::UnboundedSender<Found>, oneshot::Receiver<()>),
     Abandon(SearchId),
     Entrances(Vec<SocketAddr>),
+    Names(Vec<(String, u16)>),
     Routers(Vec<SocketAddr>),
     Status(oneshot::Sender<(Status, Vec<IpAddr>)>),
     Entered(oneshot::Sender<()>),
@@ -116,6 +117,11 @@ impl Dht {
     /// Nodes that somebody named, by which the network can be entered.
     pub fn add_entrances(&self, addrs: Vec<SocketAddr>) {
         self.send(Command::Entrances(addrs));
+    }
+
+    /// The same by their names. One that leads nowhere is no loss.
+    pub fn add_names(&self, names: Vec<(String, u16)>) {
+        self.send(Command::Names(names));
     }
 
     /// What it knows and keeps, and our addresses as other nodes see them; `None` after its end.
@@ -259,6 +265,7 @@ impl Driver {
                 self.named.extend(addrs.into_iter().take(room));
             }
             Command::Entrances(addrs) => self.node.add_entrances(now, addrs),
+            Command::Names(names) => self.look_up(names, Command::Entrances),
             // Answered by `drain`.
             Command::Entered(reply) => self.entering.push(reply),
             Command::Routers(addrs) => self.node.add_routers(now, addrs),
@@ -299,14 +306,20 @@ impl Driver {
         if self.node.status().nodes != [0, 0] {
             return;
         }
-        for (host, port) in bootstrap.names.clone() {
-            let lookup = bootstrap.resolver.lookup(&host);
-            let (commands, well_known) = (self.commands.clone(), bootstrap.well_known);
+        let found = if bootstrap.well_known { Command::Routers } else { Command::Entrances };
+        let names = bootstrap.names.clone();
+        self.look_up(names, found);
+    }
+
+    /// Looks up names of nodes, which are `found` then.
+    fn look_up(&self, names: Vec<(String, u16)>, found: fn(Vec<SocketAddr>) -> Command) {
+        for (host, port) in names {
+            let lookup = self.bootstrap.resolver.lookup(&host);
+            let commands = self.commands.clone();
             tokio::spawn(async move {
-                // A name without an address is no entrance; it is looked up again later.
+                // A name without an address is no entrance; the usual ones are looked up again later.
                 let Ok(ips) = lookup.await else { return };
                 let addrs = ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
-                let found = if well_known { Command::Routers } else { Command::Entrances };
                 if let Some(commands) = commands.upgrade() {
                     let _ = commands.send(found(addrs));
                 }
@@ -349,12 +362,14 @@ mod tests {
     use crate::{
         base::hash::sha1,
         dht::{Announce, Item, item::SecretKey, item::target_of},
-        net::resolver::FixedResolver,
+        net::{resolver::FixedResolver, sockets::Binding},
     };
     use std::net::Ipv4Addr;
 
     fn node(seed: u64, entrance: Option<u16>) -> Dht {
-        let sockets = UdpSockets::bind(Some(Ipv4Addr::LOCALHOST.into()), false, 0).expect("bound");
+        let sockets =
+            UdpSockets::bind(&Binding::default(), Some(Ipv4Addr::LOCALHOST.into()), false, 0)
+                .expect("bound");
         let localhost = [IpAddr::from(Ipv4Addr::LOCALHOST)];
         let resolver = Arc::new(FixedResolver::new([("entrance.example", &localhost)]));
         let bootstrap = entrance.map(|port| ("entrance.example".to_owned(), port));

@@ -23,14 +23,14 @@ use rustls::{
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use super::resolver::Resolver;
+use super::{outlet::Outlet, resolver::Resolver};
 use crate::base::limits::{MAX_CERTIFICATES_BYTES, MAX_REDIRECTS};
 
 /// How the client behaves.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
-    /// Looks names up.
-    pub resolver: Arc<dyn Resolver>,
+    /// By which way it connects and looks names up.
+    pub outlet: Outlet,
     /// Connections leave from this address, and so in its family only.
     pub local_address: Option<IpAddr>,
     /// Certificates (PEM) trusted besides the built-in roots.
@@ -44,10 +44,10 @@ pub struct HttpConfig {
 }
 
 impl HttpConfig {
-    /// The defaults, with names looked up by `resolver`.
-    pub fn new(resolver: Arc<dyn Resolver>) -> Self {
+    /// The defaults, by way of `outlet`.
+    pub fn new(outlet: Outlet) -> Self {
         HttpConfig {
-            resolver,
+            outlet,
             local_address: None,
             ca_file: None,
             connect_timeout: Duration::from_secs(10),
@@ -237,7 +237,7 @@ impl Routes {
         let client = |local: Option<IpAddr>| {
             let builder = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
-                .dns_resolver(Names { resolver: config.resolver.clone(), reach })
+                .dns_resolver(Names { resolver: config.outlet.resolver().clone(), reach })
                 .local_address(local)
                 .no_proxy()
                 .referer(false)
@@ -247,6 +247,12 @@ impl Routes {
                 .read_timeout(config.read_timeout)
                 .pool_max_idle_per_host(1)
                 .pool_idle_timeout(Duration::from_secs(15));
+            // Elsewhere there is no binding: see `Binding`.
+            #[cfg(target_os = "linux")]
+            let builder = match config.outlet.binding().interface() {
+                Some(interface) => builder.interface(interface),
+                None => builder,
+            };
             builder.build().map_err(|err| HttpSetupError::Client(innermost(&err)))
         };
         let local = config.local_address;
@@ -399,7 +405,7 @@ fn innermost(err: &(dyn StdError + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::resolver::{FixedResolver, SystemResolver};
+    use crate::net::resolver::FixedResolver;
     use rustls::pki_types::PrivateKeyDer;
     use std::io::Write as _;
 
@@ -438,8 +444,7 @@ mod tests {
             if let Some(content) = content {
                 std::fs::write(&file, content).expect("written");
             }
-            let config =
-                HttpConfig { ca_file: Some(file), ..HttpConfig::new(Arc::new(SystemResolver)) };
+            let config = HttpConfig { ca_file: Some(file), ..HttpConfig::new(Outlet::default()) };
             let err = Http::new(&config).expect_err("refused").to_string();
             assert!(err.contains(name), "{err}");
         }
@@ -447,7 +452,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_does_not_exist_is_unreachable() {
-        let config = HttpConfig::new(Arc::new(FixedResolver::default()));
+        let config = HttpConfig::new(Outlet::resolving_by(Arc::new(FixedResolver::default())));
         let http = Http::new(&config).expect("a client");
         let url = Url::parse("http://no.example/secret").expect("valid");
         let err = http.get(&url, Route::Any, Reach::Anywhere, 10).await.expect_err("no such name");
@@ -495,7 +500,7 @@ mod tests {
         let names = [("tracker.example", &address[..]), ("other.example", &address[..])];
         let go = async |host: &str, ca_file: Option<PathBuf>| {
             let resolver = Arc::new(FixedResolver::new(names));
-            let config = HttpConfig { ca_file, ..HttpConfig::new(resolver) };
+            let config = HttpConfig { ca_file, ..HttpConfig::new(Outlet::resolving_by(resolver)) };
             let url = Url::parse(&format!("https://{host}:{port}/")).expect("valid");
             Http::new(&config).expect("a client").get(&url, Route::V4, Reach::Anywhere, 100).await
         };

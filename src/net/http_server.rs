@@ -24,13 +24,14 @@ use hyper::{
 /// The values of a request and a reply, for handlers: hyper is named nowhere else.
 pub use hyper::{Method, StatusCode, body::Bytes, header::ACCEPT};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::{self, JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
+
+use super::sockets::Binding;
 
 /// Pause when the system has no more descriptors: accepting at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -109,7 +110,7 @@ impl HttpServer {
         F: Future<Output = HttpResponse> + Send + 'static,
     {
         let runtime = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
-        let listener = TcpListener::from_std(listen(addr)?)?;
+        let listener = Binding::default().tcp_listener(addr, addr.ip().is_unspecified())?;
         let local_addr = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
         let task = runtime.spawn(accept(listener, config, Arc::new(handler), stopped));
@@ -133,19 +134,6 @@ impl Drop for HttpServer {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn listen(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(!addr.ip().is_unspecified())?;
-    }
-    #[cfg(unix)]
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    socket.listen(256)?;
-    Ok(socket.into())
 }
 
 async fn accept<H, F>(

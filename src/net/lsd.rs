@@ -7,10 +7,10 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{InterfaceIndexOrAddress, SockRef};
 use tokio::net::UdpSocket;
 
-use super::udp::receive;
+use super::{sockets::Binding, udp::receive};
 use crate::{
     base::{compact::canonical, limits::MAX_LSD_DATAGRAM, rng::Rng},
     wire::lsd::LsdAnnounce,
@@ -31,14 +31,14 @@ pub struct Lsd {
 }
 
 impl Lsd {
-    /// Joins the groups (that of IPv6 only if `ipv6`): on the network, or if `loopback` among the programs
-    /// of this host alone. Must be called inside a tokio runtime.
+    /// Joins the groups (that of IPv6 only if `ipv6`): on the network to which `binding` leads, or if
+    /// `loopback` among the programs of this host alone. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// There is no multicast here.
-    pub fn join(loopback: bool, ipv6: bool, rng: &mut Rng) -> io::Result<Self> {
-        let v4 = join_v4(loopback);
-        let v6 = if ipv6 { join_v6(loopback).ok() } else { None };
+    pub fn join(binding: &Binding, loopback: bool, ipv6: bool, rng: &mut Rng) -> io::Result<Self> {
+        let v4 = join_v4(binding, loopback);
+        let v6 = if ipv6 { join_v6(binding, loopback).ok() } else { None };
         let v4 = match v4 {
             Err(error) if v6.is_none() => return Err(error),
             joined => joined.ok(),
@@ -72,41 +72,46 @@ impl Lsd {
     }
 }
 
-fn open(domain: Domain) -> io::Result<Socket> {
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    // Every client of a host listens there.
-    socket.set_reuse_address(true)?;
-    #[cfg(unix)]
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
 /// Bound to the group nothing else comes in: no stranger can send to us alone, from a false address.
 /// Windows binds to none.
 fn bound_to<T>(group: T, any: T) -> T {
     if cfg!(windows) { any } else { group }
 }
 
-fn join_v4(loopback: bool) -> io::Result<UdpSocket> {
-    let interface = if loopback { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-    let socket = open(Domain::IPV4)?;
+fn join_v4(binding: &Binding, loopback: bool) -> io::Result<UdpSocket> {
+    let socket = binding.udp_for_group((GROUP_V4, PORT).into())?;
     socket.bind(&SocketAddr::from((bound_to(GROUP_V4, Ipv4Addr::UNSPECIFIED), PORT)).into())?;
-    socket.join_multicast_v4(&GROUP_V4, &interface)?;
-    socket.set_multicast_if_v4(&interface)?;
+    match index(binding)? {
+        // What is sent goes there by itself.
+        Some(index) => {
+            socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index))?;
+        }
+        None => {
+            let interface = if loopback { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+            socket.join_multicast_v4(&GROUP_V4, &interface)?;
+            socket.set_multicast_if_v4(&interface)?;
+        }
+    }
     socket.set_multicast_loop_v4(true)?;
     UdpSocket::from_std(socket.into())
 }
 
-fn join_v6(loopback: bool) -> io::Result<UdpSocket> {
-    let interface = if loopback { LOOPBACK_INDEX } else { 0 };
-    let socket = open(Domain::IPV6)?;
-    socket.set_only_v6(true)?;
+fn join_v6(binding: &Binding, loopback: bool) -> io::Result<UdpSocket> {
+    let interface = index(binding)?.unwrap_or(if loopback { LOOPBACK_INDEX } else { 0 });
+    let socket = binding.udp_for_group((GROUP_V6, PORT).into())?;
     socket.bind(&SocketAddr::from((bound_to(GROUP_V6, Ipv6Addr::UNSPECIFIED), PORT)).into())?;
     socket.join_multicast_v6(&GROUP_V6, interface)?;
     socket.set_multicast_if_v6(interface)?;
     socket.set_multicast_loop_v6(true)?;
     UdpSocket::from_std(socket.into())
+}
+
+/// The number of the interface to which we are bound, if we are.
+fn index(binding: &Binding) -> io::Result<Option<u32>> {
+    match (binding.interface(), binding.index()) {
+        (Some(_), None) => Err(rustix::io::Errno::NODEV.into()),
+        (_, index) => Ok(index),
+    }
 }
 
 #[cfg(test)]
@@ -117,8 +122,8 @@ mod tests {
     #[tokio::test]
     async fn programs_of_one_host_hear_one_another_and_not_themselves() {
         let (one, other) = (
-            Lsd::join(true, false, &mut Rng::new(1)).expect("joined"),
-            Lsd::join(true, false, &mut Rng::new(2)).expect("joined"),
+            Lsd::join(&Binding::default(), true, false, &mut Rng::new(1)).expect("joined"),
+            Lsd::join(&Binding::default(), true, false, &mut Rng::new(2)).expect("joined"),
         );
         let announce = |port| LsdAnnounce {
             port,

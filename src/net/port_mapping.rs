@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant as Clock, sleep_until, timeout},
 };
 
-use super::http::Http;
+use super::{http::Http, sockets::Binding};
 use crate::{
     base::{rng::Rng, time::Instant},
     gateway::{
@@ -48,6 +48,8 @@ pub struct PortMappingConfig {
     pub udp: Option<u16>,
     /// By which a gateway knows that mappings are ours; not to be guessed.
     pub nonce: [u8; 12],
+    /// The interface at which gateways are looked for.
+    pub binding: Binding,
     /// Where gateways are; `None` looks each time anew.
     pub vicinity: Option<Vicinity>,
 }
@@ -65,11 +67,16 @@ pub struct Vicinity {
 
 impl Vicinity {
     /// What this host's routes say.
-    fn look() -> Self {
+    fn look(binding: &Binding) -> Self {
         let mut table = String::new();
         let file = File::open("/proc/net/route");
         // Where there is no such file nothing is known: see `Routes`.
         let _ = file.and_then(|file| file.take(MAX_ROUTES_BYTES).read_to_string(&mut table));
+        if let Some(interface) = binding.interface() {
+            // What else there is is not for us.
+            let ours = |line: &&str| line.split_whitespace().next() == Some(interface);
+            table = table.lines().filter(ours).collect::<Vec<_>>().join("\n");
+        }
         let routes = Routes::parse(&table);
         Vicinity {
             control: routes.gateway.map(|ip| SocketAddrV4::new(ip, control::PORT)),
@@ -203,7 +210,8 @@ impl Driver {
 
     /// Asks for all mappings, in one way after the other until one works.
     async fn ask(&mut self) -> Option<(Mapped, Duration)> {
-        let vicinity = self.config.vicinity.clone().unwrap_or_else(Vicinity::look);
+        let look = || Vicinity::look(&self.config.binding);
+        let vicinity = self.config.vicinity.clone().unwrap_or_else(look);
         if vicinity.routes.tunnel {
             return None;
         }
@@ -224,13 +232,14 @@ impl Driver {
         vicinity: &Vicinity,
     ) -> Result<(Mapped, Duration), Trouble> {
         let control = || vicinity.control.ok_or(Trouble::Silent);
+        let binding = &self.config.binding;
         let gateway = match by {
             Method::Pcp => Gateway::Pcp(control()?),
             Method::NatPmp => {
                 let addr = control()?;
-                Gateway::NatPmp(addr, control::external_address(addr).await?)
+                Gateway::NatPmp(addr, control::external_address(binding, addr).await?)
             }
-            Method::Upnp => Gateway::Upnp(upnp::find(vicinity, &self.http).await?),
+            Method::Upnp => Gateway::Upnp(upnp::find(binding, vicinity, &self.http).await?),
         };
         let (mut mapped, mut shortest) = (None, Duration::MAX);
         let mut trouble = Trouble::Silent;
@@ -266,9 +275,14 @@ impl Driver {
     }
 
     async fn open(&mut self, at: &Gateway, port: Port) -> Result<(Granted, Ipv4Addr), Trouble> {
+        let binding = &self.config.binding;
         match at {
-            Gateway::Pcp(addr) => control::open_by_pcp(*addr, port, self.config.nonce).await,
-            Gateway::NatPmp(addr, ip) => Ok((control::open_by_nat_pmp(*addr, port).await?, *ip)),
+            Gateway::Pcp(addr) => {
+                control::open_by_pcp(binding, *addr, port, self.config.nonce).await
+            }
+            Gateway::NatPmp(addr, ip) => {
+                Ok((control::open_by_nat_pmp(binding, *addr, port).await?, *ip))
+            }
             Gateway::Upnp(device) => {
                 Ok((device.open(&self.http, port, &mut self.rng).await?, device.external))
             }
@@ -278,12 +292,15 @@ impl Driver {
     /// Gives back what we have.
     async fn take_back(&mut self) {
         let Some(gateway) = self.gateway.take() else { return };
+        let binding = &self.config.binding;
         for port in &mut self.ports {
             let Some(outside) = port.outside.take() else { continue };
             // Whoever does not listen forgets it when it lapses.
             let _ = match &gateway {
-                Gateway::Pcp(addr) => control::close_by_pcp(*addr, *port, self.config.nonce).await,
-                Gateway::NatPmp(addr, _) => control::close_by_nat_pmp(*addr, *port).await,
+                Gateway::Pcp(addr) => {
+                    control::close_by_pcp(binding, *addr, *port, self.config.nonce).await
+                }
+                Gateway::NatPmp(addr, _) => control::close_by_nat_pmp(binding, *addr, *port).await,
                 Gateway::Upnp(device) => device.close(&self.http, port.transport, outside).await,
             };
         }
@@ -291,9 +308,8 @@ impl Driver {
 }
 
 /// A socket that hears only `addr`, and our address as seen from there.
-async fn towards(addr: SocketAddrV4) -> io::Result<(UdpSocket, Ipv4Addr)> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
-    socket.connect(addr).await?;
+fn towards(binding: &Binding, addr: SocketAddrV4) -> io::Result<(UdpSocket, Ipv4Addr)> {
+    let socket = binding.udp_towards(addr.into())?;
     match socket.local_addr()? {
         std::net::SocketAddr::V4(ours) => Ok((socket, *ours.ip())),
         std::net::SocketAddr::V6(_) => Err(io::ErrorKind::Unsupported.into()),
@@ -303,7 +319,7 @@ async fn towards(addr: SocketAddrV4) -> io::Result<(UdpSocket, Ipv4Addr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{http::HttpConfig, resolver::FixedResolver};
+    use crate::net::{http::HttpConfig, outlet::Outlet, resolver::FixedResolver};
     use std::sync::{Arc, Mutex};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -324,9 +340,11 @@ mod tests {
             tcp: 6881,
             udp: Some(6882),
             nonce: *b"twelve bytes",
+            binding: Binding::default(),
             vicinity: Some(vicinity),
         };
-        let http = Http::new(&HttpConfig::new(Arc::new(FixedResolver::default())));
+        let http =
+            Http::new(&HttpConfig::new(Outlet::resolving_by(Arc::new(FixedResolver::default()))));
         PortMapping::start(config, http.expect("a client"), Rng::new(1))
     }
 
@@ -523,7 +541,8 @@ mod tests {
         };
         let only = NEAR.replace("0000007F", "0100007F").replace("000000FF", "FFFFFFFF");
         let vicinity = Vicinity { control: None, search: addr, routes: Routes::parse(&only) };
-        let (found, ()) = tokio::join!(upnp::locations(&vicinity), answers);
+        let binding = Binding::default();
+        let (found, ()) = tokio::join!(upnp::locations(&binding, &vicinity), answers);
         let found: Vec<String> = found.expect("searched").into_iter().map(String::from).collect();
         assert_eq!(found, ["http://127.0.0.1/of-itself"]);
     }

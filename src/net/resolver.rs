@@ -1,14 +1,14 @@
 //! Names to addresses: the one place where a host name is looked up.
 //!
-//! Everything that dials a name is given a [`Resolver`], so that tests need no name service and a
-//! proxy can look names up at its own end.
+//! Everything that dials a name is given a [`Resolver`], so that tests need no name service, an interface
+//! to which everything is bound carries look-ups as well, and a proxy can look names up at its own end.
 
 use std::{collections::BTreeMap, fmt, future::Future, io, net::IpAddr, pin::Pin, time::Duration};
 
 /// Longest wait for a name service: it has answered or given up itself by then.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Addresses of one name that are tried; more are a waste of time.
-const MAX_ADDRESSES: usize = 16;
+pub(super) const MAX_ADDRESSES: usize = 16;
 
 /// A look-up under way.
 pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
@@ -63,7 +63,7 @@ impl Resolver for FixedResolver {
     }
 }
 
-fn no_address() -> io::Error {
+pub(super) fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "the name has no address")
 }
 

@@ -11,17 +11,18 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpStream},
     time::timeout,
 };
 
-use super::transport::Transport;
+use super::{
+    outlet::Outlet,
+    sockets::{Binding, no_such_family},
+    transport::Transport,
+};
 
-/// Connections that the system may hold ready for us while we are busy.
-const BACKLOG: i32 = 256;
 /// With port 0: how often we look for a number that is free in both families.
 const PORT_ATTEMPTS: usize = 16;
 
@@ -40,16 +41,17 @@ impl Transport for TcpStream {
     }
 }
 
-/// Connects to `addr`, from the local address `from` if one is given.
+/// Connects to `addr` by `outlet`, from the local address `from` if one is given.
 ///
 /// # Errors
 /// What the system said; `TimedOut` after `limit`; `Unsupported` if `from` is of another family.
 pub async fn dial(
+    outlet: &Outlet,
     addr: SocketAddr,
     from: Option<IpAddr>,
     limit: Duration,
 ) -> io::Result<TcpStream> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = outlet.binding().tcp_towards(addr)?;
     if let Some(from) = from {
         if from.is_ipv4() != addr.is_ipv4() {
             return Err(io::ErrorKind::Unsupported.into());
@@ -96,15 +98,20 @@ pub struct Listeners {
 ///
 /// # Errors
 /// The port is taken, not permitted, or no family works.
-pub fn listen(addr: Option<IpAddr>, ipv6: bool, port: u16) -> Result<Listeners, ListenError> {
+pub fn listen(
+    binding: &Binding,
+    addr: Option<IpAddr>,
+    ipv6: bool,
+    port: u16,
+) -> Result<Listeners, ListenError> {
     if let Some(addr) = addr {
-        let (socket, port) = listen_on(SocketAddr::new(addr, port))?;
+        let (socket, port) = listen_on(binding, SocketAddr::new(addr, port))?;
         return Ok(Listeners { sockets: vec![socket], port });
     }
     let attempts = if port == 0 { PORT_ATTEMPTS } else { 1 };
     let mut last = None;
     for _ in 0..attempts {
-        match listen_on_both(ipv6, port) {
+        match listen_on_both(binding, ipv6, port) {
             Err(err) if err.is_in_use() => last = Some(err),
             done => return done,
         }
@@ -112,13 +119,13 @@ pub fn listen(addr: Option<IpAddr>, ipv6: bool, port: u16) -> Result<Listeners, 
     Err(last.expect("there was at least one attempt"))
 }
 
-fn listen_on_both(ipv6: bool, port: u16) -> Result<Listeners, ListenError> {
-    let v4 = match listen_on((Ipv4Addr::UNSPECIFIED, port).into()) {
+fn listen_on_both(binding: &Binding, ipv6: bool, port: u16) -> Result<Listeners, ListenError> {
+    let v4 = match listen_on(binding, (Ipv4Addr::UNSPECIFIED, port).into()) {
         Err(err) if ipv6 && no_such_family(&err.cause) => None,
         done => Some(done?),
     };
     let port = v4.as_ref().map_or(port, |(_, port)| *port);
-    let v6 = match ipv6.then(|| listen_on((Ipv6Addr::UNSPECIFIED, port).into())) {
+    let v6 = match ipv6.then(|| listen_on(binding, (Ipv6Addr::UNSPECIFIED, port).into())) {
         Some(Err(err)) if v4.is_some() && no_such_family(&err.cause) => None,
         done => done.transpose()?,
     };
@@ -126,25 +133,9 @@ fn listen_on_both(ipv6: bool, port: u16) -> Result<Listeners, ListenError> {
     Ok(Listeners { sockets: [v4, v6].into_iter().flatten().map(|(s, _)| s).collect(), port })
 }
 
-/// Whether the system has not got that address family.
-pub(super) fn no_such_family(err: &io::Error) -> bool {
-    use io::ErrorKind::{AddrNotAvailable, Unsupported};
-    matches!(err.kind(), AddrNotAvailable | Unsupported)
-        || err.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
-}
-
-fn listen_on(addr: SocketAddr) -> Result<(TcpListener, u16), ListenError> {
+fn listen_on(binding: &Binding, addr: SocketAddr) -> Result<(TcpListener, u16), ListenError> {
     let open = || {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        if addr.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        // So that a restart need not wait for connections of the last run to time out.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
-        let listener = TcpListener::from_std(socket.into())?;
+        let listener = binding.tcp_listener(addr, false)?;
         let port = listener.local_addr()?.port();
         Ok((listener, port))
     };
@@ -160,12 +151,13 @@ mod tests {
 
     #[tokio::test]
     async fn both_families_listen_on_one_port_and_carry_bytes() {
-        let listeners = listen(None, true, 0).expect("a free port");
+        let listeners = listen(&Binding::default(), None, true, 0).expect("a free port");
+        let outlet = Outlet::default();
         let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
         assert!(!listeners.sockets.is_empty() && listeners.sockets.len() <= 2);
         for socket in &listeners.sockets {
             let ip = if socket.local_addr().expect("bound").is_ipv4() { v4 } else { v6 };
-            let dialled = dial((ip, listeners.port).into(), Some(ip), LIMIT);
+            let dialled = dial(&outlet, (ip, listeners.port).into(), Some(ip), LIMIT);
             let (dialled, accepted) = tokio::join!(dialled, socket.accept());
             let (mut ours, (mut theirs, from)) =
                 (dialled.expect("ours"), accepted.expect("theirs"));
@@ -190,19 +182,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_is_taken_says_so() {
-        let first = listen(Some(Ipv4Addr::LOCALHOST.into()), true, 0).expect("a free port");
-        let err = listen(Some(Ipv4Addr::LOCALHOST.into()), true, first.port).expect_err("taken");
+        let first = listen(&Binding::default(), Some(Ipv4Addr::LOCALHOST.into()), true, 0)
+            .expect("a free port");
+        let err = listen(&Binding::default(), Some(Ipv4Addr::LOCALHOST.into()), true, first.port)
+            .expect_err("taken");
         assert!(err.is_in_use(), "{err}");
         assert!(err.to_string().contains(&first.port.to_string()));
     }
 
     #[tokio::test]
     async fn nobody_there_is_refused_and_a_foreign_family_is_no_use() {
-        let free = listen(Some(Ipv4Addr::LOCALHOST.into()), false, 0).expect("a free port").port;
-        let addr = (Ipv4Addr::LOCALHOST, free).into();
-        let err = dial(addr, None, LIMIT).await.expect_err("closed");
+        let free = listen(&Binding::default(), Some(Ipv4Addr::LOCALHOST.into()), false, 0)
+            .expect("a free port")
+            .port;
+        let (outlet, addr) = (Outlet::default(), (Ipv4Addr::LOCALHOST, free).into());
+        let err = dial(&outlet, addr, None, LIMIT).await.expect_err("closed");
         assert_eq!(err.kind(), io::ErrorKind::ConnectionRefused);
-        let err = dial(addr, Some(Ipv6Addr::LOCALHOST.into()), LIMIT).await.expect_err("family");
+        let err =
+            dial(&outlet, addr, Some(Ipv6Addr::LOCALHOST.into()), LIMIT).await.expect_err("family");
         assert_eq!(err.kind(), io::ErrorKind::Unsupported);
     }
 }

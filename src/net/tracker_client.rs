@@ -377,10 +377,7 @@ mod tests {
     use super::*;
     use crate::{
         base::{hash::Sha1Hash, id::PeerId, rng::Rng},
-        net::{
-            http::HttpConfig,
-            resolver::{FixedResolver, Resolver, SystemResolver},
-        },
+        net::{http::HttpConfig, outlet::Outlet, resolver::FixedResolver},
         tracker::announce::{Crypto, Event},
     };
     use std::{
@@ -410,20 +407,24 @@ mod tests {
         }
     }
 
-    fn client(timeout_ms: u64, resolver: Arc<dyn Resolver>) -> TrackerClient {
+    fn client(timeout_ms: u64, outlet: Outlet) -> TrackerClient {
         let wait = Duration::from_millis(timeout_ms);
         let config = HttpConfig {
             connect_timeout: wait,
             read_timeout: wait,
             total_timeout: wait * 2,
-            ..HttpConfig::new(resolver.clone())
+            ..HttpConfig::new(outlet.clone())
         };
         let http = Http::new(&config).expect("a client");
-        TrackerClient { http, udp: UdpTrackers::new(resolver, None, Rng::new(1)) }
+        TrackerClient { http, udp: UdpTrackers::new(outlet, None, Rng::new(1)) }
+    }
+
+    fn knowing(names: FixedResolver) -> Outlet {
+        Outlet::resolving_by(Arc::new(names))
     }
 
     fn patient() -> TrackerClient {
-        client(20_000, Arc::new(SystemResolver))
+        client(20_000, Outlet::default())
     }
 
     /// Reads the head of one request.
@@ -511,7 +512,7 @@ mod tests {
             }));
         }
         let names: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        let http = client(20_000, Arc::new(FixedResolver::new([("t.example", &names)])));
+        let http = client(20_000, knowing(FixedResolver::new([("t.example", &names)])));
         let url = format!("http://t.example:{port}/announce?pass=1");
         let reply = http.announce(&url, &request(Families::Both)).await.expect("valid");
         assert_eq!((reply.peers.len(), reply.interval.as_secs()), (2, 90));
@@ -598,7 +599,7 @@ mod tests {
     async fn a_silent_or_slow_tracker_times_out() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let url = format!("http://{}/announce", listener.local_addr().expect("bound"));
-        let http = client(100, Arc::new(SystemResolver));
+        let http = client(100, Outlet::default());
         let err = http.announce(&url, &request(Families::Any)).await.expect_err("silent");
         assert!(matches!(err, TrackerError::TimedOut { .. }), "{err}");
         let slow = tokio::spawn(async move {
@@ -637,7 +638,7 @@ mod tests {
         let (hop, _task) = server(Ipv4Addr::LOCALHOST.into(), to(&format!("http://{good}/"))).await;
         let names = FixedResolver::new([("t.example", &[Ipv4Addr::LOCALHOST.into()])]);
         let url = format!("http://t.example:{}/announce", hop.port());
-        let http = client(20_000, Arc::new(names));
+        let http = client(20_000, knowing(names));
         let err = http.announce(&url, &request(Families::Any)).await.expect_err("private");
         assert!(err.to_string().contains("private network"), "{err}");
     }
@@ -646,7 +647,7 @@ mod tests {
     async fn a_name_does_not_lead_into_a_private_network_unless_to_a_tracker() {
         let (there, _task) = server(Ipv4Addr::LOCALHOST.into(), ok(b"de")).await;
         let names = FixedResolver::new([("t.example", &[Ipv4Addr::LOCALHOST.into()])]);
-        let client = client(20_000, Arc::new(names));
+        let client = client(20_000, knowing(names));
         let go = async |path: &str| {
             let url = format!("http://t.example:{}/{path}", there.port());
             client.announce(&url, &request(Families::Any)).await

@@ -362,7 +362,7 @@ mod tests {
         base::id::PeerId,
         net::{
             http::{Http, HttpConfig, HttpReply, Reach, Route},
-            resolver::SystemResolver,
+            outlet::Outlet,
             tracker_client::{TrackerClient, TrackerError},
             udp_tracker::UdpTrackers,
         },
@@ -400,9 +400,9 @@ mod tests {
     }
 
     fn client() -> TrackerClient {
-        let resolver = Arc::new(SystemResolver);
-        let http = Http::new(&HttpConfig::new(resolver.clone())).expect("a client");
-        TrackerClient { http, udp: UdpTrackers::new(resolver, None, Rng::new(1)) }
+        let outlet = Outlet::default();
+        let http = Http::new(&HttpConfig::new(outlet.clone())).expect("a client");
+        TrackerClient { http, udp: UdpTrackers::new(outlet, None, Rng::new(1)) }
     }
 
     async fn get(addr: SocketAddr, path: &str) -> HttpReply {

@@ -11,10 +11,10 @@ use std::{
     task::Poll,
 };
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 use tokio::{io::ReadBuf, net::UdpSocket};
 
-use super::tcp::no_such_family;
+use super::sockets::{Binding, no_such_family};
 
 /// Sockets of one or both families.
 #[derive(Debug)]
@@ -30,7 +30,13 @@ impl UdpSockets {
     ///
     /// # Errors
     /// The port is taken, not permitted, or no family works.
-    pub fn bind(addr: Option<IpAddr>, ipv6: bool, port: u16) -> io::Result<Self> {
+    pub fn bind(
+        binding: &Binding,
+        addr: Option<IpAddr>,
+        ipv6: bool,
+        port: u16,
+    ) -> io::Result<Self> {
+        let bind = |addr| binding.udp(addr, false);
         let v4 = match addr {
             Some(IpAddr::V6(_)) => Err(io::ErrorKind::Unsupported.into()),
             Some(ip) => bind(SocketAddr::new(ip, port)),
@@ -104,16 +110,6 @@ pub(super) async fn receive(
     .await
 }
 
-fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    UdpSocket::from_std(socket.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,8 +117,9 @@ mod tests {
     #[tokio::test]
     async fn both_families_share_a_port_and_bring_what_comes() {
         let (one, other) = (
-            UdpSockets::bind(None, true, 0).expect("bound"),
-            UdpSockets::bind(Some(Ipv4Addr::LOCALHOST.into()), true, 0).expect("bound"),
+            UdpSockets::bind(&Binding::default(), None, true, 0).expect("bound"),
+            UdpSockets::bind(&Binding::default(), Some(Ipv4Addr::LOCALHOST.into()), true, 0)
+                .expect("bound"),
         );
         assert_eq!(other.families(), [true, false]);
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, one.port()));
@@ -136,8 +133,9 @@ mod tests {
     #[tokio::test]
     async fn a_port_that_is_taken_is_an_error() {
         let localhost = Some(Ipv4Addr::LOCALHOST.into());
-        let taken = UdpSockets::bind(localhost, false, 0).expect("bound");
-        let error = UdpSockets::bind(localhost, false, taken.port()).expect_err("taken");
+        let taken = UdpSockets::bind(&Binding::default(), localhost, false, 0).expect("bound");
+        let error = UdpSockets::bind(&Binding::default(), localhost, false, taken.port())
+            .expect_err("taken");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 }

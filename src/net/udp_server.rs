@@ -2,9 +2,9 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, task::JoinHandle};
 
+use super::sockets::Binding;
 use crate::base::compact::canonical;
 
 /// Longest request that is read; longer ones are cut, and then not understood.
@@ -24,13 +24,7 @@ impl UdpServer {
         A: Fn(&[u8], SocketAddr) -> Option<Vec<u8>> + Send + Sync + 'static,
     {
         let runtime = tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
-        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-        if addr.is_ipv6() {
-            socket.set_only_v6(!addr.ip().is_unspecified())?;
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
-        let socket = UdpSocket::from_std(socket.into())?;
+        let socket = Binding::default().udp(addr, addr.ip().is_unspecified())?;
         Ok(UdpServer { task: runtime.spawn(serve(socket, Arc::new(answer))) })
     }
 }

@@ -12,9 +12,9 @@ use std::{
     time::Instant as Clock,
 };
 
-use tokio::{net::UdpSocket, time::sleep_until};
+use tokio::time::sleep_until;
 
-use super::resolver::Resolver;
+use super::outlet::Outlet;
 use crate::{
     base::{
         limits::{MAX_TRACKER_DATAGRAM, MAX_UDP_CONNECTIONS},
@@ -43,7 +43,7 @@ pub struct UdpTrackers {
 
 #[derive(Debug)]
 struct Shared {
-    resolver: Arc<dyn Resolver>,
+    outlet: Outlet,
     /// The only local address to use.
     from: Option<IpAddr>,
     start: Clock,
@@ -53,17 +53,17 @@ struct Shared {
 }
 
 impl UdpTrackers {
-    /// Asks from the local address `from`, or from any. `rng` draws what strangers must not guess.
+    /// Asks by way of `outlet`, from the local address `from`, or from any. `rng` draws what strangers must not guess.
     #[expect(clippy::disallowed_methods, reason = "a driver reads the clock")]
-    pub fn new(resolver: Arc<dyn Resolver>, from: Option<IpAddr>, rng: Rng) -> Self {
+    pub fn new(outlet: Outlet, from: Option<IpAddr>, rng: Rng) -> Self {
         let (connections, rng) = (Mutex::default(), Mutex::new(rng));
-        let shared = Shared { resolver, from, start: Clock::now(), connections, rng };
+        let shared = Shared { outlet, from, start: Clock::now(), connections, rng };
         UdpTrackers { shared: Arc::new(shared) }
     }
 
     /// The addresses of a tracker.
     pub async fn lookup(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        self.shared.resolver.lookup(host).await
+        self.shared.outlet.resolver().lookup(host).await
     }
 
     /// Asks the tracker at `tracker`; may take minutes if it is silent.
@@ -76,7 +76,8 @@ impl UdpTrackers {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let socket = UdpSocket::bind((self.shared.from.unwrap_or(any), 0)).await?;
+        let from = (self.shared.from.unwrap_or(any), 0).into();
+        let socket = self.shared.outlet.binding().udp(from, false)?;
         socket.connect(tracker).await?;
         let (known, rng) = (self.known(tracker), lock(&self.shared.rng).fork());
         let mut exchange = Exchange::new(question, tracker.is_ipv6(), known, rng, self.now());

@@ -5,9 +5,12 @@
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use super::{EncryptionPolicy, dht::DhtOptions};
-use crate::base::{
-    ip_filter::IpFilter,
-    units::{ByteCount, ByteRate},
+use crate::{
+    base::{
+        ip_filter::IpFilter,
+        units::{ByteCount, ByteRate},
+    },
+    net::outlet::Outlet,
 };
 
 /// Memory of the process besides slabs that grows with the memory allowed: bitfields, piece tables,
@@ -94,6 +97,8 @@ impl From<Limits> for LimitsConfig {
 /// What a session may use.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// By which way everything leaves.
+    pub outlet: Outlet,
     /// Where it listens.
     pub listen: ListenConfig,
     /// Most connections of one torrent.
@@ -135,6 +140,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            outlet: Outlet::default(),
             listen: ListenConfig::default(),
             max_peers: 200,
             upload_slots: None,

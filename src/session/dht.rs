@@ -20,7 +20,7 @@ use crate::{
     metainfo::HostPort,
     net::{
         dht::{Dht, DhtConfig},
-        resolver::Resolver,
+        outlet::Outlet,
         udp::UdpSockets,
     },
 };
@@ -60,15 +60,16 @@ fn place(state_dir: &Path) -> PathBuf {
 /// The port that was asked for is taken, or there is no socket to be had.
 pub(super) fn start(
     options: &DhtOptions,
+    outlet: &Outlet,
     (addr, ipv6, peers): (Option<IpAddr>, bool, u16),
     state_dir: Option<&Path>,
     blocked: Arc<IpFilter>,
-    resolver: Arc<dyn Resolver>,
     rng: Rng,
 ) -> io::Result<Dht> {
+    let bind = |port| UdpSockets::bind(outlet.binding(), addr, ipv6, port);
     let sockets = match options.port {
-        Some(port) => UdpSockets::bind(addr, ipv6, port)?,
-        None => UdpSockets::bind(addr, ipv6, peers).or_else(|_| UdpSockets::bind(addr, ipv6, 0))?,
+        Some(port) => bind(port)?,
+        None => bind(peers).or_else(|_| bind(0))?,
     };
     let well_known = options.bootstrap.is_none();
     let bootstrap = match &options.bootstrap {
@@ -82,7 +83,7 @@ pub(super) fn start(
     }
     let config = DhtConfig { read_only: options.read_only, saved, bootstrap, well_known, blocked };
     let key = Key(super::random()?);
-    Ok(Dht::start(sockets, config, resolver, rng, key))
+    Ok(Dht::start(sockets, config, outlet.resolver().clone(), rng, key))
 }
 
 /// What an earlier run left. A file that is damaged is worth nothing and is written anew.

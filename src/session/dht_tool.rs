@@ -11,7 +11,7 @@ use super::{DhtOptions, SessionError, dht, draw_seed};
 use crate::{
     base::rng::Rng,
     bencode::{Limits, Value},
-    net::{dht::Dht, resolver::SystemResolver},
+    net::{dht::Dht, outlet::Outlet},
 };
 pub use crate::{
     dht::{
@@ -28,21 +28,21 @@ pub struct DhtTool {
 }
 
 impl DhtTool {
-    /// Starts a node in the current tokio runtime, on any free UDP port unless `options` name one. What
+    /// Starts a node in the current tokio runtime that asks by way of `outlet`, on any free UDP port unless `options` name one. What
     /// sessions have learnt is in `state_dir`.
     ///
     /// # Errors
     /// [`SessionError`]: no socket is to be had.
     pub fn start(
         options: &DhtOptions,
+        outlet: &Outlet,
         ipv6: bool,
         state_dir: Option<&Path>,
     ) -> Result<Self, SessionError> {
         let options = DhtOptions { read_only: true, ..options.clone() };
         let rng = Rng::new(draw_seed()?);
-        let resolver = Arc::new(SystemResolver);
         let listen = (None, ipv6, 0);
-        let dht = dht::start(&options, listen, state_dir, Arc::default(), resolver, rng);
+        let dht = dht::start(&options, outlet, listen, state_dir, Arc::default(), rng);
         Ok(DhtTool { dht: dht.map_err(SessionError::Dht)? })
     }
 

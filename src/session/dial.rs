@@ -24,6 +24,7 @@ use crate::{
     mse::Methods,
     net::{
         encryption::{self, Opened},
+        outlet::Outlet,
         tcp,
     },
     torrent::DialFailure,
@@ -75,8 +76,10 @@ pub(super) struct Dialler {
 }
 
 /// How one shard dials.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Way {
+    /// By which way they leave.
+    pub(super) outlet: Outlet,
     /// The address from which dials leave.
     pub(super) from: Option<IpAddr>,
     /// Whether IPv6 is used.
@@ -107,7 +110,7 @@ impl Dialler {
             && let Some(dial) = self.queues.pop()
         {
             self.in_flight += 1;
-            let (slot, mail, way) = (self.slots.take(), self.mail.clone(), self.way);
+            let (slot, mail, way) = (self.slots.take(), self.mail.clone(), self.way.clone());
             tokio::spawn(async move {
                 let (torrent, addr) = (dial.torrent, dial.addr);
                 let result = match slot {
@@ -127,7 +130,7 @@ async fn open(dial: Dial, way: Way) -> Result<Opened<TcpStream>, DialFailure> {
     if dial.addr.is_ipv6() && !way.ipv6 {
         return Err(DialFailure::Unreachable);
     }
-    let connected = tcp::dial(dial.addr, way.from, DIAL_TIMEOUT).await;
+    let connected = tcp::dial(&way.outlet, dial.addr, way.from, DIAL_TIMEOUT).await;
     let stream = connected.map_err(|error| failure(&error))?;
     let Some(hello) = dial.encrypted else { return Ok(Opened::plain(stream, Vec::new())) };
     let initial = hello.to_bytes().to_vec();

@@ -308,8 +308,8 @@ impl Discovery {
         let private = shared.info.private();
         let reach = if private { Reach::FirstWorking } else { Reach::EveryTier };
         let dht = self.dht.as_ref().filter(|_| !private);
-        if let Some(dht) = dht.cloned().filter(|_| !nodes.is_empty()) {
-            tokio::spawn(search::name_nodes(dht, nodes));
+        if let Some(dht) = dht.filter(|_| !nodes.is_empty()) {
+            dht.add_names(nodes.into_iter().map(|node| (node.host, node.port)).collect());
         }
         let announcer = Announcer {
             tiers: Tiers::new(&tiers, reach, Timing::default(), self.rng.fork()),

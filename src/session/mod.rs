@@ -91,6 +91,7 @@ use tokio::{
 
 pub use crate::gateway::{Mapped, Method};
 pub use crate::mse::{Encryption, Policy as EncryptionPolicy};
+pub use crate::net::outlet::{Outlet, OutletError, OutletOptions};
 pub use crate::pieces::Priority;
 pub use adding::{AddTorrent, Check};
 pub use config::{Config, DiskPlacement, Limits, LimitsConfig, ListenConfig, LsdOptions};
@@ -111,7 +112,6 @@ use crate::{
         http::{Http, HttpConfig},
         lsd::Lsd,
         port_mapping::PortMapping,
-        resolver::SystemResolver,
         tcp::{self, Listeners},
         tracker_client::TrackerClient,
         udp_tracker::UdpTrackers,
@@ -187,7 +187,7 @@ impl Session {
         let http = Http::new(&HttpConfig {
             local_address: config.listen.addr,
             ca_file: config.ca_file.clone(),
-            ..HttpConfig::new(Arc::new(SystemResolver))
+            ..HttpConfig::new(config.outlet.clone())
         })?;
         let clock = Clock::start();
         let peer_id = PeerId::generate(&mut rng);
@@ -204,8 +204,7 @@ impl Session {
             EncryptionPolicy::Required => Crypto::Required,
         };
         let identity = Identity { peer_id, port, mapped: None, crypto, families };
-        let resolver = Arc::new(SystemResolver);
-        let udp = UdpTrackers::new(resolver, config.listen.addr, rng.fork());
+        let udp = UdpTrackers::new(config.outlet.clone(), config.listen.addr, rng.fork());
         let trackers = TrackerClient { http: http.clone(), udp };
         let dht = start_dht(&config, port, rng.fork())?;
         let ports = (port, dht.as_ref().map(Dht::port));
@@ -214,7 +213,7 @@ impl Session {
         let rest = (clock, rng.fork(), line.clone());
         let lsd = config.lsd.and_then(|options| {
             // Where there is no multicast nobody is missed.
-            Lsd::join(options.loopback, config.listen.ipv6, &mut rng).ok()
+            Lsd::join(config.outlet.binding(), options.loopback, config.listen.ipv6, &mut rng).ok()
         });
         let sources = Sources { trackers, dht: dht.clone(), lsd };
         let discovery = Discovery::new(sources, registry.clone(), identity, rest);
@@ -368,9 +367,11 @@ impl Drop for Session {
 
 fn listen(config: &Config) -> Result<Listeners, SessionError> {
     let listen = &config.listen;
-    tcp::listen(listen.addr, listen.ipv6, listen.port).map_err(|err| match err.is_in_use() {
-        true => SessionError::PortInUse { port: listen.port },
-        false => SessionError::Listen(err),
+    tcp::listen(config.outlet.binding(), listen.addr, listen.ipv6, listen.port).map_err(|err| {
+        match err.is_in_use() {
+            true => SessionError::PortInUse { port: listen.port },
+            false => SessionError::Listen(err),
+        }
     })
 }
 
@@ -379,7 +380,7 @@ fn start_dht(config: &Config, peers: u16, rng: Rng) -> Result<Option<Dht>, Sessi
     let listen = (config.listen.addr, config.listen.ipv6, peers);
     let state_dir = config.state_dir.as_deref();
     let blocked = config.blocked.clone();
-    let dht = dht::start(options, listen, state_dir, blocked, Arc::new(SystemResolver), rng);
+    let dht = dht::start(options, &config.outlet, listen, state_dir, blocked, rng);
     dht.map(Some).map_err(SessionError::Dht)
 }
 

@@ -36,7 +36,8 @@ pub(super) fn start(
     if !config.port_mapping || config.listen.addr.is_some() {
         return Ok(None);
     }
-    let mapping = PortMappingConfig { tcp, udp, nonce: super::random()?, vicinity: None };
+    let binding = config.outlet.binding().clone();
+    let mapping = PortMappingConfig { tcp, udp, nonce: super::random()?, binding, vicinity: None };
     Ok(Some(PortMapping::start(mapping, http.clone(), rng)))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A facade over the tracker client: all at once, each within a time. Nothing is announced.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 
@@ -15,7 +15,7 @@ use crate::{
     },
     net::{
         http::{Http, HttpConfig},
-        resolver::SystemResolver,
+        outlet::Outlet,
         tracker_client::{TrackerClient, TrackerError, host_of},
         udp_tracker::UdpTrackers,
     },
@@ -35,7 +35,7 @@ pub struct Scraped {
     pub counts: Result<Option<ScrapeCounts>, TrackerError>,
 }
 
-/// Asks the trackers of `tiers` about a torrent; the answers are in their order. Certificates in
+/// Asks the trackers of `tiers` about a torrent, by way of `outlet`; the answers are in their order. Certificates in
 /// `ca_file` (PEM) are trusted besides the usual ones. To be called inside a tokio runtime.
 ///
 /// # Errors
@@ -43,11 +43,11 @@ pub struct Scraped {
 pub async fn scrape(
     tiers: &[Vec<String>],
     info_hash: InfoHash,
+    outlet: &Outlet,
     ca_file: Option<PathBuf>,
 ) -> Result<Vec<Scraped>, SessionError> {
-    let resolver = Arc::new(SystemResolver);
-    let http = Http::new(&HttpConfig { ca_file, ..HttpConfig::new(resolver.clone()) })?;
-    let udp = UdpTrackers::new(resolver, None, Rng::new(draw_seed()?));
+    let http = Http::new(&HttpConfig { ca_file, ..HttpConfig::new(outlet.clone()) })?;
+    let udp = UdpTrackers::new(outlet.clone(), None, Rng::new(draw_seed()?));
     let (client, hash) = (TrackerClient { http, udp }, info_hash.wire());
     let trackers =
         tiers.iter().enumerate().flat_map(|(tier, urls)| urls.iter().map(move |url| (tier, url)));
@@ -90,7 +90,7 @@ mod tests {
             vec![format!("http://{addr}/stats"), "ws://t.example/announce".to_owned()],
         ];
         let hash = InfoHash { v1: Some(Sha1Hash([7; 20])), v2: None };
-        let scraped = scrape(&tiers, hash, None).await.expect("asked");
+        let scraped = scrape(&tiers, hash, &Outlet::default(), None).await.expect("asked");
         let urls: Vec<&String> = scraped.iter().map(|s| &s.url).collect();
         assert_eq!(urls, tiers.iter().flatten().collect::<Vec<_>>());
         assert_eq!(scraped.iter().map(|s| s.tier).collect::<Vec<_>>(), [0, 0, 1, 1]);

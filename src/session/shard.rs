@@ -129,6 +129,7 @@ pub(super) fn start(
         slots,
         mail.clone(),
         Way {
+            outlet: config.outlet.clone(),
             from: config.listen.addr,
             ipv6: config.listen.ipv6,
             methods: config.encryption.methods(),

@@ -4,11 +4,11 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     path::Path,
 };
 
-use super::{Session, random, tracker_host::outward};
+use super::{Session, random};
 use crate::base::hash::sha1;
 
 /// Where the user's secret lies, among the state.
@@ -58,8 +58,9 @@ impl Session {
         let mut found: Vec<SocketAddr> = match listen.addr {
             Some(ip) => vec![(ip, port).into()],
             None => {
-                let v4 = outward(Ipv4Addr::UNSPECIFIED.into());
-                let v6 = listen.ipv6.then(|| outward(Ipv6Addr::UNSPECIFIED.into())).flatten();
+                let way = self.core.config.outlet.binding();
+                let v4 = way.source_v4();
+                let v6 = if listen.ipv6 { way.source_v6() } else { None };
                 v4.into_iter().chain(v6).map(|ip| SocketAddr::new(ip, port)).collect()
             }
         };

@@ -3,7 +3,7 @@
 //! A facade over the HTTP client: bounds the length, wants status 200. What the bytes mean is for
 //! [`crate::metainfo`].
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use url::Url;
 
@@ -11,7 +11,7 @@ use crate::{
     base::limits::MAX_TORRENT_BYTES,
     net::{
         http::{Http, HttpConfig, HttpError, HttpSetupError, Reach, Route},
-        resolver::SystemResolver,
+        outlet::Outlet,
     },
 };
 
@@ -32,10 +32,14 @@ pub enum FetchError {
     },
 }
 
-/// The bytes at `url`, at most [`MAX_TORRENT_BYTES`] of them. Certificates in `ca_file` (PEM) are
+/// The bytes at `url`, at most [`MAX_TORRENT_BYTES`] of them, by way of `outlet`. Certificates in `ca_file` (PEM) are
 /// trusted besides the usual ones. To be called inside a tokio runtime.
-pub async fn fetch(url: &Url, ca_file: Option<PathBuf>) -> Result<Vec<u8>, FetchError> {
-    let http = Http::new(&HttpConfig { ca_file, ..HttpConfig::new(Arc::new(SystemResolver)) })?;
+pub async fn fetch(
+    url: &Url,
+    outlet: &Outlet,
+    ca_file: Option<PathBuf>,
+) -> Result<Vec<u8>, FetchError> {
+    let http = Http::new(&HttpConfig { ca_file, ..HttpConfig::new(outlet.clone()) })?;
     let reply = http.get(url, Route::Any, Reach::Anywhere, MAX_TORRENT_BYTES).await?;
     match reply.status {
         200 => Ok(reply.body),
@@ -51,13 +55,15 @@ mod tests {
     #[tokio::test]
     async fn only_status_200_is_the_file() {
         // Any HTTP server does; this one has statistics and nothing at other paths.
+        let direct = Outlet::default();
         let listen = "127.0.0.1:0".parse().expect("valid");
         let host = TrackerHost::start(TrackerConfig::new(listen)).expect("listening");
         let url = |path| Url::parse(&format!("http://{}{path}", host.local_addr())).expect("valid");
-        assert!(!fetch(&url("/stats"), None).await.expect("there").is_empty());
-        let err = fetch(&url("/a.torrent"), None).await.expect_err("not there");
+        assert!(!fetch(&url("/stats"), &direct, None).await.expect("there").is_empty());
+        let err = fetch(&url("/a.torrent"), &direct, None).await.expect_err("not there");
         assert_eq!(err.to_string(), "the server answered with status 404");
-        let err = fetch(&url("/stats"), Some("/nonexistent".into())).await.expect_err("no CA");
+        let err =
+            fetch(&url("/stats"), &direct, Some("/nonexistent".into())).await.expect_err("no CA");
         assert!(matches!(err, FetchError::Setup(_)));
         host.shutdown().await;
     }

@@ -6,13 +6,16 @@
 use std::{
     collections::BTreeSet,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
 use crate::{
     base::hash::Sha1Hash,
-    net::tracker_server::{TrackerServer, TrackerServerConfig},
+    net::{
+        sockets::Binding,
+        tracker_server::{TrackerServer, TrackerServerConfig},
+    },
 };
 pub use crate::{net::tracker_server::TrackerStats, tracker::swarms::SwarmLimits};
 
@@ -88,8 +91,9 @@ impl TrackerHost {
     pub fn announce_url(&self) -> String {
         let mut addr = self.local_addr();
         if addr.ip().is_unspecified() {
-            let v4 = outward(Ipv4Addr::UNSPECIFIED.into());
-            let v6 = || outward(Ipv6Addr::UNSPECIFIED.into());
+            let any = Binding::default();
+            let v4 = any.source_v4();
+            let v6 = || any.source_v6();
             let loopback = match addr {
                 SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
                 SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
@@ -114,19 +118,6 @@ impl TrackerHost {
     pub async fn shutdown(self) {
         self.server.shutdown().await;
     }
-}
-
-/// The address from which this host reaches others of the family of `any`. Nothing is sent: connecting a
-/// datagram socket only looks up the route. The targets are addresses of documentation (RFC 5737, 3849).
-pub(super) fn outward(any: IpAddr) -> Option<IpAddr> {
-    let to: IpAddr = match any {
-        IpAddr::V4(_) => [192, 0, 2, 1].into(),
-        IpAddr::V6(_) => [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect((to, 9)).ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    (!ip.is_unspecified()).then_some(ip)
 }
 
 #[cfg(test)]

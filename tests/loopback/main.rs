@@ -5,6 +5,9 @@
 // Elsewhere there is one loopback address only.
 #[cfg(target_os = "linux")]
 mod blocked;
+// Elsewhere nothing can be bound to an interface.
+#[cfg(target_os = "linux")]
+mod bound;
 mod content;
 mod encryption;
 mod restart;

@@ -6,7 +6,7 @@ use downpour::{
     metainfo::{HostPort, ShareCode},
     session::{
         AddError, AddTorrent, Config, DhtOptions, EncryptionPolicy, ListenConfig, LsdOptions,
-        Session, TorrentHandle,
+        Outlet, Session, TorrentHandle,
         dht_tool::{DhtTool, Found, Question},
     },
 };
@@ -78,7 +78,7 @@ async fn the_dht_leads_who_has_the_code_and_nobody_else() {
     }
     let got = coming.join_all().await;
     got.iter().for_each(|(_, dir)| content.assert_at(dir.path()));
-    let tool = DhtTool::start(&dht(port), false, None).expect("starts");
+    let tool = DhtTool::start(&dht(port), &Outlet::default(), false, None).expect("starts");
     let found = async |hash| {
         let mut search = tool.ask(Question::Peers(hash, None));
         let mut peers = 0;

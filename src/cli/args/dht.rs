@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
-use super::value::duration;
+use super::{outlet::Outlet, value::duration};
 use crate::{metainfo::HostPort, session::dht_tool::NodeId};
 
 /// Look into the distributed hash table, in which torrents are found without a tracker
@@ -41,6 +41,9 @@ pub(in crate::cli) struct Way {
     /// folder]
     #[arg(long, value_name = "DIR", global = true)]
     pub(in crate::cli) state_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(in crate::cli) outlet: Outlet,
 }
 
 /// What to ask.

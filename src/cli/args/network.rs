@@ -9,7 +9,10 @@ use crate::{
     metainfo::HostPort,
 };
 
-use super::value::{Tier, duration, rate};
+use super::{
+    outlet::Outlet,
+    value::{Tier, duration, rate},
+};
 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Network")]
@@ -95,6 +98,9 @@ pub(in crate::cli) struct Network {
     /// Certificates (PEM) to trust besides the usual ones
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) ca_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(in crate::cli) outlet: Outlet,
 
     #[command(flatten)]
     pub(in crate::cli) off: Off,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::outlet::Outlet;
+
 /// Say what a torrent or a magnet link holds
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Show {
@@ -26,4 +28,7 @@ pub(in crate::cli) struct Show {
     /// Certificates (PEM) to trust besides the usual ones
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) ca_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(in crate::cli) outlet: Outlet,
 }

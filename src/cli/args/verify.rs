@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::outlet::Outlet;
+
 /// Check data on disk against the hashes of its torrent
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Verify {
-    /// Torrent files
+    /// Torrent files, or http(s) addresses of them
     #[arg(value_name = "TORRENT", required = true)]
     pub(in crate::cli) torrents: Vec<String>,
 
@@ -18,4 +20,7 @@ pub(in crate::cli) struct Verify {
     /// Let other programs go first
     #[arg(long)]
     pub(in crate::cli) low_priority: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) outlet: Outlet,
 }

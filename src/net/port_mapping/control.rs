@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Port, Trouble, towards};
+use super::{Binding, Port, Trouble, towards};
 use crate::{
     base::limits::MAX_GATEWAY_DATAGRAM,
     gateway::{Granted, LIFETIME, Refusal, is_public, nat_pmp, pcp::Request},
@@ -24,29 +24,32 @@ const PATIENCE: [Duration; 3] =
 
 /// Asks for a mapping, and the address outside.
 pub(super) async fn open_by_pcp(
+    binding: &Binding,
     addr: SocketAddrV4,
     port: Port,
     nonce: [u8; 12],
 ) -> Result<(Granted, Ipv4Addr), Trouble> {
-    map_by_pcp(addr, port, LIFETIME, nonce).await
+    map_by_pcp(binding, addr, port, LIFETIME, nonce).await
 }
 
 /// Takes a mapping back.
 pub(super) async fn close_by_pcp(
+    binding: &Binding,
     addr: SocketAddrV4,
     port: Port,
     nonce: [u8; 12],
 ) -> Result<(), Trouble> {
-    closed(map_by_pcp(addr, port, Duration::ZERO, nonce).await)
+    closed(map_by_pcp(binding, addr, port, Duration::ZERO, nonce).await)
 }
 
 async fn map_by_pcp(
+    binding: &Binding,
     addr: SocketAddrV4,
     port: Port,
     lifetime: Duration,
     nonce: [u8; 12],
 ) -> Result<(Granted, Ipv4Addr), Trouble> {
-    let (socket, client) = towards(addr).await?;
+    let (socket, client) = towards(binding, addr)?;
     let Port { transport, inside, .. } = port;
     let outside = if lifetime.is_zero() { 0 } else { port.wish() };
     let request = Request { transport, client, port: inside, outside, lifetime, nonce };
@@ -54,28 +57,40 @@ async fn map_by_pcp(
 }
 
 /// Asks for the address outside.
-pub(super) async fn external_address(addr: SocketAddrV4) -> Result<Ipv4Addr, Trouble> {
-    let (socket, _) = towards(addr).await?;
+pub(super) async fn external_address(
+    binding: &Binding,
+    addr: SocketAddrV4,
+) -> Result<Ipv4Addr, Trouble> {
+    let (socket, _) = towards(binding, addr)?;
     let ip = ask(&socket, &nat_pmp::ADDRESS_REQUEST, nat_pmp::read_address).await?;
     if is_public(ip) { Ok(ip) } else { Err(Trouble::Refused(Refusal::Nonsense)) }
 }
 
 /// Asks for a mapping.
-pub(super) async fn open_by_nat_pmp(addr: SocketAddrV4, port: Port) -> Result<Granted, Trouble> {
-    map_by_nat_pmp(addr, port, LIFETIME).await
+pub(super) async fn open_by_nat_pmp(
+    binding: &Binding,
+    addr: SocketAddrV4,
+    port: Port,
+) -> Result<Granted, Trouble> {
+    map_by_nat_pmp(binding, addr, port, LIFETIME).await
 }
 
 /// Takes a mapping back.
-pub(super) async fn close_by_nat_pmp(addr: SocketAddrV4, port: Port) -> Result<(), Trouble> {
-    closed(map_by_nat_pmp(addr, port, Duration::ZERO).await)
+pub(super) async fn close_by_nat_pmp(
+    binding: &Binding,
+    addr: SocketAddrV4,
+    port: Port,
+) -> Result<(), Trouble> {
+    closed(map_by_nat_pmp(binding, addr, port, Duration::ZERO).await)
 }
 
 async fn map_by_nat_pmp(
+    binding: &Binding,
     addr: SocketAddrV4,
     port: Port,
     lifetime: Duration,
 ) -> Result<Granted, Trouble> {
-    let (socket, _) = towards(addr).await?;
+    let (socket, _) = towards(binding, addr)?;
     let outside = if lifetime.is_zero() { 0 } else { port.wish() };
     let request =
         nat_pmp::Request { transport: port.transport, port: port.inside, outside, lifetime };

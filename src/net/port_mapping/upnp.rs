@@ -8,13 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    net::UdpSocket,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 use url::{Host, Url};
 
-use super::{Http, Port, Trouble, Vicinity, towards};
+use super::{Binding, Http, Port, Trouble, Vicinity, towards};
 use crate::{
     base::{
         limits::{MAX_GATEWAY_DATAGRAM, MAX_GATEWAYS, MAX_IGD_DESCRIPTION, MAX_IGD_REPLY},
@@ -48,11 +45,15 @@ pub(super) struct Device {
 }
 
 /// Searches for a device that is connected to the world.
-pub(super) async fn find(vicinity: &Vicinity, http: &Http) -> Result<Device, Trouble> {
+pub(super) async fn find(
+    binding: &Binding,
+    vicinity: &Vicinity,
+    http: &Http,
+) -> Result<Device, Trouble> {
     let mut trouble = Trouble::Silent;
-    for location in locations(vicinity).await? {
+    for location in locations(binding, vicinity).await? {
         let Some(Host::Ipv4(ip)) = location.host() else { continue };
-        let Ok((_, client)) = towards(SocketAddrV4::new(ip, igd::PORT)).await else { continue };
+        let Ok((_, client)) = towards(binding, SocketAddrV4::new(ip, igd::PORT)) else { continue };
         let Ok((_, text)) = reply(http, &location, None, MAX_IGD_DESCRIPTION).await else {
             continue;
         };
@@ -72,8 +73,8 @@ pub(super) async fn find(vicinity: &Vicinity, http: &Http) -> Result<Device, Tro
 }
 
 /// Where the devices describe themselves that answer.
-pub(super) async fn locations(vicinity: &Vicinity) -> Result<Vec<Url>, Trouble> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+pub(super) async fn locations(binding: &Binding, vicinity: &Vicinity) -> Result<Vec<Url>, Trouble> {
+    let socket = binding.udp((Ipv4Addr::UNSPECIFIED, 0).into(), false)?;
     // One network further than our own is as far as devices are looked for (UPnP Device Architecture 1.1,
     // section 1.3.2).
     socket.set_multicast_ttl_v4(2)?;

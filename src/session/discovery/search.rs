@@ -5,13 +5,12 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    super::{command::Command, peer_names, shard::ShardHandle, shared::Shared},
+    super::{command::Command, shard::ShardHandle, shared::Shared},
     Identity, Input, Line,
     trackerless::Round,
 };
 use crate::{
     dht::{Announce, Found, Question},
-    metainfo::HostPort,
     net::dht::Dht,
     torrent::Source,
 };
@@ -51,13 +50,4 @@ pub(super) async fn run(
         }
     }
     line.send(Input::Searched { torrent, round, nodes, peers });
-}
-
-/// Lets the DHT know of the nodes that a torrent names. A name that leads nowhere is no loss.
-pub(super) async fn name_nodes(dht: Dht, nodes: Vec<HostPort>) {
-    for node in nodes {
-        if let Ok(addrs) = peer_names::resolve(&node).await {
-            dht.add_entrances(addrs);
-        }
-    }
 }

@@ -1,0 +1,11 @@
+//! Options of every command that sends anything: by which way.
+
+use clap::Args;
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Network")]
+pub(in crate::cli) struct Outlet {
+    /// Send and receive by this network interface alone, names included; nothing while it is away
+    #[arg(long, value_name = "IF", global = true)]
+    pub(in crate::cli) bind_interface: Option<String>,
+}
