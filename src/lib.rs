@@ -19,13 +19,14 @@
 //! | 5 | [`cli`] | arguments, commands, progress bars, tables, exit codes |
 //! | 4 | [`session`] | the running program: shards, turns, registry, discovery, tools; the public face |
 //! | 4 | [`sim`] | the other driver: a seeded world of links, disks, trackers and rogues |
-//! | 3 | [`net`] | every socket and by which way it goes, TCP, accepting, the HTTP client and server, names, trackers over HTTP and UDP, the DHT's and LSD's sockets, port mapping |
+//! | 3 | [`net`] | every socket and by which way it goes, TCP, accepting, the HTTP client and server, names, trackers over HTTP and UDP, the DHT's and LSD's sockets, port mapping, web seeds |
 //! | 3 | [`disk`] | worker threads: verify, write, read, check; the pool of open files |
-//! | 2b | [`torrent`] | one swarm: owns pieces and peers; metadata, exchange, fetching, serving, choking, blame |
+//! | 2b | [`torrent`] | one swarm: owns pieces and peers; metadata, exchange, fetching, serving, choking, blame, when web seeds are used |
 //! | 2a | [`pieces`] | the piece manager: state of each piece, rarity, picker, assembly, disk jobs |
 //! | 2a | [`peer`] | one connection: flags, requests, pipeline depth, uploads, outbox |
 //! | 2a | [`gateway`] | what routers are asked so that peers get in: PCP, NAT-PMP, UPnP; what of it is believed |
 //! | 2a | [`dht`] | a node of the distributed hash table: messages, routing tables, searches, storage |
+//! | 2a | [`webseed`] | HTTP servers as peers: the peer-wire protocol on one side, ranges of files on the other |
 //! | 2a | [`tracker`] | announces, tiers and timing, the swarms of the embedded tracker |
 //! | 1b | [`resume`] | what one run leaves for the next: its codec, and what of it to believe |
 //! | 1a | [`metainfo`] | torrent files, magnet links, file layout, safe paths, the builder |
@@ -74,4 +75,5 @@ pub mod session;
 pub mod sim;
 pub mod torrent;
 pub mod tracker;
+pub mod webseed;
 pub mod wire;

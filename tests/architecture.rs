@@ -17,23 +17,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tracker", &["base", "bencode"]),
     ("dht", &["base", "bencode"]),
     ("gateway", &["base"]),
+    ("webseed", &["base", "metainfo", "wire"]),
     ("pieces", &["base", "metainfo"]),
     ("peer", &["base", "mse", "wire"]),
-    ("torrent", &["base", "mse", "wire", "metainfo", "pieces", "peer"]),
+    ("torrent", &["base", "mse", "wire", "metainfo", "pieces", "peer", "webseed"]),
     (
         "sim",
         &[
             "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "pieces",
-            "peer", "torrent",
+            "peer", "torrent", "webseed",
         ],
     ),
     ("disk", &["base", "metainfo", "pieces"]),
-    ("net", &["base", "mse", "wire", "tracker", "dht", "gateway"]),
+    ("net", &["base", "mse", "wire", "tracker", "dht", "gateway", "webseed"]),
     (
         "session",
         &[
             "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "gateway",
-            "pieces", "peer", "torrent", "disk", "net",
+            "pieces", "peer", "torrent", "webseed", "disk", "net",
         ],
     ),
     ("cli", &["base", "metainfo", "session", "sim"]),
@@ -48,7 +49,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
 
 const PURE: &[&str] = &[
     "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "gateway", "pieces",
-    "peer", "torrent", "sim",
+    "peer", "torrent", "webseed", "sim",
 ];
 
 /// What a pure folder does not name.

@@ -567,3 +567,35 @@ fn who_gives_nothing_holds_nobody_up_and_comes_last() {
         check(last <= last_rider, "somebody who contributes was the last of all", &ridden);
     }
 }
+
+/// A crowd without a single seeder among the peers.
+fn fed_by_web_seeds(seed: u64, other: Part) -> Scenario {
+    let crowd = Scenario::new(seed).pieces(256).piece_length(256 << 10).leechers(8, UP);
+    crowd.web_seed("server", Part::default(), 2 * UP).web_seed("other", other, UP)
+}
+
+#[test]
+fn web_seeds_feed_a_crowd_and_one_that_lies_is_given_up() {
+    for wrong in [1, 50] {
+        let liar = Part { serve: Serve::Wrong(wrong), ..Part::default() };
+        for report in run(2, |seed| fed_by_web_seeds(seed, liar.clone())) {
+            check(report.banned().is_empty(), "a web seed is no peer to be banned", &report);
+            let times = report.partings.get("sent data that does not match the hash").copied();
+            // Whoever got everything of the others before may not have noticed.
+            let all = if wrong == 1 { 8..=8 } else { 1..=8 };
+            check(all.contains(&times.unwrap_or(0)), "it is used after it lied", &report);
+        }
+    }
+}
+
+#[test]
+fn a_web_seed_that_gives_nothing_holds_nobody_up() {
+    for serve in [Serve::Never, Serve::Slowly(secs(8)), Serve::Reject] {
+        let other = Part { serve, ..Part::default() };
+        for report in run(2, |seed| fed_by_web_seeds(seed, other.clone())) {
+            let last = report.last_finish().unwrap_or_default();
+            check(last <= secs(150), "the others were held up", &report);
+            check(report.banned().is_empty(), "somebody was banned", &report);
+        }
+    }
+}

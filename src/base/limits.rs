@@ -97,6 +97,15 @@ pub const MAX_TRACKER_ID: usize = 128;
 /// Redirects followed for one HTTP request; real trackers need one, from http to https.
 pub const MAX_REDIRECTS: usize = 4;
 
+/// Requests that wait at a web seed: 16 MiB, what a fast line takes in while it waits for a far server.
+pub const MAX_WEB_SEED_REQUESTS: u32 = 1_024;
+/// Web seeds of one torrent that are used at a time: one or two fill a line, and each holds memory.
+pub const MAX_WEB_SEEDS_OPEN: usize = 4;
+/// Longest time for which a web seed that is busy can send us away (`Retry-After`).
+pub const MAX_WEB_SEED_WAIT: Duration = Duration::from_secs(3600);
+/// Files of which is remembered where their web seed sent us: those that are fetched at a time, and some more.
+pub const MAX_WEB_SEED_MOVES: usize = 64;
+
 /// Swarms in the embedded tracker: each costs about 200 bytes.
 pub const MAX_TRACKER_SWARMS: usize = 50_000;
 /// Peers in one swarm of the embedded tracker: only a sample is ever given out.

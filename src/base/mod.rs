@@ -20,3 +20,4 @@ pub mod slab;
 pub mod time;
 pub mod token_bucket;
 pub mod units;
+pub mod web_seed;

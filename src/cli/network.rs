@@ -144,6 +144,7 @@ fn config(args: &args::Network, state_dir: Option<PathBuf>, port: u16) -> Config
         limits: limits(&args.limits),
         memory: args.memory,
         trackers: !args.no_trackers,
+        web_seeds: !args.no_webseed,
         encryption: encryption(args.encryption),
         pex: !args.no_pex,
         lsd: (!args.no_lsd).then(LsdOptions::default),

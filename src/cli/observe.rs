@@ -85,6 +85,7 @@ impl Observed {
             uploaded: m.uploaded,
             wasted: m.wasted,
             peers: m.peers,
+            web_seeds: m.web_seeds,
             known: m.known,
             seeds: m.seeds,
             eta: snapshot.eta,

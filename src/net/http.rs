@@ -86,6 +86,72 @@ pub struct HttpReply {
     pub body: Vec<u8>,
 }
 
+/// A place that a request may be sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where.
+    pub url: Url,
+    /// Into which networks it may lead.
+    pub reach: Reach,
+}
+
+/// A reply whose body is read as it comes.
+#[derive(Debug)]
+pub struct Streamed {
+    reply: reqwest::Response,
+    /// Where it came from, behind all redirects.
+    pub place: Place,
+}
+
+/// Some bytes of a body.
+pub struct Part {
+    bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
+    /// Where they begin.
+    at: usize,
+}
+
+impl Part {
+    /// Takes up to `most` bytes off its front; how many that were.
+    pub fn skip(&mut self, most: u64) -> u64 {
+        let n = usize::try_from(most).map_or(self.as_ref().len(), |n| n.min(self.as_ref().len()));
+        self.at += n;
+        n as u64
+    }
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &(*self.bytes).as_ref()[self.at..]
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Part({} bytes)", self.as_ref().len())
+    }
+}
+
+impl Streamed {
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.reply.status().as_u16()
+    }
+
+    /// A header, if it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.reply.headers().get(name)?.to_str().ok()
+    }
+
+    /// The next bytes of the body, as they were sent; `None` at its end.
+    ///
+    /// # Errors
+    /// The connection broke, or nothing came for too long.
+    pub async fn part(&mut self) -> Result<Option<Part>, HttpError> {
+        let part = self.reply.chunk().await.map_err(classify)?;
+        Ok(part.map(|bytes| Part { bytes: Box::new(bytes), at: 0 }))
+    }
+}
+
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpSetupError {
@@ -130,6 +196,9 @@ pub enum HttpError {
 pub struct Http {
     anywhere: Routes,
     public: Routes,
+    /// Of parts of files: they may be large, and are to come as they are.
+    parts_anywhere: reqwest::Client,
+    parts_public: reqwest::Client,
     total_timeout: Duration,
 }
 
@@ -154,6 +223,8 @@ impl Http {
         Ok(Http {
             anywhere: Routes::new(config, &tls, Reach::Anywhere)?,
             public: Routes::new(config, &tls, Reach::Public)?,
+            parts_anywhere: parts_client(config, &tls, Reach::Anywhere)?,
+            parts_public: parts_client(config, &tls, Reach::Public)?,
             total_timeout: config.total_timeout,
         })
     }
@@ -176,25 +247,51 @@ impl Http {
 
     async fn follow(
         &self,
-        mut url: Url,
+        url: Url,
         route: Route,
-        mut reach: Reach,
+        reach: Reach,
         max_bytes: usize,
     ) -> Result<HttpReply, HttpError> {
+        let mut place = Place { url, reach };
         for _ in 0..=MAX_REDIRECTS {
-            if reach == Reach::Public && is_local(&url) {
-                return Err(HttpError::Redirect(INTO_PRIVATE.to_owned()));
+            let routes = if place.goes()? == Reach::Public { &self.public } else { &self.anywhere };
+            let request = routes.of(route)?.get(place.url.clone());
+            let reply = request.send().await.map_err(classify)?;
+            match place.target(&reply)? {
+                Some(next) => place = next,
+                None => return whole(reply, max_bytes).await,
             }
-            let routes = if reach == Reach::Public { &self.public } else { &self.anywhere };
-            let reply = routes.of(route)?.get(url.clone()).send().await.map_err(classify)?;
-            if let Some(next) = target(&url, &reply)? {
-                let stays = is_local(&url) || next.host() == url.host();
-                (url, reach) = (next, if stays { reach } else { Reach::Public });
-                continue;
-            }
-            return whole(reply, max_bytes).await;
         }
-        Err(HttpError::Redirect(format!("more than {MAX_REDIRECTS} redirects")))
+        Err(too_many_redirects())
+    }
+
+    /// Asks for the bytes `first..=last` of what is at `place`. There is no limit to the time it takes as long as
+    /// something comes, nor to what may come: both are the caller's to bound. Redirects are followed as by
+    /// [`get`](Self::get), and nothing is decompressed.
+    ///
+    /// # Errors
+    /// There is no reply; one that is no success is none.
+    pub async fn get_part(
+        &self,
+        mut place: Place,
+        first: u64,
+        last: u64,
+    ) -> Result<Streamed, HttpError> {
+        for _ in 0..=MAX_REDIRECTS {
+            let client = match place.goes()? {
+                Reach::Public => &self.parts_public,
+                Reach::Anywhere => &self.parts_anywhere,
+            };
+            let request = client.get(place.url.clone());
+            let range = format!("bytes={first}-{last}");
+            let request = request.header("Range", range).header("Accept-Encoding", "identity");
+            let reply = request.send().await.map_err(classify)?;
+            match place.target(&reply)? {
+                Some(next) => place = next,
+                None => return Ok(Streamed { reply, place }),
+            }
+        }
+        Err(too_many_redirects())
     }
 
     /// Gets `url`, which is an address, or sends it a SOAP action: its header and its body. No redirect is
@@ -232,29 +329,50 @@ async fn whole(mut reply: reqwest::Response, max_bytes: usize) -> Result<HttpRep
     Ok(HttpReply { status, body })
 }
 
+/// What all clients have in common.
+fn builder(
+    config: &HttpConfig,
+    tls: &ClientConfig,
+    reach: Reach,
+    local: Option<IpAddr>,
+) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .dns_resolver(Names { resolver: config.outlet.resolver().clone(), reach })
+        .local_address(local)
+        .no_proxy()
+        .referer(false)
+        .redirect(redirect::Policy::none())
+        .user_agent(concat!("downpour/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(config.connect_timeout)
+        .read_timeout(config.read_timeout)
+        .pool_max_idle_per_host(1)
+        .pool_idle_timeout(Duration::from_secs(15));
+    // Elsewhere there is no binding: see `Binding`.
+    #[cfg(target_os = "linux")]
+    let builder = match config.outlet.binding().interface() {
+        Some(interface) => builder.interface(interface),
+        None => builder,
+    };
+    builder
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, HttpSetupError> {
+    builder.build().map_err(|err| HttpSetupError::Client(innermost(&err)))
+}
+
+fn parts_client(
+    config: &HttpConfig,
+    tls: &ClientConfig,
+    reach: Reach,
+) -> Result<reqwest::Client, HttpSetupError> {
+    let builder = builder(config, tls, reach, config.local_address);
+    built(builder.gzip(false).pool_max_idle_per_host(2))
+}
+
 impl Routes {
     fn new(config: &HttpConfig, tls: &ClientConfig, reach: Reach) -> Result<Self, HttpSetupError> {
-        let client = |local: Option<IpAddr>| {
-            let builder = reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .dns_resolver(Names { resolver: config.outlet.resolver().clone(), reach })
-                .local_address(local)
-                .no_proxy()
-                .referer(false)
-                .redirect(redirect::Policy::none())
-                .user_agent(concat!("downpour/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(config.connect_timeout)
-                .read_timeout(config.read_timeout)
-                .pool_max_idle_per_host(1)
-                .pool_idle_timeout(Duration::from_secs(15));
-            // Elsewhere there is no binding: see `Binding`.
-            #[cfg(target_os = "linux")]
-            let builder = match config.outlet.binding().interface() {
-                Some(interface) => builder.interface(interface),
-                None => builder,
-            };
-            builder.build().map_err(|err| HttpSetupError::Client(innermost(&err)))
-        };
+        let client = |local: Option<IpAddr>| built(builder(config, tls, reach, local));
         let local = config.local_address;
         // Bound to an address of a family, a client connects in that family only.
         let in_family = |any: IpAddr| match local {
@@ -278,17 +396,33 @@ impl Routes {
     }
 }
 
-/// Where a reply sends us, if it does.
-fn target(url: &Url, reply: &reqwest::Response) -> Result<Option<Url>, HttpError> {
-    let moved = matches!(reply.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-    let Some(location) = reply.headers().get("location").filter(|_| moved) else {
-        return Ok(None);
-    };
-    let next = location.to_str().ok().and_then(|text| url.join(text).ok());
-    match next {
-        Some(next) if matches!(next.scheme(), "http" | "https") => Ok(Some(next)),
-        _ => Err(HttpError::Redirect("to what is no HTTP address".to_owned())),
+impl Place {
+    /// Into which networks a request leads there.
+    fn goes(&self) -> Result<Reach, HttpError> {
+        match self.reach == Reach::Public && is_local(&self.url) {
+            true => Err(HttpError::Redirect(INTO_PRIVATE.to_owned())),
+            false => Ok(self.reach),
+        }
     }
+
+    /// Where a reply from there sends us, if it does.
+    fn target(&self, reply: &reqwest::Response) -> Result<Option<Place>, HttpError> {
+        let moved = matches!(reply.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+        let Some(location) = reply.headers().get("location").filter(|_| moved) else {
+            return Ok(None);
+        };
+        let next = location.to_str().ok().and_then(|text| self.url.join(text).ok());
+        let Some(next) = next.filter(|next| matches!(next.scheme(), "http" | "https")) else {
+            return Err(HttpError::Redirect("to what is no HTTP address".to_owned()));
+        };
+        let stays = is_local(&self.url) || next.host() == self.url.host();
+        let reach = if stays { self.reach } else { Reach::Public };
+        Ok(Some(Place { url: next, reach }))
+    }
+}
+
+fn too_many_redirects() -> HttpError {
+    HttpError::Redirect(format!("more than {MAX_REDIRECTS} redirects"))
 }
 
 /// Whether `url` leads to this host or a private network by what it says: a private address, or

@@ -22,3 +22,4 @@ pub mod transport;
 pub mod udp;
 pub mod udp_server;
 pub mod udp_tracker;
+pub mod web_seed;

@@ -21,6 +21,7 @@ use crate::{
         limits,
         rate::RateMeter,
         time::Instant,
+        web_seed::WebSeedNumber,
     },
     mse::Encryption,
     wire::Decoder,
@@ -229,6 +230,11 @@ impl Peer {
             passed_on: 0.0,
             strikes: 0,
         }
+    }
+
+    /// Whether it is no peer but stands for a web seed.
+    pub const fn is_web_seed(&self) -> bool {
+        WebSeedNumber::of(self.addr).is_some()
     }
 
     /// Whether messages flow.

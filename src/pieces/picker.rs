@@ -95,6 +95,10 @@ pub struct Wish {
     pub scarce: u32,
     /// At most so many blocks that are outstanding elsewhere.
     pub again: u32,
+    /// Whether it gives runs of pieces best: one that follows the last comes before what is rare.
+    pub runs: bool,
+    /// The last piece that it was asked for.
+    pub last: Option<PieceIndex>,
 }
 
 impl Pieces {
@@ -116,7 +120,7 @@ impl Pieces {
             }
             // While it has more of what is scarce, its uplink is for that alone.
             if left.scarce == 0 && left.blocks > 0 {
-                let more = self.next_new(view, wish.peer, Kind::Scarce, rng);
+                let more = self.next_new(view, left, Kind::Scarce, rng);
                 if more.is_some() {
                     return true;
                 }
@@ -130,7 +134,7 @@ impl Pieces {
         }
         while left.blocks > 0 {
             let kind = if left.scarce > 0 { Kind::Any } else { Kind::Shared };
-            let Some(piece) = self.next_new(view, wish.peer, kind, rng) else { break };
+            let Some(piece) = self.next_new(view, left, kind, rng) else { break };
             self.start(piece);
             if !self.ask(piece, &mut left, pool, out) {
                 return false;
@@ -156,7 +160,7 @@ impl Pieces {
         }
         while left.blocks > 0
             && left.scarce > 0
-            && let Some(piece) = self.next_new(view, left.peer, Kind::Scarce, rng)
+            && let Some(piece) = self.next_new(view, *left, Kind::Scarce, rng)
         {
             self.start(piece);
             if !self.ask(piece, left, pool, out) {
@@ -230,6 +234,7 @@ impl Pieces {
         }
         let n = asked.len() as u32;
         left.blocks -= n;
+        left.last = Some(piece);
         if scarce {
             left.scarce -= n;
         }
@@ -241,11 +246,21 @@ impl Pieces {
     fn next_new(
         &mut self,
         view: &impl PeerView,
-        peer: PeerKey,
+        wish: Wish,
         kind: Kind,
         rng: &mut Rng,
     ) -> Option<PieceIndex> {
-        let next = self.next_in_order(view, peer, kind, rng);
+        let follows =
+            wish.last.filter(|_| wish.runs).map(|last| PieceIndex(last.0 + 1)).filter(|&piece| {
+                self.availability.state(piece) == State::Missing
+                    && view.offers(piece)
+                    && !view.is_barred(piece)
+                    && self.is_of(kind, piece)
+            });
+        if follows.is_some() {
+            return follows;
+        }
+        let next = self.next_in_order(view, wish.peer, kind, rng);
         // What is rare among those that wait is not more urgent than what comes before them.
         if kind == Kind::Scarce {
             next

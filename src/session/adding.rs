@@ -61,6 +61,8 @@ pub struct AddTorrent {
     pub code: Option<ShareCode>,
     /// Trackers besides those of the torrent; each is used.
     pub trackers: Vec<String>,
+    /// Web seeds besides those of the torrent: URLs as in `url-list` (BEP 19).
+    pub web_seeds: Vec<String>,
     /// Peers named by the user: dialled first.
     pub peers: Vec<SocketAddr>,
     /// Whether to go on serving once it is complete. Otherwise it pauses then.
@@ -95,6 +97,7 @@ impl AddTorrent {
             root: root.into(),
             code: None,
             trackers: Vec::new(),
+            web_seeds: Vec::new(),
             peers: Vec::new(),
             keep_seeding: true,
             files: Vec::new(),
@@ -299,7 +302,7 @@ impl Core {
         present: Present,
     ) {
         let Present { have, partial, peers: known, recorded, trouble } = present;
-        let AddTorrent { metainfo, trackers, peers, keep_seeding, .. } = add;
+        let AddTorrent { metainfo, trackers, web_seeds, peers, keep_seeding, .. } = add;
         let info = &shared.info;
         let priorities = selection::of_pieces(info, &add.files, add.ends_first);
         let setup = Setup {
@@ -342,7 +345,9 @@ impl Core {
         if let Some(trouble) = trouble {
             shared.tell(|| TorrentEvent::StateTrouble(trouble));
         }
-        let hosting = Hosting { setup, storage, shared, keep_seeding, recorded };
+        let urls = web_seeds.into_iter().chain(metainfo.web_seeds);
+        let web_seeds = urls.filter(|_| self.config.web_seeds).map(Arc::from).collect();
+        let hosting = Hosting { setup, web_seeds, storage, shared, keep_seeding, recorded };
         // A shard that has ended needs neither.
         self.shard.send(Command::Host(Box::new(hosting))).await;
         for (source, addrs) in [(Source::User, peers), (Source::Resume, known)] {

@@ -12,7 +12,7 @@ use crate::{
     disk::Storage,
     gateway::Mapped,
     net::encryption::Opened,
-    torrent::{PeerSnapshot, Setup, Source},
+    torrent::{PeerSnapshot, Setup, Source, WebSeedSnapshot},
 };
 
 /// Commands that wait; who sends more waits.
@@ -32,12 +32,16 @@ pub(super) enum Command {
     },
     /// Addresses of peers.
     PeersFound { torrent: TorrentId, source: Source, addrs: Vec<SocketAddr> },
+    /// URLs of web seeds.
+    WebSeeds { torrent: TorrentId, urls: Vec<Arc<str>> },
     /// Our address, as a tracker sees it.
     OwnAddress { torrent: TorrentId, ip: IpAddr },
     /// Where a gateway lets peers in, or that it does not.
     Mapped(Option<Mapped>),
     /// The connections of a torrent.
     Peers { torrent: TorrentId, reply: oneshot::Sender<Vec<PeerSnapshot>> },
+    /// The web seeds of a torrent.
+    WebSeedRows { torrent: TorrentId, reply: oneshot::Sender<Vec<WebSeedSnapshot>> },
     /// What trackers are told.
     Figures { torrent: TorrentId, reply: oneshot::Sender<Figures> },
     /// Give a torrent up once its disk work is done.
@@ -50,6 +54,8 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Hosting {
     pub(super) setup: Setup,
+    /// URLs of its web seeds.
+    pub(super) web_seeds: Vec<Arc<str>>,
     pub(super) storage: Arc<Storage>,
     pub(super) shared: Arc<Shared>,
     /// Whether it goes on once it is complete.

@@ -113,6 +113,8 @@ pub struct Config {
     pub memory: ByteCount,
     /// Whether trackers are used.
     pub trackers: bool,
+    /// Whether the web seeds of torrents are used (BEP 19). They are asked wherever they are, as trackers are.
+    pub web_seeds: bool,
     /// When connections with peers are encrypted.
     pub encryption: EncryptionPolicy,
     /// Whether peers are told of one another (BEP 11), in torrents that are not private.
@@ -148,6 +150,7 @@ impl Default for Config {
             limits: LimitsConfig::default(),
             memory: ByteCount(64 << 20),
             trackers: true,
+            web_seeds: true,
             encryption: EncryptionPolicy::default(),
             pex: true,
             dht: None,

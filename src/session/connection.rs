@@ -124,6 +124,9 @@ impl<T: Transport> Connection<T> {
 
 fn close_cause(err: &io::Error) -> CloseCause {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    if let Some(failure) = err.get_ref().and_then(|cause| cause.downcast_ref()) {
+        return CloseCause::WebSeed(*failure);
+    }
     match err.kind() {
         ConnectionReset | ConnectionAborted | BrokenPipe => CloseCause::Reset,
         _ => CloseCause::Lost,

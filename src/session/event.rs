@@ -1,12 +1,12 @@
 //! What happens to a torrent, told to whoever subscribed. Bounded: a slow listener loses the oldest.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use crate::{
     base::index::PieceIndex,
     mse::Encryption,
     pieces::job::DiskFault,
-    torrent::{CloseCause, Disconnect},
+    torrent::{CloseCause, Disconnect, WebSeedChange},
 };
 
 /// Events kept for a listener that is behind.
@@ -82,6 +82,13 @@ pub enum TorrentEvent {
         /// Why.
         reason: PeerEnd,
     },
+    /// Something became of a web seed.
+    WebSeed {
+        /// Its URL, as the torrent has it; may hold a password.
+        url: Arc<str>,
+        /// What.
+        change: WebSeedChange,
+    },
     /// A peer sent bad data and is banned.
     Banned(SocketAddr),
     /// The disk refused: the torrent stopped.
@@ -109,6 +116,7 @@ impl fmt::Display for PeerEnd {
             PeerEnd::Closed(CloseCause::Eof) => f.write_str("closed by the peer"),
             PeerEnd::Closed(CloseCause::Reset) => f.write_str("reset by the peer"),
             PeerEnd::Closed(CloseCause::Lost) => f.write_str("connection lost"),
+            PeerEnd::Closed(CloseCause::WebSeed(failure)) => failure.fmt(f),
         }
     }
 }

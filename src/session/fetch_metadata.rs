@@ -125,7 +125,10 @@ impl Core {
         };
         self.discovery.send(discovery::Input::Add(Box::new(announcing)));
         let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
-        let hosting = Hosting { setup, storage, shared, keep_seeding: true, recorded: None };
+        // Without metadata there is nothing to ask them for.
+        let web_seeds = Vec::new();
+        let hosting =
+            Hosting { setup, web_seeds, storage, shared, keep_seeding: true, recorded: None };
         // A shard that has ended needs neither.
         self.shard.send(Command::Host(Box::new(hosting))).await;
         if !peers.is_empty() {

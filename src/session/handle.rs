@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     metainfo::Info,
-    torrent::{PeerSnapshot, Source},
+    torrent::{PeerSnapshot, Source, WebSeedSnapshot},
 };
 
 /// One torrent of a session. Clones are the same torrent; dropping all of them changes nothing.
@@ -83,11 +83,28 @@ impl TorrentHandle {
         asked.await.unwrap_or_default()
     }
 
+    /// Its web seeds, and what became of each last; none while it is being checked.
+    pub async fn web_seeds(&self) -> Vec<WebSeedSnapshot> {
+        let torrent = self.shared.id;
+        let asked = self.core.shard.ask(|reply| Command::WebSeedRows { torrent, reply });
+        asked.await.unwrap_or_default()
+    }
+
     /// Adds addresses of peers that the user named: they are dialled first.
     pub async fn add_peers(&self, addrs: Vec<SocketAddr>) {
         let (torrent, source) = (self.shared.id, Source::User);
         // A session that has ended needs no peers.
         self.core.shard.send(Command::PeersFound { torrent, source, addrs }).await;
+    }
+
+    /// Adds web seeds, by URLs as in `url-list` (BEP 19); known ones are ignored, and all of them by a session that
+    /// does without ([`Config::web_seeds`](super::Config::web_seeds)).
+    pub async fn add_web_seeds(&self, urls: Vec<String>) {
+        if self.core.config.web_seeds {
+            let urls = urls.into_iter().map(Into::into).collect();
+            // A session that has ended needs none.
+            self.core.shard.send(Command::WebSeeds { torrent: self.shared.id, urls }).await;
+        }
     }
 
     /// Gives it limits of its own, in place of [`LimitsConfig::torrent`](super::LimitsConfig::torrent); no

@@ -84,6 +84,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::{Semaphore, oneshot},
     task::{AbortHandle, spawn_blocking},
     time::timeout,
@@ -93,6 +94,8 @@ pub use crate::gateway::{Mapped, Method};
 pub use crate::mse::{Encryption, Policy as EncryptionPolicy};
 pub use crate::net::outlet::{Outlet, OutletError, OutletOptions};
 pub use crate::pieces::Priority;
+pub use crate::torrent::{WebSeedChange, WebSeedSnapshot};
+pub use crate::webseed::Failure as WebSeedFailure;
 pub use adding::{AddTorrent, Check};
 pub use config::{Config, DiskPlacement, Limits, LimitsConfig, ListenConfig, LsdOptions};
 pub use dht::DhtOptions;
@@ -115,6 +118,7 @@ use crate::{
         tcp::{self, Listeners},
         tracker_client::TrackerClient,
         udp_tracker::UdpTrackers,
+        web_seed::WebSeeds,
     },
     tracker::announce::{Crypto, Families},
 };
@@ -193,7 +197,8 @@ impl Session {
         let peer_id = PeerId::generate(&mut rng);
         let slots = Slots::new(descriptors.connections);
         let (line, inputs) = Line::new();
-        let (shard, thread) = shard::start(&config, clock, slots.clone(), line.clone())
+        let web_seeds = WebSeeds::new(http.clone(), Handle::current());
+        let (shard, thread) = shard::start(&config, clock, slots.clone(), line.clone(), web_seeds)
             .map_err(SessionError::System)?;
         let registry = Arc::new(Registry::default());
 

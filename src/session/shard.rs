@@ -3,12 +3,15 @@
 //! Between turns it takes commands and mail, hands over disk work, dials, and publishes snapshots.
 //! It waits only here. What happens inside a turn is in [`turn`](super::turn), what is saved for
 //! the next run in [`saving`], what torrents share in [`leasing`], where a gateway lets peers in in
-//! [`mapped`], how the session reaches it in [`handle`].
+//! [`mapped`], what happens and who is told in [`telling`], connections with web seeds in [`web_seeds`], how the
+//! session reaches it in [`handle`].
 
 mod handle;
 mod leasing;
 mod mapped;
 mod saving;
+mod telling;
+mod web_seeds;
 
 use std::{
     collections::HashMap,
@@ -33,7 +36,7 @@ use super::{
     dial::{Dialler, Way},
     discovery,
     disk_work::DiskWork,
-    event::{PeerEnd, TorrentEvent},
+    event::TorrentEvent,
     id::TorrentId,
     mail::{Dialled, Letters, Mail},
     persist::Keeper,
@@ -41,19 +44,20 @@ use super::{
     slots::Slots,
     snapshot::{TorrentSnapshot, TorrentState},
     socket::Socket,
-    turn::{Happened, Turns},
+    turn::Turns,
 };
 use crate::{
     base::{slab::SLAB_LEN, time::Instant, units::BLOCK_LEN},
     disk::Storage,
     gateway::Mapped,
-    net::encryption::Opened,
+    net::{encryption::Opened, web_seed::WebSeeds},
     pieces::job::{DiskEvent, DiskFault, DiskJob},
-    torrent::{self, DialFailure, Direction, Event, Input, Phase, Snapshot, Torrent},
+    torrent::{self, DialFailure, Direction, Input, Phase, Snapshot, Torrent},
 };
 pub(super) use handle::{Gauges, ShardHandle};
 use leasing::Leasing;
 use saving::{Recording, Saves};
+use web_seeds::Opener;
 
 /// How often a torrent that somebody looks at is looked at.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
@@ -90,6 +94,7 @@ struct Shard {
     wake: Arc<Notify>,
     disk: DiskWork,
     dialler: Dialler,
+    opener: Opener,
     leasing: Leasing,
     discovery: discovery::Line,
     /// Where a gateway lets peers in.
@@ -111,6 +116,7 @@ pub(super) fn start(
     clock: Clock,
     slots: Slots,
     discovery: discovery::Line,
+    web_seeds: WebSeeds,
 ) -> io::Result<(ShardHandle, JoinHandle<()>)> {
     let wake = Arc::new(Notify::new());
     let mail = Mail::new(wake.clone());
@@ -125,6 +131,7 @@ pub(super) fn start(
         None => None,
     };
     let leasing = Leasing::new(slots.all(), config.limits.all.up, now);
+    let opener = Opener::new(web_seeds, slots.clone());
     let dialler = Dialler::new(
         slots,
         mail.clone(),
@@ -145,6 +152,7 @@ pub(super) fn start(
         wake,
         disk,
         dialler,
+        opener,
         leasing,
         discovery,
         mapped: None,
@@ -242,6 +250,9 @@ impl Shard {
             Command::PeersFound { torrent, source, addrs } => {
                 self.turns.handle(now, torrent, Input::PeersFound { source, addrs });
             }
+            Command::WebSeeds { torrent, urls } => {
+                self.turns.handle(now, torrent, Input::WebSeeds(urls));
+            }
             Command::OwnAddress { torrent, ip } => {
                 let by = torrent::Claimant::Tracker;
                 self.turns.handle(now, torrent, Input::OwnAddress { ip, by });
@@ -251,6 +262,10 @@ impl Shard {
                 let peers = self.turns.torrent(torrent).map(|t| t.peers(now));
                 // Whoever asked may have left.
                 let _ = reply.send(peers.unwrap_or_default());
+            }
+            Command::WebSeedRows { torrent, reply } => {
+                let rows = self.turns.torrent(torrent).map(Torrent::web_seeds);
+                let _ = reply.send(rows.unwrap_or_default());
             }
             Command::Figures { torrent, reply } => {
                 if let Some(machine) = self.turns.torrent(torrent) {
@@ -273,11 +288,12 @@ impl Shard {
     }
 
     fn host(&mut self, now: Instant, hosting: Hosting) {
-        let Hosting { setup, storage, shared, keep_seeding, recorded } = hosting;
+        let Hosting { setup, web_seeds, storage, shared, keep_seeding, recorded } = hosting;
         let id = shared.id;
         let torrent = Torrent::new(setup, now);
         let complete = torrent.is_done();
         self.turns.host(id, torrent);
+        self.turns.handle(now, id, Input::WebSeeds(web_seeds));
         let tenant = Tenant {
             storage,
             shared: shared.clone(),
@@ -419,6 +435,9 @@ impl Shard {
         for dial in wishes.dials.drain(..) {
             self.dialler.push(dial);
         }
+        for (id, addr, url) in wishes.web_seeds.drain(..) {
+            self.open_web_seed(now, id, addr, url);
+        }
         for id in wishes.needs_peers.drain(..) {
             self.discovery.send(discovery::Input::NeedPeers(id));
         }
@@ -441,51 +460,6 @@ impl Shard {
         self.turns.wishes().append(late);
         for (id, event) in self.disk.hand_over(now) {
             self.disk_done(now, id, event);
-        }
-    }
-
-    fn happened(&mut self, now: Instant, id: TorrentId, happened: Happened) {
-        let Some(tenant) = self.tenants.get_mut(&id) else { return };
-        let shared = tenant.shared.clone();
-        match happened {
-            Happened::Torrent(event) => {
-                match &event {
-                    Event::Completed => self.completed(now, id),
-                    Event::Metadata(bytes) => {
-                        // Nothing else sets it.
-                        let _ = shared.metadata.set(bytes.clone());
-                        shared.set_stage(Stage::Complete);
-                    }
-                    Event::Stopped(fault) => {
-                        tenant.fault = Some(fault.clone());
-                        self.tell_trackers_of_stop(now, id);
-                        self.publish(now, id);
-                        shared.set_stage(Stage::Failed(fault.clone().into()));
-                    }
-                    Event::PieceLost(_) => {
-                        if !self.turns.torrent(id).is_some_and(Torrent::is_done) {
-                            shared.set_stage(Stage::Busy);
-                        }
-                        self.publish(now, id);
-                        self.changed(now, id, 0);
-                    }
-                    Event::PieceFailed(_) => self.changed(now, id, 0),
-                    &Event::PieceVerified(piece) => {
-                        let geometry = shared.info.geometry();
-                        self.changed(now, id, geometry.piece_len(piece).into());
-                    }
-                    _ => {}
-                }
-                shared.tell(|| told(event));
-            }
-            Happened::Connected(addr, direction, encryption) => {
-                let outgoing = direction == Direction::Outgoing;
-                shared.tell(|| TorrentEvent::PeerConnected { addr, outgoing, encryption });
-            }
-            Happened::Dropped(addr, reason) => shared
-                .tell(|| TorrentEvent::PeerDisconnected { addr, reason: PeerEnd::Dropped(reason) }),
-            Happened::Closed(addr, cause) => shared
-                .tell(|| TorrentEvent::PeerDisconnected { addr, reason: PeerEnd::Closed(cause) }),
         }
     }
 
@@ -578,17 +552,5 @@ fn figures(machine: &Snapshot) -> Figures {
         downloaded: machine.downloaded,
         // Whoever does not know what is missing is no seed (as libtorrent does).
         left: if machine.wants_metadata { BLOCK_LEN.into() } else { machine.total - machine.done },
-    }
-}
-
-fn told(event: Event) -> TorrentEvent {
-    match event {
-        Event::Metadata(_) => TorrentEvent::Metadata,
-        Event::PieceVerified(piece) => TorrentEvent::PieceVerified(piece),
-        Event::PieceFailed(piece) => TorrentEvent::PieceFailed(piece),
-        Event::PieceLost(piece) => TorrentEvent::PieceLost(piece),
-        Event::Completed => TorrentEvent::Completed,
-        Event::Banned(addr) => TorrentEvent::Banned(addr),
-        Event::Stopped(fault) => TorrentEvent::DiskFault(fault),
     }
 }

@@ -63,6 +63,9 @@ pub struct Wishes {
     pub disk: Vec<(TorrentId, DiskJob)>,
     /// Whom to dial; then [`Turns::admit`], or [`Input::DialFailed`].
     pub dials: Vec<Dial>,
+    /// Web seeds to be connected with, by what stands for their address and by URL; then [`Turns::admit`], or
+    /// [`Input::DialFailed`].
+    pub web_seeds: Vec<(TorrentId, SocketAddr, Arc<str>)>,
     /// Torrents that want more addresses.
     pub needs_peers: Vec<TorrentId>,
     /// Peers' nodes of the DHT.
@@ -76,6 +79,7 @@ impl Wishes {
     pub fn append(&mut self, mut other: Wishes) {
         self.disk.append(&mut other.disk);
         self.dials.append(&mut other.dials);
+        self.web_seeds.append(&mut other.web_seeds);
         self.needs_peers.append(&mut other.needs_peers);
         self.dht_nodes.append(&mut other.dht_nodes);
         self.events.append(&mut other.events);
@@ -85,6 +89,7 @@ impl Wishes {
     pub fn is_empty(&self) -> bool {
         self.disk.is_empty()
             && self.dials.is_empty()
+            && self.web_seeds.is_empty()
             && self.needs_peers.is_empty()
             && self.dht_nodes.is_empty()
             && self.events.is_empty()
@@ -533,6 +538,9 @@ impl<T: Transport> Turns<T> {
                     Output::Connect { addr, encrypted } => {
                         let encrypted = encrypted.then(|| hosted.torrent.hello());
                         self.wishes.dials.push(Dial { torrent: id, addr, encrypted });
+                    }
+                    Output::OpenWebSeed { addr, url } => {
+                        self.wishes.web_seeds.push((id, addr, url));
                     }
                     Output::NeedPeers => self.wishes.needs_peers.push(id),
                     Output::DhtNode(addr) => self.wishes.dht_nodes.push(addr),

@@ -51,6 +51,8 @@ pub struct HostPlan {
     pub back_after: Option<Duration>,
     /// Others can dial it.
     pub listens: bool,
+    /// It stands for a web seed, which everyone knows and no tracker names.
+    pub web_seed: bool,
     /// Its disk.
     pub disk: DiskPlan,
     /// Memory for blocks, in bytes.

@@ -107,6 +107,14 @@ impl Scenario {
         self.group(name, Role::Rogue, 1, up, Some(part))
     }
 
+    /// Adds a web seed, which plays `part` and sends `up` bytes per second: to a torrent it is a peer, however its
+    /// bytes come.
+    pub fn web_seed(self, name: &str, part: Part, up: u64) -> Self {
+        let mut with = self.rogue(name, part, up);
+        with.hosts.iter_mut().filter(|host| host.name == name).for_each(|h| h.web_seed = true);
+        with
+    }
+
     /// Changes hosts: `change` sees each of `role` with its number in that role.
     pub fn each(mut self, role: Role, mut change: impl FnMut(usize, &mut HostPlan)) -> Self {
         let those = self.hosts.iter_mut().filter(|h| h.role == role);
@@ -148,6 +156,7 @@ impl Scenario {
         for _ in 0..count {
             let n = self.hosts.iter().filter(|h| h.role == role).count() + 1;
             self.hosts.push(HostPlan {
+                web_seed: false,
                 name: if role == Role::Rogue { name.to_owned() } else { format!("{name} {n}") },
                 role,
                 up: Some(ByteRate(up)),

@@ -57,7 +57,7 @@ impl Torrent {
             demand.waiting += u32::from(!peer.am_choking && peer.uploads.waiting() > 0);
         }
         if !matches!(self.phase, Phase::Paused | Phase::Failed) {
-            let could_be = self.peers.len() + self.candidates.len().min(ENOUGH_PEERS);
+            let could_be = self.swarm_len() + self.candidates.len().min(ENOUGH_PEERS);
             demand.peers = could_be.min(self.settings.max_peers);
         }
         demand

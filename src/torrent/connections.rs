@@ -12,6 +12,7 @@ use crate::{
         limits::{self, MAX_PEERS_PER_ADDRESS},
         slab::Pool,
         time::Instant,
+        web_seed::WebSeedNumber,
     },
     mse::Encryption,
     peer::{Peer, Stage},
@@ -19,8 +20,8 @@ use crate::{
 };
 
 use super::{
-    CloseCause, Direction, Disconnect, Output, OutsidePorts, Phase, Refusal, Source, Torrent,
-    candidates::Ended, sources::count_out,
+    CloseCause, DialFailure, Direction, Disconnect, Output, OutsidePorts, Phase, Refusal, Source,
+    Torrent, candidates::Ended, sources::count_out, web_seeds::PeerFigures,
 };
 
 /// Connections beyond the lease dropped in a second: others come as fast, and the swarm need not notice.
@@ -109,21 +110,30 @@ impl Torrent {
     ) -> Result<PeerKey, Refusal> {
         let outgoing = direction == Direction::Outgoing;
         if let Err(refusal) = self.may_admit(now, addr, direction) {
-            if outgoing {
-                self.candidates.connection_ended(now, addr, Ended::Refused);
+            match WebSeedNumber::of(addr) {
+                Some(number) => self.web_seed_not_opened(now, number, DialFailure::Refused),
+                None if outgoing => self.candidates.connection_ended(now, addr, Ended::Refused),
+                None => {}
             }
             return Err(refusal);
         }
+        let web_seed = WebSeedNumber::of(addr);
         let pieces = self.pieces.geometry().pieces();
         let mut peer = Peer::new(addr, outgoing, pieces, now);
         peer.encryption = encryption;
         peer.said_hello = outgoing && encryption != Encryption::Off;
+        if web_seed.is_some() {
+            peer.listen_addr = None;
+        }
         if self.wants_metadata() {
             peer.decoder = Decoder::default();
         }
         let key = self.peers.insert(peer);
         if outgoing {
-            self.candidates.connected(addr, key);
+            match web_seed {
+                Some(number) => self.web_seed_opened(now, number),
+                None => self.candidates.connected(addr, key),
+            }
             self.send_handshake(now, key, self.name());
         }
         if self.next_tick.is_none() {
@@ -154,7 +164,7 @@ impl Torrent {
         {
             return Err(Refusal::Address);
         }
-        if self.peers.len() < self.max_peers() {
+        if self.swarm_len() < self.max_peers() || WebSeedNumber::of(addr).is_some() {
             return Ok(());
         }
         match self.least_useful(now).or_else(|| self.less_preferred(now, addr)) {
@@ -168,6 +178,11 @@ impl Torrent {
         }
     }
 
+    /// Connections with peers, web seeds not counted.
+    pub(super) fn swarm_len(&self) -> u32 {
+        self.peers.len() - self.web_seeds.connected()
+    }
+
     /// Most connections, as the settings and the lease allow.
     pub(super) fn max_peers(&self) -> u32 {
         self.lease.peers.map_or(self.settings.max_peers, |peers| peers.min(self.settings.max_peers))
@@ -175,7 +190,7 @@ impl Torrent {
 
     /// Once a second: drops some of the connections beyond the lease, those first that carry least.
     pub(super) fn shed(&mut self, now: Instant, pool: &mut Pool) {
-        let excess = self.peers.len().saturating_sub(self.max_peers()).min(SHED_PER_SECOND);
+        let excess = self.swarm_len().saturating_sub(self.max_peers()).min(SHED_PER_SECOND);
         if excess == 0 {
             return;
         }
@@ -183,7 +198,7 @@ impl Torrent {
             let exchanges = p.am_interested || p.peer_interested;
             (exchanges, p.down.rate(now).0 + p.up.rate(now).0, self.priority(p))
         };
-        let open = self.peers.iter().filter(|(_, p)| p.is_open());
+        let open = self.peers.iter().filter(|(_, p)| p.is_open() && !p.is_web_seed());
         let mut ranked: Vec<_> = open.map(|(key, p)| (worth(p), key)).collect();
         ranked.sort_by_key(|&(worth, _)| worth);
         for (_, key) in ranked.into_iter().take(excess as usize) {
@@ -195,6 +210,7 @@ impl Torrent {
     fn least_useful(&self, now: Instant) -> Option<PeerKey> {
         let useless = |p: &Peer| {
             p.is_open()
+                && !p.is_web_seed()
                 && !p.am_interested
                 && !p.peer_interested
                 && now.since(p.since) > limits::HANDSHAKE_TIMEOUT * 3
@@ -213,6 +229,7 @@ impl Torrent {
         let newcomer = self.candidates.priority(addr)?;
         let idle = |p: &Peer| {
             p.is_open()
+                && !p.is_web_seed()
                 && p.am_choking
                 && p.requests.is_empty()
                 && now.since(p.since) > limits::HANDSHAKE_TIMEOUT * 3
@@ -363,12 +380,16 @@ impl Torrent {
         pool: &mut Pool,
     ) {
         let Some(peer) = self.peers.get(key) else { return };
+        let web_seed = PeerFigures::of(peer);
         let ended = match (peer.is_open(), cause) {
             (true, _) => Ended::Lost,
             (false, CloseCause::Eof | CloseCause::Reset) if peer.is_silent() => Ended::Silent,
             (false, _) => Ended::Failed,
         };
         self.forget(now, key, ended, pool);
+        if let Some(figures) = web_seed {
+            self.web_seed_closed(now, figures, cause);
+        }
     }
 
     /// We close the connection.
@@ -380,13 +401,21 @@ impl Torrent {
         pool: &mut Pool,
     ) {
         let Some(peer) = self.peers.get(key) else { return };
+        if let Some(figures) = PeerFigures::of(peer) {
+            self.web_seed_dropped(now, figures, &reason);
+            self.outputs.push_back(Output::Disconnect { peer: key, reason });
+            return self.forget(now, key, Ended::Lost, pool);
+        }
         let ended = match reason {
             Disconnect::HandshakeTimeout if peer.is_silent() => Ended::Silent,
             Disconnect::Ourselves => Ended::Never,
             Disconnect::Poison => Ended::Banned,
             Disconnect::Duplicate => Ended::Duplicate,
             Disconnect::BothSeeds => Ended::Seed,
-            Disconnect::Idle | Disconnect::Replaced | Disconnect::Stopped => Ended::Lost,
+            Disconnect::Idle
+            | Disconnect::Unanswered
+            | Disconnect::Replaced
+            | Disconnect::Stopped => Ended::Lost,
             Disconnect::HandshakeTimeout
             | Disconnect::Protocol(_)
             | Disconnect::OutOfRange
@@ -430,6 +459,9 @@ impl Torrent {
         }
         self.choke_dirty = true;
         self.dial_dirty = true;
+        if peer.is_web_seed() {
+            return;
+        }
         if peer.outgoing {
             self.candidates.connection_ended(now, peer.addr, ended);
         } else {

@@ -12,6 +12,7 @@ use crate::{
         limits,
         slab::{Chunk, Pool},
         time::Instant,
+        web_seed::WebSeedNumber,
     },
     peer::{Arriving, Peer},
     pieces::{
@@ -21,7 +22,7 @@ use crate::{
     wire::{self, Message},
 };
 
-use super::{Disconnect, Event, Output, Phase, Torrent, blame::Blame};
+use super::{Disconnect, Event, Output, Phase, Torrent, blame::Blame, web_seeds};
 
 /// In endgame an idle peer is asked for so many blocks that others are slow to send.
 const ENDGAME_BLOCKS: u32 = 2;
@@ -70,7 +71,10 @@ impl Torrent {
         if !peer.am_interested || !may_ask || peer.hold_until > now {
             return;
         }
-        let depth = peer.pipeline.depth();
+        let depth = match peer.is_web_seed() {
+            true => peer.pipeline.depth().max(web_seeds::depth(peer, pool)),
+            false => peer.pipeline.depth(),
+        };
         let outstanding = peer.requests.len();
         let room = depth.saturating_sub(outstanding);
         // Requests leave in batches: an eighth of the depth, or 32.
@@ -84,13 +88,16 @@ impl Torrent {
         }
         let piece_blocks =
             self.pieces.geometry().piece_length().div_ceil(crate::base::units::BLOCK_LEN);
-        let scarce = if others {
+        let scarce = if others && !peer.is_web_seed() {
             peer.pipeline.in_flight().max(piece_blocks).saturating_sub(outstanding)
         } else {
             room
         };
         let again = ENDGAME_BLOCKS.saturating_sub(peer.requests.listed() as u32);
-        let wish = Wish { peer: key, blocks: room, scarce, again };
+        // Of a web seed neighbours are one range.
+        let runs = peer.is_web_seed();
+        let last = peer.requests.iter().next_back().map(|request| request.block.piece);
+        let wish = Wish { peer: key, blocks: room, scarce, again, runs, last };
         let mut picked = Vec::new();
         let view = View { peer, key, blame: &self.blame };
         let enough = self.pieces.pick(&view, wish, &mut self.rng, pool, &mut picked);
@@ -323,11 +330,10 @@ impl Torrent {
     /// Requests of a peer that does not answer are free for others.
     pub(super) fn time_out_requests(&mut self, now: Instant, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key) else { return };
-        let Some(oldest) = peer.requests.oldest() else { return };
-        let patience = request_patience(peer);
-        if now.since(oldest.sent.max(peer.last_block)) < patience {
+        if !is_unanswered(peer, now) {
             return;
         }
+        let patience = request_patience(peer);
         peer.forgot = true;
         peer.pipeline.snub();
         if let Some(block) = peer.stop_keeping() {
@@ -439,8 +445,11 @@ impl Torrent {
         for key in keys {
             self.disconnect(now, key, Disconnect::Poison, pool);
         }
-        self.candidates.ban(addr);
-        self.say(Event::Banned(addr));
+        // The end of a web seed has been told.
+        if WebSeedNumber::of(addr).is_none() {
+            self.candidates.ban(addr);
+            self.say(Event::Banned(addr));
+        }
     }
 
     /// The disk refused to write or to read back: fetching stops, serving goes on.
@@ -533,6 +542,12 @@ impl Torrent {
         self.take_back(piece);
         self.say(Event::PieceLost(piece));
     }
+}
+
+/// Whether a peer has been silent for too long with requests outstanding.
+pub(super) fn is_unanswered(peer: &Peer, now: Instant) -> bool {
+    let Some(oldest) = peer.requests.oldest() else { return false };
+    now.since(oldest.sent.max(peer.last_block)) >= request_patience(peer)
 }
 
 /// How long a peer may be silent with requests outstanding: four times what its queue should take,

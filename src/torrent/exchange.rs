@@ -46,7 +46,7 @@ impl Torrent {
 
     /// Everyone who can be reached, as far as we know.
     fn connected(&self) -> BTreeMap<SocketAddr, PexFlags> {
-        let open = self.peers.iter().filter(|(_, peer)| peer.is_open());
+        let open = self.peers.iter().filter(|(_, peer)| peer.is_open() && !peer.is_web_seed());
         open.filter_map(|(_, peer)| {
             let addr = if peer.outgoing { peer.addr } else { peer.listen_addr? };
             let seed = if peer.pieces.is_all() || peer.upload_only { PexFlags::SEED } else { 0 };

@@ -3,10 +3,13 @@
 //! Bytes of peers come through [`Torrent::read`](super::Torrent::read), new connections through
 //! [`Torrent::admit`](super::Torrent::admit).
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use super::{priority::Claimant, snapshot::Lease};
-use crate::{base::id::PeerKey, pieces::job::DiskEvent};
+use crate::{base::id::PeerKey, pieces::job::DiskEvent, webseed::Failure};
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ pub enum Input {
         /// What the socket said.
         cause: CloseCause,
     },
-    /// A dial asked for by `Connect` did not succeed.
+    /// A dial asked for by `Connect`, or a connection asked for by `OpenWebSeed`, did not succeed.
     DialFailed {
         /// Where to.
         addr: SocketAddr,
@@ -34,6 +37,8 @@ pub enum Input {
         /// The addresses; known ones are ignored.
         addrs: Vec<SocketAddr>,
     },
+    /// URLs of web seeds (BEP 19); known ones are ignored.
+    WebSeeds(Vec<Arc<str>>),
     /// Somebody says what our address is.
     OwnAddress {
         /// Our address.
@@ -99,6 +104,8 @@ pub enum CloseCause {
     Reset,
     /// The network said it can't be reached any more, or timed out.
     Lost,
+    /// It is one with a web seed, and that failed.
+    WebSeed(Failure),
 }
 
 /// Why a dial failed.

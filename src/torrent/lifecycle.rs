@@ -8,7 +8,10 @@ use crate::{
     wire::{self, Message},
 };
 
-use super::{Command, Disconnect, Output, PeerSnapshot, Phase, Snapshot, Torrent, Waiting};
+use super::{
+    Command, Disconnect, Output, PeerSnapshot, Phase, Snapshot, Torrent, Waiting,
+    download::is_unanswered,
+};
 
 /// How often a torrent with peers looks at its clocks.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -33,6 +36,10 @@ impl Torrent {
                 wire::encode::encode(&Message::KeepAlive, &mut peer.out);
                 self.want_write(key);
             }
+            if self.peers.get(key).is_some_and(|p| p.is_web_seed() && is_unanswered(p, now)) {
+                self.disconnect(now, key, Disconnect::Unanswered, pool);
+                continue;
+            }
             self.time_out_requests(now, key);
         }
         self.shed(now, pool);
@@ -52,6 +59,8 @@ impl Torrent {
             return Some(now + TICK);
         }
         let dial = self.candidates.next_due(self.uploads_only());
+        let web_seed = self.web_seeds.next_due().filter(|_| self.wants_web_seeds());
+        let dial = [dial, web_seed].into_iter().flatten().min();
         let due = match self.phase {
             Phase::Downloading if self.settings.fetch => {
                 Some(dial.map_or(self.next_need_peers, |d| d.min(self.next_need_peers)))
@@ -67,15 +76,16 @@ impl Torrent {
         if matches!(self.phase, Phase::Paused | Phase::Failed) {
             return;
         }
+        self.open_web_seeds(now);
         let seeding = self.uploads_only();
         while self.candidates.dialling() < self.settings.max_dialling
-            && self.peers.len() + self.candidates.dialling() < self.max_peers()
+            && self.swarm_len() + self.candidates.dialling() < self.max_peers()
         {
             let Some(addr) = self.candidates.next(now, seeding) else { break };
             let encrypted = self.candidates.is_encrypted(addr);
             self.outputs.push_back(Output::Connect { addr, encrypted });
         }
-        let busy = self.peers.len() + self.candidates.dialling();
+        let busy = self.swarm_len() + self.candidates.dialling();
         if busy < ENOUGH_PEERS.min(self.max_peers()) && !seeding && self.next_need_peers <= now {
             self.next_need_peers = now + NEED_PEERS_EVERY;
             self.outputs.push_back(Output::NeedPeers);
@@ -116,7 +126,7 @@ impl Torrent {
 
     /// Figures of this moment.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
-        let open = || self.peers.iter().filter(|(_, p)| p.is_open());
+        let open = || self.peers.iter().filter(|(_, p)| p.is_open() && !p.is_web_seed());
         let (wanted, wanted_done) = self.pieces.bytes_wanted();
         Snapshot {
             phase: self.phase,
@@ -135,6 +145,7 @@ impl Torrent {
             up: self.up.rate(now),
             peers: open().count() as u32,
             seeds: open().filter(|(_, p)| p.pieces.is_all()).count() as u32,
+            web_seeds: self.web_seeds.connected(),
             unchoked: open().filter(|(_, p)| !p.am_choking).count() as u32,
             known: self.candidates.count(),
             dialling: self.candidates.dialling(),
@@ -151,6 +162,7 @@ impl Torrent {
             .map(|(_, p)| PeerSnapshot {
                 encryption: p.encryption,
                 addr: p.addr,
+                web_seed: self.web_seeds.url(p.addr).cloned(),
                 client: p.client.clone(),
                 outgoing: p.outgoing,
                 progress: f64::from(p.pieces.count()) / f64::from(pieces),
@@ -182,6 +194,9 @@ impl Torrent {
             let dialling = self.candidates.dialling() + self.peers.len();
             let known = self.candidates.count();
             return Some(match (known, dialling) {
+                (0, 0) if self.web_seeds.resting() > 0 => {
+                    Waiting::WebSeedsFail(self.web_seeds.resting())
+                }
                 (0, 0) => Waiting::NoPeersKnown,
                 (_, 0) => Waiting::NobodyReachable(known),
                 (_, n) => Waiting::Dialling(n),
@@ -212,7 +227,9 @@ fn overdue(peer: &Peer, now: Instant) -> Option<Disconnect> {
         Stage::Handshake(_) => (now.since(peer.since) > limits::HANDSHAKE_TIMEOUT)
             .then_some(Disconnect::HandshakeTimeout),
         Stage::Open => {
-            (now.since(peer.last_received) > limits::IDLE_TIMEOUT).then_some(Disconnect::Idle)
+            // A web seed speaks when it is asked.
+            let idle = now.since(peer.last_received) > limits::IDLE_TIMEOUT && !peer.is_web_seed();
+            idle.then_some(Disconnect::Idle)
         }
     }
 }

@@ -325,9 +325,9 @@ impl Torrent {
 
     /// Nothing can pass between two seeds.
     pub(super) fn part_if_both_seeds(&self, key: PeerKey) -> Result<(), Disconnect> {
+        let keeps = |peer: &Peer| self.settings.keep_useless && !peer.is_web_seed();
         let useless = self.uploads_only()
-            && !self.settings.keep_useless
-            && self.peers.get(key).is_some_and(Peer::is_seed);
+            && self.peers.get(key).is_some_and(|peer| peer.is_seed() && !keeps(peer));
         if useless { Err(Disconnect::BothSeeds) } else { Ok(()) }
     }
 

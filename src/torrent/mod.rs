@@ -25,6 +25,7 @@ mod sources;
 mod superseed;
 mod upload;
 mod upload_slots;
+mod web_seeds;
 
 pub use input::{CloseCause, Command, DialFailure, Input, OutsidePorts, Source};
 pub use metadata::InfoBytes;
@@ -32,6 +33,7 @@ pub use output::{Event, Output};
 pub use priority::Claimant;
 pub use reason::{Disconnect, Refusal, Waiting};
 pub use snapshot::{Demand, Lease, PeerSnapshot, Phase, Snapshot};
+pub use web_seeds::{WebSeedChange, WebSeedSnapshot};
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -51,9 +53,11 @@ use crate::{
         rng::Rng,
         slab::Pool,
         time::Instant,
+        web_seed::WebSeedNumber,
     },
     metainfo::ShareCode,
     mse::Policy,
+    peer::Peer,
     pieces::{Pieces, Priority},
 };
 use blame::Blame;
@@ -63,6 +67,7 @@ use connections::Peers;
 use metadata::Metadata;
 use newcomers::Grants;
 use superseed::Superseed;
+use web_seeds::WebSeeds;
 
 /// Who opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +180,7 @@ pub struct Torrent {
     pieces: Box<Pieces>,
     peers: Peers,
     candidates: Candidates,
+    web_seeds: WebSeeds,
     choker: Choker,
     blame: Blame,
     grants: Grants,
@@ -241,6 +247,7 @@ impl Torrent {
             candidates: Candidates::new(setup.listen_port, setup.settings.encryption, rng.fork())
                 .without(setup.settings.blocked.clone()),
             settings: setup.settings,
+            web_seeds: WebSeeds::new(Rng::new(!setup.seed)),
             rng,
             pieces: Box::new(pieces),
             peers: Peers::default(),
@@ -274,7 +281,10 @@ impl Torrent {
             Input::Disk(event) => self.disk_event(now, event, pool),
             Input::Closed { peer, cause } => self.closed(now, peer, cause, pool),
             Input::DialFailed { addr, failure } => {
-                self.candidates.dial_failed(now, addr, failure);
+                match WebSeedNumber::of(addr) {
+                    Some(number) => self.web_seed_not_opened(now, number, failure),
+                    None => self.candidates.dial_failed(now, addr, failure),
+                }
                 self.dial_dirty = true;
             }
             Input::Mapped(mapped) => self.mapped = mapped,
@@ -283,6 +293,7 @@ impl Torrent {
                 self.candidates.found(now, source, &addrs);
                 self.dial_dirty = true;
             }
+            Input::WebSeeds(urls) => self.web_seeds_found(now, urls),
             Input::Command(command) => self.command(now, command, pool),
             Input::Timeout => self.tick(now, pool),
         }
@@ -316,7 +327,8 @@ impl Torrent {
 
     /// Peers that could be connected to: for the next run to begin with.
     pub fn reachable(&self) -> Vec<SocketAddr> {
-        self.peers.iter().filter(|(_, p)| p.outgoing && p.is_open()).map(|(_, p)| p.addr).collect()
+        let reached = |p: &&Peer| p.outgoing && p.is_open() && !p.is_web_seed();
+        self.peers.iter().map(|(_, p)| p).filter(reached).map(|p| p.addr).collect()
     }
 
     /// Whether this connection is one of ours still.

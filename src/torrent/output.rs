@@ -9,7 +9,7 @@ use crate::{
     pieces::job::{DiskFault, DiskJob},
 };
 
-use super::reason::Disconnect;
+use super::{reason::Disconnect, web_seeds::WebSeedChange};
 
 /// One thing to do.
 #[derive(Debug)]
@@ -22,6 +22,14 @@ pub enum Output {
         addr: SocketAddr,
         /// With the handshake of [`crate::mse`], and [`Torrent::hello`](super::Torrent::hello) inside.
         encrypted: bool,
+    },
+    /// Connect with a web seed, as [`crate::webseed`] does; then `admit` what stands for its address, or
+    /// `Input::DialFailed`.
+    OpenWebSeed {
+        /// What stands for its address.
+        addr: SocketAddr,
+        /// Its URL, as the torrent has it.
+        url: Arc<str>,
     },
     /// Close this connection. The key is dead from here on.
     Disconnect {
@@ -53,6 +61,13 @@ pub enum Event {
     Completed,
     /// A peer was found to have sent bad data and is banned.
     Banned(SocketAddr),
+    /// Something became of a web seed.
+    WebSeed {
+        /// Its URL, as the torrent has it.
+        url: Arc<str>,
+        /// What.
+        change: WebSeedChange,
+    },
     /// The disk refused; the torrent stopped and waits for `Resume`.
     Stopped(DiskFault),
     /// A file we serve can't be read as it was; we stopped offering the piece.

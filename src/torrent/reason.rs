@@ -50,6 +50,9 @@ pub enum Disconnect {
     /// No complete handshake within the limit.
     #[error("no handshake in time")]
     HandshakeTimeout,
+    /// A web seed that sends next to nothing of what it was asked for.
+    #[error("no answer in time")]
+    Unanswered,
     /// Nothing received within the limit.
     #[error("silent for too long")]
     Idle,
@@ -77,6 +80,8 @@ pub enum Waiting {
     Disk,
     /// Nobody told us an address.
     NoPeersKnown,
+    /// Nobody told us an address, and so many web seeds failed.
+    WebSeedsFail(u32),
     /// Addresses are being dialled.
     Dialling(u32),
     /// All known addresses failed; we try again later.
@@ -103,6 +108,8 @@ impl fmt::Display for Waiting {
         match *self {
             Waiting::Disk => f.write_str("the disk refused"),
             Waiting::NoPeersKnown => f.write_str("no peers known"),
+            Waiting::WebSeedsFail(1) => f.write_str("no peers known, 1 web seed failed"),
+            Waiting::WebSeedsFail(n) => write!(f, "no peers known, {n} web seeds failed"),
             Waiting::Dialling(n) => write!(f, "dialling {}", peers(n)),
             Waiting::NobodyReachable(n) => write!(f, "{} known, none reachable", peers(n)),
             Waiting::NoMetadata(1) => f.write_str("1 peer connected, it sends no metadata"),

@@ -1,6 +1,6 @@
 //! What a torrent looks like at one moment, for progress bars and statistics.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use crate::{base::units::ByteRate, mse::Encryption};
 
@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub peers: u32,
     /// Those among them that have everything.
     pub seeds: u32,
+    /// Web seeds in use; they are not among `peers`.
+    pub web_seeds: u32,
     /// Peers we have unchoked.
     pub unchoked: u32,
     /// Addresses known, connected or not.
@@ -92,8 +94,10 @@ pub struct Lease {
 /// Figures of one connection.
 #[derive(Debug, Clone)]
 pub struct PeerSnapshot {
-    /// Its address.
+    /// Its address; of a web seed one that stands for it.
     pub addr: SocketAddr,
+    /// The URL of a web seed, as the torrent has it; `None` for a peer.
+    pub web_seed: Option<Arc<str>>,
     /// Its client, as far as it says.
     pub client: String,
     /// We dialled it.

@@ -10,10 +10,12 @@ mod blocked;
 mod bound;
 mod content;
 mod encryption;
+mod file_server;
 mod restart;
 mod selection;
 mod shared;
 mod trackerless;
+mod web_seeds;
 
 use std::{
     fs,

@@ -45,6 +45,10 @@ pub(in crate::cli) struct Network {
     #[arg(long)]
     pub(in crate::cli) no_lsd: bool,
 
+    /// Fetch nothing from the web seeds of a torrent
+    #[arg(long)]
+    pub(in crate::cli) no_webseed: bool,
+
     /// Ask no router to let peers in (PCP, NAT-PMP, UPnP)
     #[arg(long)]
     pub(in crate::cli) no_upnp: bool,
@@ -156,8 +160,6 @@ pub(in crate::cli) struct Checking {
 pub(in crate::cli) struct Off {
     #[arg(long, hide = true)]
     no_utp: bool,
-    #[arg(long, hide = true)]
-    no_webseed: bool,
 }
 
 /// When connections with peers are encrypted.

@@ -63,6 +63,7 @@ mod tests {
     fn connection(addr: &str, outgoing: bool, downloaded: u64, uploaded: u64) -> PeerSnapshot {
         PeerSnapshot {
             encryption: Encryption::Off,
+            web_seed: None,
             addr: addr.parse().expect("valid"),
             client: String::new(),
             outgoing,

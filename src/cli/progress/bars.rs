@@ -120,6 +120,7 @@ fn total(views: &[View]) -> View {
         uploaded: sum(|v| v.uploaded),
         wasted: sum(|v| v.wasted),
         peers: count(|v| v.peers),
+        web_seeds: count(|v| v.web_seeds),
         known: count(|v| v.known),
         seeds: count(|v| v.seeds),
         eta: (total - done.min(total)).checked_div(down).map(Duration::from_secs),

@@ -197,13 +197,17 @@ fn segments<const N: usize>(parts: [Option<String>; N], columns: usize) -> Strin
     row
 }
 
-/// `  ▁▂▄▆█████▇▅▃▂▁            tcp 11      wasted 0 B`
+/// `  ▁▂▄▆█████▇▅▃▂▁            tcp 11 · web 1      wasted 0 B`
 fn history_row(view: &View, history: &Sparkline, room: Room) -> Option<String> {
     let bars = pad(&history.draw(BAR), BAR);
+    let web = match view.web_seeds {
+        0 => String::new(),
+        n => format!(" · web {n}"),
+    };
     let row = segments(
         [
             Some(bars),
-            Some(format!("  tcp {}", view.peers)),
+            Some(format!("  tcp {}{web}", view.peers)),
             Some(format!("    wasted {}", ByteCount(view.wasted))),
         ],
         room.columns,
@@ -250,6 +254,11 @@ mod tests {
                 "  ↓ 48.1 MiB/s  ↑ 3.2 MiB/s  eta 47s   peers 18/41 (12 seeds)  pieces 3,481/5,690",
                 "  ▁▂▄▆█                       tcp 18      wasted 0 B",
             ]
+        );
+        let with_web_seed = rows(&View { web_seeds: 1, ..view() }, &history, room(100));
+        assert_eq!(
+            with_web_seed[2],
+            "  ▁▂▄▆█                       tcp 18 · web 1      wasted 0 B"
         );
     }
 

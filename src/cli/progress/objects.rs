@@ -30,6 +30,7 @@ pub(super) struct Object {
     uploaded: u64,
     wasted: u64,
     peers: u32,
+    web_seeds: u32,
     seeds: u32,
     known: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +55,7 @@ impl Object {
             uploaded: v.uploaded,
             wasted: v.wasted,
             peers: v.peers,
+            web_seeds: v.web_seeds,
             seeds: v.seeds,
             known: v.known,
             eta_s: v.eta.map(|t| t.as_secs()),

@@ -81,6 +81,8 @@ pub(in crate::cli) struct View {
     pub(in crate::cli) wasted: u64,
     /// Connected peers.
     pub(in crate::cli) peers: u32,
+    /// Web seeds in use.
+    pub(in crate::cli) web_seeds: u32,
     /// Known peers.
     pub(in crate::cli) known: u32,
     /// Connected peers that have everything.

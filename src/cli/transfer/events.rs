@@ -11,9 +11,10 @@ use crate::{
     cli::{
         create::plural,
         exit::Failure,
+        progress::short_duration,
         terminal::{Warning, printable},
     },
-    session::{Encryption, Mapped, Session, TorrentEvent},
+    session::{Encryption, Mapped, Session, TorrentEvent, WebSeedChange},
 };
 
 #[derive(Serialize)]
@@ -31,6 +32,17 @@ struct Peer<'a> {
     encryption: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+}
+
+#[derive(Serialize)]
+struct WebSeed<'a> {
+    id: &'a str,
+    web_seed: &'a str,
+    connected: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    again_s: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -118,6 +130,7 @@ impl Transfer {
                     "disconnected from",
                 );
             }
+            TorrentEvent::WebSeed { url, change } => return self.tell_web_seed(i, &url, change),
             TorrentEvent::PieceFailed(piece) => {
                 return self.warn(i, format!("piece {} did not match its hash", piece.0));
             }
@@ -187,6 +200,38 @@ impl Transfer {
         Ok(())
     }
 
+    /// Tells of a web seed; of one that is given up always.
+    fn tell_web_seed(&self, i: usize, url: &str, change: WebSeedChange) -> Result<(), Failure> {
+        let host = without_secrets(url);
+        if let WebSeedChange::GivenUp(why) = change {
+            self.warn(i, format!("web seed {host} is not used any more: {why}"))?;
+        }
+        if !self.terminal.verbose {
+            return Ok(());
+        }
+        let observed = &self.torrents[i].observed;
+        let (reason, again) = match change {
+            WebSeedChange::Used | WebSeedChange::Left => (None, None),
+            WebSeedChange::Rests(why, wait) => (Some(why.to_string()), Some(wait)),
+            WebSeedChange::GivenUp(why) => (Some(why.to_string()), None),
+        };
+        if self.terminal.json {
+            let (connected, again_s) = (change == WebSeedChange::Used, again.map(|t| t.as_secs()));
+            let seed = WebSeed { id: observed.id(), web_seed: &host, connected, reason, again_s };
+            return self.terminal.event("peer", &seed);
+        }
+        let what = match change {
+            WebSeedChange::Used => format!("fetching from web seed {host}"),
+            WebSeedChange::Left => format!("done with web seed {host}"),
+            WebSeedChange::Rests(why, wait) => {
+                format!("web seed {host}: {why}; again in {}", short_duration(wait))
+            }
+            WebSeedChange::GivenUp(_) => return Ok(()),
+        };
+        self.progress.say(&printable(&format!("{}: {what}", observed.name())));
+        Ok(())
+    }
+
     /// Tells how many connections came from blocked addresses.
     pub(super) fn tell_turned_away(&self, connections: u64) -> Result<(), Failure> {
         if connections == 0 || !self.terminal.verbose {
@@ -230,7 +275,7 @@ fn complaint(url: &str, message: &str) -> String {
     }
 }
 
-/// A tracker without the path, which may hold a key.
+/// A tracker or web seed without the path, which may hold a key.
 fn without_secrets(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();

@@ -63,6 +63,12 @@ impl World {
                     seed,
                 };
                 h.mind = Mind::Machine(Box::new(Torrent::new(setup, self.now)));
+                let web_seeds = self.hosts.iter().filter(|host| host.plan.web_seed);
+                let urls: Vec<Arc<str>> =
+                    web_seeds.map(|host| format!("http://{}/", host.addr).into()).collect();
+                if !urls.is_empty() {
+                    self.tell(host, Input::WebSeeds(urls));
+                }
                 self.settle(host);
             }
         }
@@ -106,7 +112,8 @@ impl World {
 
     /// The host asks the tracker at `at`, or before if it is to ask before anyway.
     pub(super) fn plan_announce(&mut self, host: HostId, at: Instant) {
-        if self.hosts[host.at()].announcer.plan(at) {
+        let h = &mut self.hosts[host.at()];
+        if !h.plan.web_seed && h.announcer.plan(at) {
             self.agenda.push(at, Due::Announce(host));
         }
     }

@@ -96,6 +96,10 @@ impl World {
                     self.want_write(stream);
                 }
             }
+            Output::OpenWebSeed { addr, url } => {
+                let to = url.trim_start_matches("http://").trim_end_matches('/').parse();
+                self.open_web_seed(host, to.expect("as it was made"), addr);
+            }
             Output::NeedPeers => {
                 let at = self.hosts[host.at()].announcer.earliest(self.now, self.tracker.plan());
                 self.plan_announce(host, at);
@@ -130,6 +134,7 @@ impl World {
                 let whom = whom.unwrap_or_else(|| panic!("banned {addr}, who does not exist"));
                 self.bans.push(Ban { by: host, whom, at: self.now });
             }
+            Event::WebSeed { .. } => {}
             Event::Stopped(_) => {
                 let h = &mut self.hosts[host.at()];
                 if let Some(after) = h.disk.resume_after().filter(|_| !h.resume_planned) {

@@ -106,6 +106,8 @@ struct Side {
 struct Ends {
     from: SocketAddr,
     to: SocketAddr,
+    /// What the dialler calls the other end: for a web seed not `to`.
+    called: SocketAddr,
     delay: Duration,
     /// It begins with the encryption handshake, and has the dialler's own handshake inside.
     hello: Option<Handshake>,
@@ -306,6 +308,7 @@ mod tests {
 
     fn host(role: Role, up: u64, rogue: Box<dyn Rogue>) -> HostPlan {
         HostPlan {
+            web_seed: false,
             name: "host".to_owned(),
             role,
             up: Some(ByteRate(up)),

@@ -24,6 +24,12 @@ use super::{Ends, Side, World};
 const SPARE: usize = 4_096;
 
 impl World {
+    /// `host` connects with the web seed at `to`, which it calls `addr`.
+    pub(super) fn open_web_seed(&mut self, host: HostId, to: SocketAddr, addr: SocketAddr) {
+        self.dial(host, to, false);
+        self.ends.last_mut().expect("it dials").called = addr;
+    }
+
     /// `host` dials `to`.
     pub(super) fn dial(&mut self, host: HostId, to: SocketAddr, encrypted: bool) {
         let target = self.host_at(to);
@@ -36,7 +42,7 @@ impl World {
             Mind::Machine(machine) if encrypted => Some(machine.hello()),
             _ => None,
         };
-        self.ends.push(Ends { from, to, delay, hello });
+        self.ends.push(Ends { from, to, called: to, delay, hello });
         for owner in [host, far] {
             let side = Side {
                 host: owner,
@@ -119,7 +125,7 @@ impl World {
     /// The dialler learns that it is connected.
     pub(super) fn syn_ack(&mut self, stream: StreamId) {
         let host = self.sides[stream.at()].host;
-        let Ends { to, hello, .. } = self.ends[stream.at() / 2];
+        let Ends { called, hello, .. } = self.ends[stream.at() / 2];
         if let Some(mean) = self.network.connection_life {
             let us = self.rng.below(2 * mean.as_micros() as u64);
             self.agenda.push(self.now + std::time::Duration::from_micros(us), Due::Cut(stream));
@@ -127,7 +133,8 @@ impl World {
         match &mut self.hosts[host.at()].mind {
             Mind::Absent { .. } => self.end(stream),
             Mind::Machine(machine) => {
-                match machine.admit(self.now, to, Direction::Outgoing, encryption(hello.as_ref())) {
+                let encryption = encryption(hello.as_ref());
+                match machine.admit(self.now, called, Direction::Outgoing, encryption) {
                     Ok(key) => self.open(stream, Some(key)),
                     Err(refusal) => {
                         *self.partings.entry(format!("refused: {refusal}")).or_default() += 1;
@@ -147,7 +154,7 @@ impl World {
 
     /// The dialler learns that it is not.
     pub(super) fn dial_failed(&mut self, stream: StreamId) {
-        let Ends { to, hello, .. } = self.ends[stream.at() / 2];
+        let Ends { to, called, hello, .. } = self.ends[stream.at() / 2];
         let failure = match self.host_at(to).map(|h| &self.hosts[h.at()].mind) {
             None => DialFailure::Unreachable,
             Some(Mind::Absent { silent: true }) => DialFailure::TimedOut,
@@ -155,7 +162,7 @@ impl World {
             Some(_) => DialFailure::Refused,
         };
         let host = self.sides[stream.at()].host;
-        self.tell(host, Input::DialFailed { addr: to, failure });
+        self.tell(host, Input::DialFailed { addr: called, failure });
     }
 
     fn open(&mut self, stream: StreamId, key: Option<PeerKey>) {
