@@ -17,6 +17,7 @@ pub(crate) struct Content {
     /// Bytes of a key in the info dictionary that nobody knows.
     ballast: usize,
     tiers: Vec<Vec<String>>,
+    web_seed: Option<String>,
 }
 
 impl Content {
@@ -34,6 +35,7 @@ impl Content {
             private: false,
             ballast: 0,
             tiers: Vec::new(),
+            web_seed: None,
         }
     }
 
@@ -41,6 +43,12 @@ impl Content {
     pub(crate) fn tiers(mut self, tiers: &[&[&str]]) -> Self {
         let owned = |tier: &&[&str]| tier.iter().map(|&url| url.to_owned()).collect();
         self.tiers = tiers.iter().map(owned).collect();
+        self
+    }
+
+    /// With this web seed in the torrent (BEP 19).
+    pub(crate) fn web_seed(mut self, url: &str) -> Self {
+        self.web_seed = Some(url.to_owned());
         self
     }
 
@@ -134,6 +142,9 @@ impl Content {
         if all.len() > 1 {
             let tier = |urls: &Vec<String>| Value::List(urls.iter().map(Value::bytes).collect());
             entries.push(("announce-list", Value::List(self.tiers.iter().map(tier).collect())));
+        }
+        if let Some(url) = &self.web_seed {
+            entries.push(("url-list", Value::bytes(url)));
         }
         Value::dict(entries).write()
     }

@@ -9,6 +9,7 @@
 //! | peers that we serve | [`peers`] |
 //! | peers that begin encrypted | [`encryption`] |
 //! | peers that we fetch from | [`sources`] |
+//! | replies of web seeds | [`web_seeds`] |
 //! | nodes of the DHT | [`nodes`] |
 //! | requests to the embedded tracker | [`hosts`] |
 //! | files, folders and the system around us | [`machine`] |
@@ -35,3 +36,4 @@ mod sources;
 mod table;
 mod torrents;
 mod trackers;
+mod web_seeds;
