@@ -11,6 +11,7 @@ import port_mapping
 import samples
 import swarm
 import trackerless
+import web_seeds
 from clients import DOWNPOUR, FOREIGN
 from trackers import Embedded, Opentracker
 from transfer import FOLDER, MANY, OURS, PADDED, SINGLE, can_meet, transfer
@@ -38,7 +39,7 @@ def by_link(tracker, without=()):
 
 def core():
     """Each client once in each direction, by each tracker, in both families of addresses, and by
-    magnet links; port mapping; all of them at once; the sample torrents; info hashes."""
+    magnet links; port mapping; web seeds; all of them at once; the sample torrents; info hashes."""
     for client in FOREIGN:
         for over_http, over_udp in (OPENTRACKER, EMBEDDED):
             for layout in LAYOUTS:
@@ -51,6 +52,7 @@ def core():
     yield from exchange.scenarios()
     yield from encryption.scenarios()
     yield from port_mapping.scenarios()
+    yield from web_seeds.scenarios()
     yield next(swarm.scenarios())
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
@@ -78,6 +80,8 @@ def matrix():
     yield from exchange.scenarios()
     yield from encryption.scenarios()
     yield from encryption.more()
+    yield from web_seeds.scenarios()
+    yield from web_seeds.more()
     yield from swarm.scenarios()
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()
