@@ -28,6 +28,8 @@ use super::{Disconnect, Event, Output, Phase, Torrent, blame::Blame, web_seeds};
 const ENDGAME_BLOCKS: u32 = 2;
 /// Share of the slab budget, as a divisor, that may be at the disk before nothing more is asked for.
 const SHARE_AT_DISK: u64 = 6;
+/// A piece that failed is one peer's alone for as long as that sends anything so often.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(5);
 /// A peer that rejects what it lets us ask for is left alone for so long.
 const HOLD: Duration = Duration::from_secs(1);
 
@@ -330,6 +332,11 @@ impl Torrent {
     /// Requests of a peer that does not answer are free for others.
     pub(super) fn time_out_requests(&mut self, now: Instant, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key) else { return };
+        if silence(peer, now) >= CLAIM_PATIENCE {
+            // What it was to send alone others may have a try at.
+            self.blame.forget(key);
+            self.freed = true;
+        }
         if !is_unanswered(peer, now) {
             return;
         }
@@ -393,7 +400,11 @@ impl Torrent {
         digests: &[u64],
         pool: &mut Pool,
     ) {
-        match self.pieces.verified(piece, verdict) {
+        let closed = self.pieces.verified(piece, verdict);
+        if !matches!(closed, Closed::Had) {
+            self.forget_requests(piece);
+        }
+        match closed {
             Closed::Had => {
                 self.piece_is_ours(piece);
                 for guilty in self.blame.good(piece, digests) {
@@ -415,6 +426,23 @@ impl Torrent {
                 if let Verdict::Failed(fault) = verdict {
                     self.disk_failed(fault.clone(), pool);
                 }
+            }
+        }
+    }
+
+    /// A piece that was complete has to be fetched again: what is still expected of it was asked of several
+    /// peers, or taken back, and may be asked for anew.
+    fn forget_requests(&mut self, piece: PieceIndex) {
+        for (_, peer) in self.peers.iter_mut() {
+            let stale: Vec<Block> = peer
+                .requests
+                .iter()
+                .map(|r| r.block)
+                .filter(|block| block.piece == piece)
+                .collect();
+            peer.forgot |= !stale.is_empty();
+            for block in stale {
+                peer.requests.take(block);
             }
         }
     }
@@ -544,10 +572,16 @@ impl Torrent {
     }
 }
 
-/// Whether a peer has been silent for too long with requests outstanding.
+/// How long a peer has been silent with requests outstanding.
+fn silence(peer: &Peer, now: Instant) -> Duration {
+    let oldest = peer.requests.oldest();
+    oldest.map_or(Duration::ZERO, |oldest| now.since(oldest.sent.max(peer.last_block)))
+}
+
+/// Whether that is too long.
 pub(super) fn is_unanswered(peer: &Peer, now: Instant) -> bool {
-    let Some(oldest) = peer.requests.oldest() else { return false };
-    now.since(oldest.sent.max(peer.last_block)) >= request_patience(peer)
+    let silence = silence(peer, now);
+    silence > Duration::ZERO && silence >= request_patience(peer)
 }
 
 /// How long a peer may be silent with requests outstanding: four times what its queue should take,

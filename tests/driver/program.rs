@@ -220,7 +220,7 @@ impl Program {
             match self.objects.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(object) => rest.push(object),
                 Err(Disconnected) => break,
-                Err(Timeout) => panic!("it does not end; {}", self.talk()),
+                Err(Timeout) => panic!("it does not end; {} {:?}", self.talk(), rest),
             }
         }
         let status = self.child.wait().expect("waited");
