@@ -19,7 +19,7 @@
 //! | 5 | [`cli`] | arguments, commands, progress bars, tables, exit codes |
 //! | 4 | [`session`] | the running program: shards, turns, registry, discovery, tools; the public face |
 //! | 4 | [`sim`] | the other driver: a seeded world of links, disks, trackers and rogues |
-//! | 3 | [`net`] | every socket and by which way it goes, TCP, accepting, the HTTP client and server, names, trackers over HTTP and UDP, the DHT's and LSD's sockets, port mapping, web seeds |
+//! | 3 | [`net`] | every socket and by which way it goes, TCP, accepting, the HTTP client and server, names, proxies, the UDP that all share, trackers over HTTP and UDP, the DHT's and LSD's drivers, port mapping, web seeds |
 //! | 3 | [`disk`] | worker threads: verify, write, read, check; the pool of open files |
 //! | 2b | [`torrent`] | one swarm: owns pieces and peers; metadata, exchange, fetching, serving, choking, blame, when web seeds are used |
 //! | 2a | [`pieces`] | the piece manager: state of each piece, rarity, picker, assembly, disk jobs |
@@ -29,6 +29,7 @@
 //! | 2a | [`webseed`] | HTTP servers as peers: the peer-wire protocol on one side, ranges of files on the other |
 //! | 2a | [`tracker`] | announces, tiers and timing, the swarms of the embedded tracker |
 //! | 1b | [`resume`] | what one run leaves for the next: its codec, and what of it to believe |
+//! | 1a | [`proxy`] | proxies by their names; what is said to them, SOCKS5 and HTTP |
 //! | 1a | [`metainfo`] | torrent files, magnet links, file layout, safe paths, the builder |
 //! | 1a | [`mse`] | message stream encryption: both sides of its handshake, its ciphers |
 //! | 1a | [`wire`] | the peer-wire protocol as bytes and values |
@@ -70,6 +71,7 @@ pub mod mse;
 pub mod net;
 pub mod peer;
 pub mod pieces;
+pub mod proxy;
 pub mod resume;
 pub mod session;
 pub mod sim;

@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("bencode", &["base"]),
     ("metainfo", &["base", "bencode"]),
     ("mse", &["base"]),
+    ("proxy", &["base"]),
     ("wire", &["base", "bencode"]),
     ("resume", &["base", "bencode", "metainfo"]),
     ("tracker", &["base", "bencode"]),
@@ -29,12 +30,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("disk", &["base", "metainfo", "pieces"]),
-    ("net", &["base", "mse", "wire", "tracker", "dht", "gateway", "webseed"]),
+    ("net", &["base", "mse", "proxy", "wire", "tracker", "dht", "gateway", "webseed"]),
     (
         "session",
         &[
-            "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "gateway",
-            "pieces", "peer", "torrent", "webseed", "disk", "net",
+            "base", "bencode", "metainfo", "mse", "proxy", "wire", "resume", "tracker", "dht",
+            "gateway", "pieces", "peer", "torrent", "webseed", "disk", "net",
         ],
     ),
     ("cli", &["base", "metainfo", "session", "sim"]),
@@ -48,8 +49,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
 )];
 
 const PURE: &[&str] = &[
-    "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "gateway", "pieces",
-    "peer", "torrent", "webseed", "sim",
+    "base", "bencode", "metainfo", "mse", "proxy", "wire", "resume", "tracker", "dht", "gateway",
+    "pieces", "peer", "torrent", "webseed", "sim",
 ];
 
 /// What a pure folder does not name.

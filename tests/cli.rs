@@ -148,7 +148,7 @@ fn help_names_every_command_and_each_has_help() {
         let own = place.run(&[command, "--help"]).ok();
         assert!(own.out.contains("Usage: downpour"), "{}", own.out);
         assert!(own.err.is_empty());
-        for not_yet in ["utp", "proxy", "stream"] {
+        for not_yet in ["utp", "stream"] {
             assert!(!own.out.to_lowercase().contains(&format!("--no-{not_yet}")), "{command}");
             assert!(!own.out.to_lowercase().contains(&format!("--{not_yet}")), "{command}");
         }
@@ -548,6 +548,37 @@ fn without_the_interface_that_is_named_nothing_is_sent() {
         assert!(ran.err.contains(why), "{args:?}: {}", ran.err);
     }
     place.run(&[&["show", "share.torrent"], &away[..]].concat()).ok();
+}
+
+#[test]
+fn without_the_proxy_that_is_named_nothing_is_sent() {
+    let place = Place::new();
+    place.torrent();
+    // A port that nobody listens on, most likely: the system gives it to nobody else so soon.
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = dead.local_addr().expect("bound");
+    drop(dead);
+    let url = "http://127.0.0.1:1/a.torrent";
+    for scheme in ["socks5", "http"] {
+        let proxy = format!("{scheme}://me:secret@{addr}");
+        let first = |args: &[&str]| place.run(&[args, &["--proxy", &proxy]].concat());
+        for args in [
+            &["download", "share.torrent"][..],
+            &["download", url],
+            &["show", LINK, "--scrape"],
+            &["magnet", LINK],
+            &["dht", "find", LINK],
+        ] {
+            let ran = first(args);
+            assert_eq!(ran.code, 4, "{args:?}: {}", ran.err);
+            let why = format!("the proxy {scheme}://{addr} cannot be used");
+            assert!(ran.err.contains(&why) && !ran.err.contains("secret"), "{}", ran.err);
+        }
+        first(&["show", "share.torrent"]).ok();
+    }
+    let bad = place.run(&["download", "share.torrent", "--proxy", "socks4://a:1"]);
+    assert_eq!(bad.code, 2, "{}", bad.err);
+    assert!(bad.err.contains("`socks4` is no kind of proxy"), "{}", bad.err);
 }
 
 // ---- download and seed ----

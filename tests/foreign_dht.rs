@@ -19,9 +19,8 @@ use downpour::{
     },
     net::{
         dht::{Dht, DhtConfig},
-        resolver::SystemResolver,
-        sockets::Binding,
-        udp::UdpSockets,
+        outlet::Outlet,
+        udp_hub::UdpHub,
     },
 };
 use futures_lite::StreamExt as _;
@@ -59,8 +58,9 @@ impl Network {
 }
 
 fn our_node(seed: u64, entrance: Option<u16>) -> Dht {
-    let sockets = UdpSockets::bind(&Binding::default(), Some(Ipv4Addr::LOCALHOST.into()), false, 0)
-        .expect("bound");
+    let localhost = Some(Ipv4Addr::LOCALHOST.into());
+    let hub = UdpHub::new(Outlet::default(), localhost, false, 0);
+    hub.open(None).expect("bound");
     let config = DhtConfig {
         read_only: false,
         saved: Saved::default(),
@@ -68,7 +68,7 @@ fn our_node(seed: u64, entrance: Option<u16>) -> Dht {
         well_known: false,
         blocked: Arc::default(),
     };
-    Dht::start(sockets, config, Arc::new(SystemResolver), Rng::new(seed), Key([seed as u8; 20]))
+    Dht::start(hub, config, Rng::new(seed), Key([seed as u8; 20]))
 }
 
 /// All that comes of a question.

@@ -50,6 +50,12 @@ pub const MAX_BLOCKLIST_LINE: usize = 4 << 10;
 pub const MAX_BLOCKED_RANGES: usize = 2_000_000;
 /// Tiers of trackers looked at in one torrent: most of them could be empty or doubles.
 pub const MAX_TIERS_READ: usize = 16 * MAX_URLS;
+/// Longest name of a host, a user or a password that proxies are told: its length is one byte.
+pub const MAX_PROXY_NAME: usize = 255;
+/// Longest head of a proxy's answer: real ones have below 500 bytes.
+pub const MAX_PROXY_REPLY: usize = 8 << 10;
+/// Datagrams that wait for whoever they are for; above that they are lost, as in the system's own queue.
+pub const MAX_DATAGRAMS_WAITING: usize = 256;
 /// Longest answer of a name server that we take in one datagram: without EDNS it is 512 bytes.
 pub const MAX_DNS_DATAGRAM: usize = 4 << 10;
 /// Longest file of hosts or name servers that is read: one that blocks advertisers has 2 MB.
@@ -123,7 +129,8 @@ pub const MAX_SCRAPE_HASHES: usize = 64;
 
 /// Info hashes in one UDP scrape: what fits a datagram (BEP 15).
 pub const MAX_UDP_SCRAPE_HASHES: usize = 74;
-/// Longest datagram we read from a tracker: 2,000 peers in IPv4 are 12 KB, and no longer one arrives.
+/// Longest datagram we read from a tracker, and so from anybody: 2,000 peers in IPv4 are 12 KB, and no longer
+/// one arrives.
 pub const MAX_TRACKER_DATAGRAM: usize = 16 << 10;
 /// Connection ids of UDP trackers that we remember: a few for each of a thousand torrents.
 pub const MAX_UDP_CONNECTIONS: usize = 4_000;

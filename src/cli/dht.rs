@@ -18,7 +18,8 @@ use super::{
     create::plural,
     exit::{Exit, Failure},
     input::{self, Named},
-    network::{named, outlet, state_dir},
+    network::{named, state_dir},
+    outlet,
     terminal::{Terminal, printable},
 };
 use crate::session::{
@@ -78,7 +79,7 @@ impl Done {
 
 pub(super) async fn run(args: &args::Dht, terminal: Terminal) -> Result<Exit, Failure> {
     let way = &args.way;
-    let outlet = outlet(&way.outlet)?;
+    let outlet = outlet::open(&way.outlet).await?;
     // What is wrong with the question is said before anybody is asked.
     let asked = Asked::of(&args.question, way, &outlet).await?;
     let bootstrap = named(&way.dht_bootstrap);

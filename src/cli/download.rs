@@ -6,7 +6,7 @@ use super::{
     args, blocklist, choice,
     exit::{Exit, Failure},
     input::{self, Named},
-    network,
+    network, outlet,
     signals::Signals,
     terminal::Terminal,
     transfer::{Goal, Known, Then, Transfer},
@@ -24,7 +24,7 @@ enum Found {
 }
 
 pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exit, Failure> {
-    let outlet = network::outlet(&args.fetch.network.outlet)?;
+    let outlet = outlet::open(&args.fetch.network.outlet).await?;
     let blocked = blocklist::read(&args.fetch.network.blocklist, terminal)?;
     let mut signals = Signals::listen()?;
     let goal = goal(&args.fetch);

@@ -3,7 +3,7 @@
 use super::{
     args, blocklist, download,
     exit::{Exit, Failure},
-    network,
+    network, outlet,
     signals::Signals,
     terminal::Terminal,
     transfer::{Known, Then, Transfer},
@@ -18,7 +18,7 @@ pub(super) async fn run(args: &args::Get, terminal: Terminal) -> Result<Exit, Fa
     })?;
     let mut fetch = args.fetch.clone();
     network::encrypt(&mut fetch.network)?;
-    let outlet = network::outlet(&fetch.network.outlet)?;
+    let outlet = outlet::open(&fetch.network.outlet).await?;
     let blocked = blocklist::read(&fetch.network.blocklist, terminal)?;
     let signals = Signals::listen()?;
     let peers = network::peers(&fetch.network, &outlet, &blocked, terminal).await?;

@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     args,
     exit::{Exit, Failure},
-    network,
+    outlet,
 };
 use crate::{
     base::{
@@ -77,10 +77,10 @@ impl Named {
     }
 }
 
-/// The torrent that `text` names; one that is elsewhere is fetched by way of `outlet`.
+/// The torrent that `text` names; one that is elsewhere is fetched by this way.
 pub(super) async fn torrent(
     text: &str,
-    outlet: &args::Outlet,
+    way: &args::Outlet,
     ca_file: Option<&Path>,
 ) -> Result<Metainfo, Failure> {
     let named = Named::of(text);
@@ -96,7 +96,7 @@ pub(super) async fn torrent(
         })?,
         Named::Stdin => bounded(io::stdin().lock()).map_err(|e| failure(Exit::Input).cause(&e))?,
         Named::Url(url) => {
-            let outlet = network::outlet(outlet)?;
+            let outlet = outlet::open(way).await?;
             torrent_file::fetch(&url, &outlet, ca_file.map(Into::into))
                 .await
                 .map_err(|e| failure(Exit::Network).cause(&e))?

@@ -6,7 +6,7 @@ use super::{
     args, blocklist,
     exit::{Exit, Failure},
     input::{self, Named},
-    network,
+    network, outlet,
     signals::Signals,
     terminal::Terminal,
     transfer::{Goal, Known, Then, Transfer},
@@ -40,7 +40,7 @@ pub(super) async fn run(args: &args::Magnet, terminal: Terminal) -> Result<Exit,
 }
 
 async fn fetch(args: &args::Magnet, magnet: Magnet, terminal: Terminal) -> Result<Exit, Failure> {
-    let outlet = network::outlet(&args.network.outlet)?;
+    let outlet = outlet::open(&args.network.outlet).await?;
     let blocked = blocklist::read(&args.network.blocklist, terminal)?;
     let signals = Signals::listen()?;
     let peers = network::peers(&args.network, &outlet, &blocked, terminal).await?;

@@ -18,6 +18,7 @@ mod input;
 mod magnet;
 mod network;
 mod observe;
+mod outlet;
 mod progress;
 mod scrape;
 mod seed;

@@ -9,6 +9,7 @@ use std::{
 use super::{
     args, blocklist,
     exit::{self, Exit, Failure},
+    outlet,
     terminal::Terminal,
 };
 use crate::{
@@ -16,23 +17,12 @@ use crate::{
     metainfo::{HostPort, Magnet},
     session::{
         Check, Config, DhtOptions, EncryptionPolicy, FetchMetadata, Limits, LimitsConfig,
-        ListenConfig, LsdOptions, Outlet, OutletOptions, Session, SessionError, peer_names,
+        ListenConfig, LsdOptions, Outlet, Session, SessionError, peer_names,
     },
 };
 
 /// The usual ports, tried in order when none was asked for; then any free one.
 const USUAL_PORTS: std::ops::RangeInclusive<u16> = 6881..=6889;
-
-/// The way by which everything is to leave.
-///
-/// # Errors
-/// A [`Failure`] if it is not there; nothing has been sent then.
-pub(super) fn outlet(args: &args::Outlet) -> Result<Outlet, Failure> {
-    let options = OutletOptions { interface: args.bind_interface.clone() };
-    Outlet::open(&options).map_err(|error| {
-        Failure::new(Exit::Network, error.to_string()).remedy("Nothing was sent by another way.")
-    })
-}
 
 /// Starts a session as `args` say, that leaves by `outlet` and has nothing to do with who is `blocked`.
 pub(super) async fn start(
@@ -42,6 +32,7 @@ pub(super) async fn start(
     terminal: Terminal,
 ) -> Result<Session, Failure> {
     let state_dir = state_dir(args.state_dir.as_deref(), terminal)?;
+    outlet::tell(outlet, terminal)?;
     let start = |port| {
         let config = config(args, state_dir.clone(), port);
         Session::start(Config { blocked: blocked.clone(), outlet: outlet.clone(), ..config })

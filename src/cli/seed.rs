@@ -6,7 +6,7 @@ use super::{
     args, blocklist, create,
     exit::{Exit, Failure},
     input::{self, Named},
-    network,
+    network, outlet,
     signals::Signals,
     terminal::Terminal,
     transfer::{Goal, Transfer},
@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, Failure> {
     let blocked = blocklist::read(&args.network.blocklist, terminal)?;
-    let outlet = network::outlet(&args.network.outlet)?;
+    let outlet = outlet::open(&args.network.outlet).await?;
     let mut sources = Vec::new();
     for text in &args.sources {
         let source = source(text, args, terminal).await;

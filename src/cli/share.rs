@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     args, blocklist, create,
     exit::{Exit, Failure},
-    network, seed,
+    network, outlet, seed,
     signals::Signals,
     terminal::Terminal,
     transfer::{Goal, Transfer},
@@ -25,7 +25,7 @@ struct Shared {
 pub(super) async fn run(args: &args::Share, terminal: Terminal) -> Result<Exit, Failure> {
     let mut network = args.network.clone();
     network::encrypt(&mut network)?;
-    let outlet = network::outlet(&network.outlet)?;
+    let outlet = outlet::open(&network.outlet).await?;
     let blocked = blocklist::read(&network.blocklist, terminal)?;
     let state_dir = network::state_dir(network.state_dir.as_deref(), terminal)?;
     let source = |name: &str, length| {

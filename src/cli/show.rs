@@ -11,7 +11,7 @@ use super::{
     args,
     exit::{Exit, Failure},
     input::{self, Named},
-    network,
+    outlet,
     progress::count,
     scrape,
     table::Table,
@@ -36,7 +36,7 @@ pub(super) async fn run(args: &args::Show, terminal: Terminal) -> Result<Exit, F
     };
     let mut exit = Exit::Done;
     if args.scrape {
-        let outlet = network::outlet(&args.outlet)?;
+        let outlet = outlet::open(&args.outlet).await?;
         let scraped =
             scrape::ask(&sheet.trackers, info_hash, &outlet, args.ca_file.clone()).await?;
         exit = scrape::exit(&scraped);

@@ -3,6 +3,8 @@
 //! What it says and believes is in [`crate::dht`]. It enters the network when somebody searches for
 //! something: a program that has only private torrents asks nobody.
 
+mod pings;
+
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -15,16 +17,13 @@ use tokio::{
     time::sleep_until,
 };
 
-use super::{resolver::Resolver, udp::UdpSockets};
+use pings::Pings;
+
+use super::udp_hub::{Datagram, UdpHub};
 use crate::{
-    base::{
-        compact::canonical,
-        ip_filter::IpFilter,
-        limits::{MAX_DHT_DATAGRAM, MAX_DHT_ENTRANCES},
-        rng::Rng,
-        time::Instant,
-    },
+    base::{ip_filter::IpFilter, limits::MAX_DHT_ENTRANCES, rng::Rng, time::Instant},
     dht::{Config, Found, Key, Node, Output, Question, SearchId, Status, saved::Saved},
+    proxy::Place,
 };
 
 /// Nodes of an earlier run may answer for so long before the well-known ones are troubled.
@@ -69,6 +68,11 @@ enum Command {
     Abandon(SearchId),
     Entrances(Vec<SocketAddr>),
     Names(Vec<(String, u16)>),
+    /// A place that only a proxy can find.
+    Ping {
+        place: Place,
+        well_known: bool,
+    },
     Routers(Vec<SocketAddr>),
     Status(oneshot::Sender<(Status, Vec<IpAddr>)>),
     Entered(oneshot::Sender<()>),
@@ -76,18 +80,12 @@ enum Command {
 }
 
 impl Dht {
-    /// Starts a node in the current tokio runtime, on `sockets`. What strangers must not guess comes from
-    /// `key`, other random choices from `rng`.
-    pub fn start(
-        sockets: UdpSockets,
-        config: DhtConfig,
-        resolver: Arc<dyn Resolver>,
-        rng: Rng,
-        key: Key,
-    ) -> Dht {
+    /// Starts a node in the current tokio runtime that speaks by `hub`, which is open. What strangers must
+    /// not guess comes from `key`, other random choices from `rng`.
+    pub fn start(hub: UdpHub, config: DhtConfig, mut rng: Rng, key: Key) -> Dht {
         let (commands, received) = mpsc::unbounded_channel();
-        let dht = Dht { commands, port: sockets.port() };
-        let [v4, v6] = sockets.families();
+        let dht = Dht { commands, port: hub.port() };
+        let [v4, v6] = hub.families();
         let node = Config {
             v4,
             v6,
@@ -95,8 +93,9 @@ impl Dht {
             ids: config.saved.ids,
             blocked: config.blocked.clone(),
         };
+        let pings = Pings::new(rng.fork());
         let node = Node::new(&node, rng, key, Instant::ZERO);
-        let driver = Driver::new(sockets, config, resolver, node, &dht);
+        let driver = Driver::new(hub, config, pings, node, &dht);
         tokio::spawn(driver.run(received));
         dht
     }
@@ -161,7 +160,7 @@ impl Search {
 
 /// The node's task.
 struct Driver {
-    sockets: UdpSockets,
+    hub: UdpHub,
     node: Node,
     start: Clock,
     searches: HashMap<SearchId, mpsc::UnboundedSender<Found>>,
@@ -172,6 +171,7 @@ struct Driver {
     /// Those who wait until somebody is known.
     entering: Vec<oneshot::Sender<()>>,
     bootstrap: Bootstrap,
+    pings: Pings,
     /// Only to be given to those who look names up or listen for lost interest.
     commands: mpsc::WeakUnboundedSender<Command>,
 }
@@ -180,7 +180,6 @@ struct Driver {
 struct Bootstrap {
     names: Vec<(String, u16)>,
     well_known: bool,
-    resolver: Arc<dyn Resolver>,
     /// When they are looked up next; `None` while nobody has searched for anything.
     due: Option<Instant>,
     pause: Duration,
@@ -188,17 +187,11 @@ struct Bootstrap {
 
 impl Driver {
     #[expect(clippy::disallowed_methods, reason = "a driver reads the clock")]
-    fn new(
-        sockets: UdpSockets,
-        config: DhtConfig,
-        resolver: Arc<dyn Resolver>,
-        node: Node,
-        dht: &Dht,
-    ) -> Self {
+    fn new(hub: UdpHub, config: DhtConfig, pings: Pings, node: Node, dht: &Dht) -> Self {
         let DhtConfig { saved, bootstrap: names, well_known, .. } = config;
         let pause = FIRST_PAUSE;
         Driver {
-            sockets,
+            hub,
             node,
             start: Clock::now(),
             searches: HashMap::new(),
@@ -206,22 +199,25 @@ impl Driver {
             saved: Some(saved),
             named: Vec::new(),
             entering: Vec::new(),
-            bootstrap: Bootstrap { names, well_known, resolver, due: None, pause },
+            bootstrap: Bootstrap { names, well_known, due: None, pause },
+            pings,
             commands: dht.commands.downgrade(),
         }
     }
 
     async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
-        let mut buf = vec![0; MAX_DHT_DATAGRAM + 1];
+        let mut heard = self.hub.dht();
+        // Before that nothing is sent; what a proxy does not want now it may want later.
+        let _ = self.hub.ready().await;
         loop {
             let due = self.node.poll_timeout().min(self.bootstrap.due.unwrap_or(Instant::FAR));
             let due = self.start + due.since(Instant::ZERO);
             tokio::select! {
-                (length, from) = self.sockets.receive(&mut buf) => {
-                    // Whoever sends more than fits is not understood.
-                    let now = self.now();
-                    self.node.handle_datagram(now, canonical(from), &buf[..length]);
-                }
+                datagram = heard.recv() => match datagram {
+                    Some(datagram) => self.hear(datagram),
+                    // Another node has taken its place.
+                    None => return,
+                },
                 command = commands.recv() => match command {
                     Some(command) => self.command(command),
                     None => return,
@@ -233,6 +229,15 @@ impl Driver {
                 }
             }
             self.drain();
+        }
+    }
+
+    fn hear(&mut self, (datagram, from): Datagram) {
+        let now = self.now();
+        match self.pings.answered(&datagram) {
+            Some(true) => self.node.add_routers(now, [from]),
+            Some(false) => self.node.add_entrances(now, [from]),
+            None => self.node.handle_datagram(now, from, &datagram),
         }
     }
 
@@ -265,7 +270,12 @@ impl Driver {
                 self.named.extend(addrs.into_iter().take(room));
             }
             Command::Entrances(addrs) => self.node.add_entrances(now, addrs),
-            Command::Names(names) => self.look_up(names, Command::Entrances),
+            Command::Names(names) => self.look_up(names, false),
+            Command::Ping { place, well_known } => {
+                let ping = self.pings.ask(well_known);
+                // The usual names are asked again later.
+                let _ = self.hub.send(&place, &ping);
+            }
             // Answered by `drain`.
             Command::Entered(reply) => self.entering.push(reply),
             Command::Routers(addrs) => self.node.add_routers(now, addrs),
@@ -306,22 +316,24 @@ impl Driver {
         if self.node.status().nodes != [0, 0] {
             return;
         }
-        let found = if bootstrap.well_known { Command::Routers } else { Command::Entrances };
-        let names = bootstrap.names.clone();
-        self.look_up(names, found);
+        let (names, well_known) = (bootstrap.names.clone(), bootstrap.well_known);
+        self.look_up(names, well_known);
     }
 
-    /// Looks up names of nodes, which are `found` then.
-    fn look_up(&self, names: Vec<(String, u16)>, found: fn(Vec<SocketAddr>) -> Command) {
+    /// Looks up names of nodes, which are `well_known` or not.
+    fn look_up(&self, names: Vec<(String, u16)>, well_known: bool) {
         for (host, port) in names {
-            let lookup = self.bootstrap.resolver.lookup(&host);
-            let commands = self.commands.clone();
+            let (hub, commands) = (self.hub.clone(), self.commands.clone());
             tokio::spawn(async move {
                 // A name without an address is no entrance; the usual ones are looked up again later.
-                let Ok(ips) = lookup.await else { return };
-                let addrs = ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
-                if let Some(commands) = commands.upgrade() {
-                    let _ = commands.send(found(addrs));
+                let Ok(places) = hub.places(&host, port).await else { return };
+                let Some(commands) = commands.upgrade() else { return };
+                let found = if well_known { Command::Routers } else { Command::Entrances };
+                for place in places {
+                    let _ = commands.send(match place {
+                        Place::Addr(addr) => found(vec![addr]),
+                        Place::Name(..) => Command::Ping { place, well_known },
+                    });
                 }
             });
         }
@@ -336,7 +348,8 @@ impl Driver {
         }
         while let Some(output) = self.node.poll() {
             match output {
-                Output::Send { to, datagram } => self.sockets.send(to, &datagram),
+                // What does not leave is lost on its way.
+                Output::Send { to, datagram } => drop(self.hub.send(&to.into(), &datagram)),
                 Output::Found(id, found) => {
                     let ended = matches!(found, Found::Ended(_));
                     if let Some(search) = self.searches.get(&id) {
@@ -362,16 +375,16 @@ mod tests {
     use crate::{
         base::hash::sha1,
         dht::{Announce, Item, item::SecretKey, item::target_of},
-        net::{resolver::FixedResolver, sockets::Binding},
+        net::{outlet::Outlet, resolver::FixedResolver},
     };
     use std::net::Ipv4Addr;
 
     fn node(seed: u64, entrance: Option<u16>) -> Dht {
-        let sockets =
-            UdpSockets::bind(&Binding::default(), Some(Ipv4Addr::LOCALHOST.into()), false, 0)
-                .expect("bound");
-        let localhost = [IpAddr::from(Ipv4Addr::LOCALHOST)];
-        let resolver = Arc::new(FixedResolver::new([("entrance.example", &localhost)]));
+        let localhost = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let names = FixedResolver::new([("entrance.example", &[localhost][..])]);
+        let outlet = Outlet::resolving_by(Arc::new(names));
+        let hub = UdpHub::new(outlet, Some(localhost), false, 0);
+        hub.open(None).expect("bound");
         let bootstrap = entrance.map(|port| ("entrance.example".to_owned(), port));
         let config = DhtConfig {
             read_only: false,
@@ -380,7 +393,7 @@ mod tests {
             well_known: false,
             blocked: Arc::default(),
         };
-        Dht::start(sockets, config, resolver, Rng::new(seed), Key([seed as u8; 20]))
+        Dht::start(hub, config, Rng::new(seed), Key([seed as u8; 20]))
     }
 
     async fn all(mut search: Search) -> Vec<Found> {

@@ -23,8 +23,11 @@ use rustls::{
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use super::{outlet::Outlet, resolver::Resolver};
-use crate::base::limits::{MAX_CERTIFICATES_BYTES, MAX_REDIRECTS};
+use super::{outlet::Outlet, proxy::Proxy, resolver::Resolver};
+use crate::{
+    base::limits::{MAX_CERTIFICATES_BYTES, MAX_REDIRECTS},
+    proxy::Scheme,
+};
 
 /// How the client behaves.
 #[derive(Debug, Clone)]
@@ -200,6 +203,7 @@ pub struct Http {
     parts_anywhere: reqwest::Client,
     parts_public: reqwest::Client,
     total_timeout: Duration,
+    proxied: bool,
 }
 
 /// A client for each route.
@@ -226,6 +230,7 @@ impl Http {
             parts_anywhere: parts_client(config, &tls, Reach::Anywhere)?,
             parts_public: parts_client(config, &tls, Reach::Public)?,
             total_timeout: config.total_timeout,
+            proxied: config.outlet.is_proxied(),
         })
     }
 
@@ -242,7 +247,18 @@ impl Http {
         max_bytes: usize,
     ) -> Result<HttpReply, HttpError> {
         let whole = self.follow(url.clone(), route, reach, max_bytes);
-        timeout(self.total_timeout, whole).await.unwrap_or(Err(HttpError::TimedOut))
+        let reply = timeout(self.total_timeout, whole).await.unwrap_or(Err(HttpError::TimedOut));
+        match reply {
+            Err(HttpError::Unreachable(cause)) if self.proxied => {
+                Err(HttpError::Unreachable(format!("by the proxy: {cause}")))
+            }
+            // No server says that, but for a proxy.
+            Ok(HttpReply { status: 407, .. }) if self.proxied => {
+                let cause = "the proxy does not take our name and password";
+                Err(HttpError::Unreachable(cause.to_owned()))
+            }
+            reply => reply,
+        }
     }
 
     async fn follow(
@@ -335,7 +351,7 @@ fn builder(
     tls: &ClientConfig,
     reach: Reach,
     local: Option<IpAddr>,
-) -> reqwest::ClientBuilder {
+) -> Result<reqwest::ClientBuilder, HttpSetupError> {
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls.clone())
         .dns_resolver(Names { resolver: config.outlet.resolver().clone(), reach })
@@ -354,7 +370,10 @@ fn builder(
         Some(interface) => builder.interface(interface),
         None => builder,
     };
-    builder
+    Ok(match config.outlet.proxy() {
+        Some(proxy) => builder.proxy(as_proxy(proxy)?),
+        None => builder,
+    })
 }
 
 fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, HttpSetupError> {
@@ -366,13 +385,19 @@ fn parts_client(
     tls: &ClientConfig,
     reach: Reach,
 ) -> Result<reqwest::Client, HttpSetupError> {
-    let builder = builder(config, tls, reach, config.local_address);
+    let local = config.local_address.filter(|_| !config.outlet.is_proxied());
+    let builder = builder(config, tls, reach, local)?;
     built(builder.gzip(false).pool_max_idle_per_host(2))
 }
 
 impl Routes {
     fn new(config: &HttpConfig, tls: &ClientConfig, reach: Reach) -> Result<Self, HttpSetupError> {
-        let client = |local: Option<IpAddr>| built(builder(config, tls, reach, local));
+        let client = |local: Option<IpAddr>| built(builder(config, tls, reach, local)?);
+        if config.outlet.is_proxied() {
+            // Which families there are is the proxy's affair.
+            let any = client(None)?;
+            return Ok(Routes { v4: Some(any.clone()), v6: Some(any.clone()), any });
+        }
         let local = config.local_address;
         // Bound to an address of a family, a client connects in that family only.
         let in_family = |any: IpAddr| match local {
@@ -394,6 +419,24 @@ impl Routes {
         };
         client.ok_or_else(|| HttpError::Unreachable("not from our address".to_owned()))
     }
+}
+
+/// Our proxy as reqwest wants it: at its address, because names that lead into private networks are not
+/// looked up for everybody, and told names, not addresses.
+fn as_proxy(proxy: &Proxy) -> Result<reqwest::Proxy, HttpSetupError> {
+    let scheme = match proxy.address().scheme {
+        Scheme::Socks5 => "socks5h",
+        Scheme::Http => "http",
+    };
+    let failed = |error: &dyn fmt::Display| HttpSetupError::Client(error.to_string());
+    let text = format!("{scheme}://{}", proxy.addr());
+    let mut url = Url::parse(&text).map_err(|error| failed(&error))?;
+    if let Some(credentials) = &proxy.address().credentials {
+        let set = url.set_username(&credentials.user);
+        set.and_then(|()| url.set_password(Some(&credentials.password)))
+            .map_err(|()| failed(&"the proxy's user cannot be named"))?;
+    }
+    reqwest::Proxy::all(url).map_err(|error| failed(&innermost(&error)))
 }
 
 impl Place {

@@ -41,6 +41,19 @@ impl Resolver for SystemResolver {
     }
 }
 
+/// For who leaves by a proxy: names are looked up at its other end, and here only read if they are addresses.
+#[derive(Debug, Clone, Copy)]
+pub struct LeftToProxy;
+
+impl Resolver for LeftToProxy {
+    fn lookup(&self, host: &str) -> Lookup {
+        let left =
+            || io::Error::other("names are left to the proxy, which does not tell their addresses");
+        let found = host.parse::<IpAddr>().map(|ip| vec![ip.to_canonical()]);
+        Box::pin(std::future::ready(found.map_err(|_| left())))
+    }
+}
+
 /// A fixed table of names, for tests: whatever is not in it does not exist.
 #[derive(Debug, Clone, Default)]
 pub struct FixedResolver {
@@ -78,6 +91,12 @@ mod tests {
         assert_eq!(v6, [IpAddr::V6(Ipv6Addr::LOCALHOST)]);
         let v4 = SystemResolver.lookup("::ffff:127.0.0.1").await.expect("an address");
         assert_eq!(v4, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_to_a_proxy_is_not_looked_up() {
+        assert!(LeftToProxy.lookup("localhost").await.is_err());
+        assert_eq!(LeftToProxy.lookup("::1").await.expect("an address").len(), 1);
     }
 
     #[tokio::test]

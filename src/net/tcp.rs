@@ -41,7 +41,7 @@ impl Transport for TcpStream {
     }
 }
 
-/// Connects to `addr` by `outlet`, from the local address `from` if one is given.
+/// Connects to `addr` by `outlet`, from the local address `from` if one is given and no proxy is between.
 ///
 /// # Errors
 /// What the system said; `TimedOut` after `limit`; `Unsupported` if `from` is of another family.
@@ -51,6 +51,10 @@ pub async fn dial(
     from: Option<IpAddr>,
     limit: Duration,
 ) -> io::Result<TcpStream> {
+    if let Some(proxy) = outlet.proxy() {
+        let place = addr.into();
+        return timeout(limit, proxy.connect(&place)).await.map_err(|_| io::ErrorKind::TimedOut)?;
+    }
     let socket = outlet.binding().tcp_towards(addr)?;
     if let Some(from) = from {
         if from.is_ipv4() != addr.is_ipv4() {

@@ -4,7 +4,7 @@
 //! [`crate::tracker::http`], [`crate::tracker::scrape`] and [`crate::tracker::udp`]. Here are only
 //! schemes, address families and what a failure means.
 
-use std::{collections::BTreeSet, future::Future, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use tokio::time::timeout;
 use url::{Host, Url};
@@ -18,6 +18,7 @@ use crate::{
         hash::Sha1Hash,
         limits::{MAX_PEERS_PER_REPLY, MAX_TRACKER_REPLY},
     },
+    proxy::Place,
     tracker::{
         announce::{AnnounceReply, AnnounceRequest, Families, Refusal, Retry},
         http::{ReplyError, UrlError, announce_url, parse_reply},
@@ -213,21 +214,25 @@ impl TrackerClient {
             return Err(TrackerError::BadUrl);
         };
         let unreachable = |cause: String| TrackerError::Unreachable { host: name.clone(), cause };
-        let ips = match host {
-            Host::Ipv4(ip) => Ok(vec![ip.into()]),
-            Host::Ipv6(ip) => Ok(vec![ip.into()]),
-            Host::Domain(domain) => self.udp.lookup(domain).await,
-        };
-        let mut ips = ips.map_err(|e| unreachable(e.to_string()))?;
-        match route {
-            Route::Any => {}
-            Route::V4 => ips.retain(std::net::IpAddr::is_ipv4),
-            Route::V6 => ips.retain(std::net::IpAddr::is_ipv6),
+        if !self.udp.hub().is_carried() {
+            return Err(unreachable("UDP cannot pass an HTTP proxy".to_owned()));
         }
-        let Some(&ip) = ips.first() else {
+        let host = match host {
+            Host::Ipv4(ip) => ip.to_string(),
+            Host::Ipv6(ip) => ip.to_string(),
+            Host::Domain(domain) => domain.to_owned(),
+        };
+        let places = self.udp.hub().places(&host, port).await;
+        let places = places.map_err(|error| unreachable(error.to_string()))?;
+        let fits = |place: &Place| match (route, place) {
+            (Route::V4, Place::Addr(addr)) => addr.is_ipv4(),
+            (Route::V6, Place::Addr(addr)) => addr.is_ipv6(),
+            (Route::Any, _) | (_, Place::Name(..)) => true,
+        };
+        let Some(place) = places.into_iter().find(fits) else {
             return Err(unreachable("it has no address of that family".to_owned()));
         };
-        self.udp.ask(SocketAddr::new(ip, port), question).await.map_err(|error| match error {
+        self.udp.ask(place, question).await.map_err(|error| match error {
             UdpTrackerError::Unreachable(error) => unreachable(error.to_string()),
             UdpTrackerError::Exchange(ExchangeError::Silent) => {
                 TrackerError::TimedOut { host: name.clone() }
@@ -377,7 +382,7 @@ mod tests {
     use super::*;
     use crate::{
         base::{hash::Sha1Hash, id::PeerId, rng::Rng},
-        net::{http::HttpConfig, outlet::Outlet, resolver::FixedResolver},
+        net::{http::HttpConfig, outlet::Outlet, resolver::FixedResolver, udp_hub::UdpHub},
         tracker::announce::{Crypto, Event},
     };
     use std::{
@@ -416,7 +421,8 @@ mod tests {
             ..HttpConfig::new(outlet.clone())
         };
         let http = Http::new(&config).expect("a client");
-        TrackerClient { http, udp: UdpTrackers::new(outlet, None, Rng::new(1)) }
+        let hub = UdpHub::new(outlet, None, true, 0);
+        TrackerClient { http, udp: UdpTrackers::new(hub, Rng::new(1)) }
     }
 
     fn knowing(names: FixedResolver) -> Outlet {

@@ -364,6 +364,7 @@ mod tests {
             http::{Http, HttpConfig, HttpReply, Reach, Route},
             outlet::Outlet,
             tracker_client::{TrackerClient, TrackerError},
+            udp_hub::UdpHub,
             udp_tracker::UdpTrackers,
         },
         tracker::announce::{AnnounceRequest, Crypto, Families},
@@ -402,7 +403,10 @@ mod tests {
     fn client() -> TrackerClient {
         let outlet = Outlet::default();
         let http = Http::new(&HttpConfig::new(outlet.clone())).expect("a client");
-        TrackerClient { http, udp: UdpTrackers::new(outlet, None, Rng::new(1)) }
+        TrackerClient {
+            http,
+            udp: UdpTrackers::new(UdpHub::new(outlet, None, true, 0), Rng::new(1)),
+        }
     }
 
     async fn get(addr: SocketAddr, path: &str) -> HttpReply {
@@ -466,7 +470,7 @@ mod tests {
             let stats = tracker.stats();
             assert_eq!((stats.announces, stats.seeds, stats.leeches), (5, 1, 1));
             tracker.shutdown().await;
-            let gone = client.announce(&udp, &peer(2, 0, Event::Stopped)).await;
+            let gone = client.announce(&http, &peer(2, 0, Event::Stopped)).await;
             assert!(matches!(gone, Err(TrackerError::Unreachable { .. })), "{gone:?}");
         }
     }

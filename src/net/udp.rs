@@ -1,7 +1,7 @@
 //! The UDP sockets of the program: one for each address family, on one port, shared by everything that
 //! speaks UDP to strangers.
 //!
-//! What the datagrams mean is for their owners to say; so far there is one, the DHT.
+//! What the datagrams mean, and for whom they are, is in [`udp_hub`](super::udp_hub).
 
 use std::{
     future::poll_fn,
@@ -79,12 +79,15 @@ impl UdpSockets {
         receive([&self.sockets[first], &self.sockets[1 - first]], buf).await
     }
 
-    /// Sends a datagram, or loses it: whoever needs an answer asks again.
-    pub fn send(&self, to: SocketAddr, datagram: &[u8]) {
-        if let Some(socket) = &self.sockets[usize::from(to.is_ipv6())] {
-            // Past the runtime, which takes a socket for full until it has looked at it once.
-            let _ = SockRef::from(socket).send_to(datagram, &to.into());
-        }
+    /// Sends a datagram, or loses it on its way: whoever needs an answer asks again.
+    ///
+    /// # Errors
+    /// It did not leave: there is no socket of that family, or no way there.
+    pub fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        let socket = self.sockets[usize::from(to.is_ipv6())].as_ref();
+        let socket = socket.ok_or(io::ErrorKind::Unsupported)?;
+        // Past the runtime, which takes a socket for full until it has looked at it once.
+        SockRef::from(socket).send_to(datagram, &to.into()).map(drop)
     }
 }
 
@@ -123,11 +126,11 @@ mod tests {
         );
         assert_eq!(other.families(), [true, false]);
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, one.port()));
-        other.send(to, b"hello");
+        other.send(to, b"hello").expect("sent");
         let mut buf = [0; 16];
         let (length, from) = one.receive(&mut buf).await;
         assert_eq!((&buf[..length], from.port()), (&b"hello"[..], other.port()));
-        other.send("[::1]:9".parse().expect("valid"), b"no socket for it: lost");
+        other.send("[::1]:9".parse().expect("valid"), b"").expect_err("no socket for it");
     }
 
     #[tokio::test]

@@ -1,26 +1,22 @@
 //! Exchanges with UDP trackers over sockets (BEP 15).
 //!
-//! What is said and when it is said again is in [`crate::tracker::udp_client`]. Each exchange has a
-//! socket of its own that is connected to the tracker: nobody else's datagrams come through, and a port
-//! where nobody listens is known at once. Connection ids are remembered from one to the next.
+//! What is said and when it is said again is in [`crate::tracker::udp_client`]. It goes by the sockets that
+//! everything else goes by, so that a tracker sees our one port; what is heard is from the tracker's address,
+//! and answers the question that waits. Connection ids are remembered from one exchange to the next.
 
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant as Clock,
 };
 
 use tokio::time::sleep_until;
 
-use super::outlet::Outlet;
+use super::udp_hub::UdpHub;
 use crate::{
-    base::{
-        limits::{MAX_TRACKER_DATAGRAM, MAX_UDP_CONNECTIONS},
-        rng::Rng,
-        time::Instant,
-    },
+    base::{limits::MAX_UDP_CONNECTIONS, rng::Rng, time::Instant},
+    proxy::Place,
     tracker::udp_client::{Exchange, ExchangeError, Output, Question, Reply},
 };
 
@@ -43,61 +39,48 @@ pub struct UdpTrackers {
 
 #[derive(Debug)]
 struct Shared {
-    outlet: Outlet,
-    /// The only local address to use.
-    from: Option<IpAddr>,
+    hub: UdpHub,
     start: Clock,
     /// Connection ids, and how long they may be used.
-    connections: Mutex<HashMap<SocketAddr, (u64, Instant)>>,
+    connections: Mutex<HashMap<Place, (u64, Instant)>>,
     rng: Mutex<Rng>,
 }
 
 impl UdpTrackers {
-    /// Asks by way of `outlet`, from the local address `from`, or from any. `rng` draws what strangers must not guess.
+    /// Asks by way of `hub`. `rng` draws what strangers must not guess.
     #[expect(clippy::disallowed_methods, reason = "a driver reads the clock")]
-    pub fn new(outlet: Outlet, from: Option<IpAddr>, rng: Rng) -> Self {
+    pub fn new(hub: UdpHub, rng: Rng) -> Self {
         let (connections, rng) = (Mutex::default(), Mutex::new(rng));
-        let shared = Shared { outlet, from, start: Clock::now(), connections, rng };
+        let shared = Shared { hub, start: Clock::now(), connections, rng };
         UdpTrackers { shared: Arc::new(shared) }
     }
 
-    /// The addresses of a tracker.
-    pub async fn lookup(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        self.shared.outlet.resolver().lookup(host).await
+    /// By which way they are asked.
+    pub fn hub(&self) -> &UdpHub {
+        &self.shared.hub
     }
 
     /// Asks the tracker at `tracker`; may take minutes if it is silent.
-    pub async fn ask(
-        &self,
-        tracker: SocketAddr,
-        question: Question,
-    ) -> Result<Reply, UdpTrackerError> {
-        let any: IpAddr = match tracker {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let from = (self.shared.from.unwrap_or(any), 0).into();
-        let socket = self.shared.outlet.binding().udp(from, false)?;
-        socket.connect(tracker).await?;
-        let (known, rng) = (self.known(tracker), lock(&self.shared.rng).fork());
-        let mut exchange = Exchange::new(question, tracker.is_ipv6(), known, rng, self.now());
-        let mut buf = vec![0; MAX_TRACKER_DATAGRAM];
+    pub async fn ask(&self, tracker: Place, question: Question) -> Result<Reply, UdpTrackerError> {
+        let hub = &self.shared.hub;
+        hub.open(None)?;
+        hub.ready().await?;
+        let mut talk = hub.talk(tracker.clone());
+        let (known, rng) = (self.known(&tracker), lock(&self.shared.rng).fork());
+        let mut exchange = Exchange::new(question, known, rng, self.now());
         loop {
             while let Some(output) = exchange.poll() {
                 match output {
-                    Output::Send(datagram) => {
-                        socket.send(&datagram).await?;
-                    }
-                    Output::Connected(id, until) => self.remember(tracker, id, until),
+                    Output::Send(datagram) => talk.send(&datagram)?,
+                    Output::Connected(id, until) => self.remember(&tracker, id, until),
                     Output::Done(result) => return Ok(result?),
                 }
             }
             let due = exchange.poll_timeout().unwrap_or(Instant::ZERO);
             let due = self.shared.start + due.since(Instant::ZERO);
             tokio::select! {
-                received = socket.recv(&mut buf) => {
-                    let length = received?;
-                    exchange.handle_datagram(self.now(), &buf[..length]);
+                (datagram, from) = talk.receive() => {
+                    exchange.handle_datagram(self.now(), &datagram, from.is_ipv6());
                 }
                 () = sleep_until(due.into()) => exchange.handle_timeout(self.now()),
             }
@@ -108,19 +91,19 @@ impl UdpTrackers {
         Instant::ZERO + self.shared.start.elapsed()
     }
 
-    fn known(&self, tracker: SocketAddr) -> Option<(u64, Instant)> {
+    fn known(&self, tracker: &Place) -> Option<(u64, Instant)> {
         let now = self.now();
-        lock(&self.shared.connections).get(&tracker).copied().filter(|&(_, until)| now < until)
+        lock(&self.shared.connections).get(tracker).copied().filter(|&(_, until)| now < until)
     }
 
-    fn remember(&self, tracker: SocketAddr, id: u64, until: Instant) {
+    fn remember(&self, tracker: &Place, id: u64, until: Instant) {
         let now = self.now();
         let mut connections = lock(&self.shared.connections);
         if connections.len() >= MAX_UDP_CONNECTIONS {
             connections.retain(|_, (_, until)| now < *until);
         }
         if connections.len() < MAX_UDP_CONNECTIONS {
-            connections.insert(tracker, (id, until));
+            connections.insert(tracker.clone(), (id, until));
         }
     }
 }

@@ -313,7 +313,7 @@ impl Core {
             partial,
             priorities,
             peer_id: self.peer_id,
-            listen_port: Some(self.port),
+            listen_port: self.port,
             dht_port: self.dht_port(info.private()),
             metadata: Some(InfoBytes::new(info.clone())),
             settings: Settings {

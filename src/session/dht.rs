@@ -6,7 +6,6 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,8 +19,7 @@ use crate::{
     metainfo::HostPort,
     net::{
         dht::{Dht, DhtConfig},
-        outlet::Outlet,
-        udp::UdpSockets,
+        udp_hub::UdpHub,
     },
 };
 
@@ -53,24 +51,18 @@ fn place(state_dir: &Path) -> PathBuf {
     state_dir.join("dht")
 }
 
-/// Starts a node that listens on the addresses of the session, whose port for peers is `peers`, and that
-/// neither asks nor hears anybody who is `blocked`.
+/// Starts a node that speaks by `hub`, and neither asks nor hears anybody who is `blocked`.
 ///
 /// # Errors
 /// The port that was asked for is taken, or there is no socket to be had.
 pub(super) fn start(
     options: &DhtOptions,
-    outlet: &Outlet,
-    (addr, ipv6, peers): (Option<IpAddr>, bool, u16),
+    hub: UdpHub,
     state_dir: Option<&Path>,
     blocked: Arc<IpFilter>,
     rng: Rng,
 ) -> io::Result<Dht> {
-    let bind = |port| UdpSockets::bind(outlet.binding(), addr, ipv6, port);
-    let sockets = match options.port {
-        Some(port) => bind(port)?,
-        None => bind(peers).or_else(|_| bind(0))?,
-    };
+    hub.open(options.port)?;
     let well_known = options.bootstrap.is_none();
     let bootstrap = match &options.bootstrap {
         None => WELL_KNOWN.map(|(host, port)| (host.to_owned(), port)).into(),
@@ -83,7 +75,7 @@ pub(super) fn start(
     }
     let config = DhtConfig { read_only: options.read_only, saved, bootstrap, well_known, blocked };
     let key = Key(super::random()?);
-    Ok(Dht::start(sockets, config, outlet.resolver().clone(), rng, key))
+    Ok(Dht::start(hub, config, rng, key))
 }
 
 /// What an earlier run left. A file that is damaged is worth nothing and is written anew.

@@ -11,7 +11,7 @@ use super::{DhtOptions, SessionError, dht, draw_seed};
 use crate::{
     base::rng::Rng,
     bencode::{Limits, Value},
-    net::{dht::Dht, outlet::Outlet},
+    net::{dht::Dht, outlet::Outlet, udp_hub::UdpHub},
 };
 pub use crate::{
     dht::{
@@ -41,8 +41,8 @@ impl DhtTool {
     ) -> Result<Self, SessionError> {
         let options = DhtOptions { read_only: true, ..options.clone() };
         let rng = Rng::new(draw_seed()?);
-        let listen = (None, ipv6, 0);
-        let dht = dht::start(&options, outlet, listen, state_dir, Arc::default(), rng);
+        let hub = UdpHub::new(outlet.clone(), None, ipv6, 0);
+        let dht = dht::start(&options, hub, state_dir, Arc::default(), rng);
         Ok(DhtTool { dht: dht.map_err(SessionError::Dht)? })
     }
 

@@ -127,7 +127,8 @@ impl Dialler {
 
 /// Connects, as far as messages may follow.
 async fn open(dial: Dial, way: Way) -> Result<Opened<TcpStream>, DialFailure> {
-    if dial.addr.is_ipv6() && !way.ipv6 {
+    // What a proxy has is its own affair.
+    if dial.addr.is_ipv6() && !way.ipv6 && !way.outlet.is_proxied() {
         return Err(DialFailure::Unreachable);
     }
     let connected = tcp::dial(&way.outlet, dial.addr, way.from, DIAL_TIMEOUT).await;

@@ -103,7 +103,7 @@ impl Core {
             partial: Vec::new(),
             priorities: Vec::new(),
             peer_id: self.peer_id,
-            listen_port: Some(self.port),
+            listen_port: self.port,
             dht_port: self.dht_port(false),
             metadata: None,
             settings: Settings {

@@ -94,6 +94,7 @@ pub use crate::gateway::{Mapped, Method};
 pub use crate::mse::{Encryption, Policy as EncryptionPolicy};
 pub use crate::net::outlet::{Outlet, OutletError, OutletOptions};
 pub use crate::pieces::Priority;
+pub use crate::proxy::{ProxyAddress, ProxyAddressError, Scheme as ProxyScheme};
 pub use crate::torrent::{WebSeedChange, WebSeedSnapshot};
 pub use crate::webseed::Failure as WebSeedFailure;
 pub use adding::{AddTorrent, Check};
@@ -117,6 +118,7 @@ use crate::{
         port_mapping::PortMapping,
         tcp::{self, Listeners},
         tracker_client::TrackerClient,
+        udp_hub::UdpHub,
         udp_tracker::UdpTrackers,
         web_seed::WebSeeds,
     },
@@ -130,6 +132,8 @@ use registry::{Door, Registry};
 use shard::ShardHandle;
 use slots::Slots;
 
+/// What trackers are told when nobody can connect to us: some want a number, and nobody listens there.
+const NO_PORT: u16 = 1;
 /// How long a shutdown may take: for trackers to be told and writes to finish.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -138,7 +142,8 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 struct Core {
     config: Config,
     peer_id: PeerId,
-    port: u16,
+    /// Where peers reach us, if they can.
+    port: Option<u16>,
     registry: Arc<Registry>,
     shard: ShardHandle,
     discovery: Line,
@@ -155,9 +160,10 @@ impl Core {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).next_u64()
     }
 
-    /// Where our node of the DHT is reached; nobody is told by a private torrent (BEP 27).
+    /// Where our node of the DHT is reached, if it is; nobody is told by a private torrent (BEP 27).
     fn dht_port(&self, private: bool) -> Option<u16> {
-        self.dht.as_ref().filter(|_| !private).map(Dht::port)
+        let reached = !private && !self.config.outlet.is_proxied();
+        self.dht.as_ref().filter(|_| reached).map(Dht::port)
     }
 }
 
@@ -202,21 +208,25 @@ impl Session {
             .map_err(SessionError::System)?;
         let registry = Arc::new(Registry::default());
 
-        let (port, families) = (listeners.port, families(&config));
+        let families = families(&config);
+        let port = listeners.as_ref().map(|listeners| listeners.port);
         let crypto = match config.encryption {
             EncryptionPolicy::Disabled => Crypto::None,
             EncryptionPolicy::Allowed | EncryptionPolicy::Preferred => Crypto::Supported,
             EncryptionPolicy::Required => Crypto::Required,
         };
-        let identity = Identity { peer_id, port, mapped: None, crypto, families };
-        let udp = UdpTrackers::new(config.outlet.clone(), config.listen.addr, rng.fork());
+        let announced = port.unwrap_or(NO_PORT);
+        let identity = Identity { peer_id, port: announced, mapped: None, crypto, families };
+        let (outlet, listen) = (&config.outlet, &config.listen);
+        let hub = UdpHub::new(outlet.clone(), listen.addr, listen.ipv6, port.unwrap_or(0));
+        let udp = UdpTrackers::new(hub.clone(), rng.fork());
         let trackers = TrackerClient { http: http.clone(), udp };
-        let dht = start_dht(&config, port, rng.fork())?;
-        let ports = (port, dht.as_ref().map(Dht::port));
+        let dht = start_dht(&config, hub, rng.fork())?;
+        let ports = (port.unwrap_or(0), dht.as_ref().map(Dht::port));
         let port_mapping = port_mapping::start(&config, ports, &http, rng.fork());
         let port_mapping = port_mapping.map_err(SessionError::System)?;
         let rest = (clock, rng.fork(), line.clone());
-        let lsd = config.lsd.and_then(|options| {
+        let lsd = config.lsd.filter(|_| !config.outlet.is_proxied()).and_then(|options| {
             // Where there is no multicast nobody is missed.
             Lsd::join(config.outlet.binding(), options.loopback, config.listen.ipv6, &mut rng).ok()
         });
@@ -239,7 +249,7 @@ impl Session {
             slots,
             encryption: config.encryption,
         });
-        for socket in listeners.sockets {
+        for socket in listeners.into_iter().flat_map(|listeners| listeners.sockets) {
             let accepting = accept(socket, door.clone(), half_open.clone());
             tasks.push(tokio::spawn(accepting).abort_handle());
         }
@@ -259,9 +269,9 @@ impl Session {
         Ok(Session { core: Arc::new(core), tasks, half_open, port_mapping, shard })
     }
 
-    /// The port on which peers reach us.
+    /// The port on which peers reach us; `None` behind a proxy.
     pub fn port(&self) -> Option<u16> {
-        Some(self.core.port)
+        self.core.port
     }
 
     /// The UDP port on which our node of the DHT is reached, if there is one.
@@ -370,27 +380,36 @@ impl Drop for Session {
     }
 }
 
-fn listen(config: &Config) -> Result<Listeners, SessionError> {
+/// Behind a proxy there is nobody to be listened to.
+fn listen(config: &Config) -> Result<Option<Listeners>, SessionError> {
+    if config.outlet.is_proxied() {
+        return Ok(None);
+    }
     let listen = &config.listen;
-    tcp::listen(config.outlet.binding(), listen.addr, listen.ipv6, listen.port).map_err(|err| {
-        match err.is_in_use() {
-            true => SessionError::PortInUse { port: listen.port },
-            false => SessionError::Listen(err),
-        }
+    let listeners = tcp::listen(config.outlet.binding(), listen.addr, listen.ipv6, listen.port);
+    listeners.map(Some).map_err(|err| match err.is_in_use() {
+        true => SessionError::PortInUse { port: listen.port },
+        false => SessionError::Listen(err),
     })
 }
 
-fn start_dht(config: &Config, peers: u16, rng: Rng) -> Result<Option<Dht>, SessionError> {
-    let Some(options) = &config.dht else { return Ok(None) };
-    let listen = (config.listen.addr, config.listen.ipv6, peers);
+fn start_dht(config: &Config, hub: UdpHub, rng: Rng) -> Result<Option<Dht>, SessionError> {
+    let options = config.dht.as_ref().filter(|_| hub.is_carried());
+    let Some(options) = options else { return Ok(None) };
+    // Nobody finds us behind a proxy.
+    let read_only = options.read_only || config.outlet.is_proxied();
+    let options = DhtOptions { read_only, ..options.clone() };
     let state_dir = config.state_dir.as_deref();
     let blocked = config.blocked.clone();
-    let dht = dht::start(options, &config.outlet, listen, state_dir, blocked, rng);
+    let dht = dht::start(&options, hub, state_dir, blocked, rng);
     dht.map(Some).map_err(SessionError::Dht)
 }
 
 /// A tracker lists the address it sees, so both families have to be announced over.
 fn families(config: &Config) -> Families {
+    if config.outlet.is_proxied() {
+        return Families::Any;
+    }
     match (config.listen.addr, config.listen.ipv6) {
         (Some(_), _) => Families::Any,
         (None, true) => Families::Both,

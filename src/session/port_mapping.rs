@@ -32,8 +32,9 @@ pub(super) fn start(
     http: &Http,
     rng: Rng,
 ) -> io::Result<Option<PortMapping>> {
-    // Bound to one address, everything leaves from there: a gateway would be asked from elsewhere.
-    if !config.port_mapping || config.listen.addr.is_some() {
+    // Bound to one address, everything leaves from there: a gateway would be asked from elsewhere. Behind a
+    // proxy there is no port to be mapped.
+    if !config.port_mapping || config.listen.addr.is_some() || config.outlet.is_proxied() {
         return Ok(None);
     }
     let binding = config.outlet.binding().clone();

@@ -17,6 +17,7 @@ use crate::{
         http::{Http, HttpConfig},
         outlet::Outlet,
         tracker_client::{TrackerClient, TrackerError, host_of},
+        udp_hub::UdpHub,
         udp_tracker::UdpTrackers,
     },
 };
@@ -47,7 +48,7 @@ pub async fn scrape(
     ca_file: Option<PathBuf>,
 ) -> Result<Vec<Scraped>, SessionError> {
     let http = Http::new(&HttpConfig { ca_file, ..HttpConfig::new(outlet.clone()) })?;
-    let udp = UdpTrackers::new(outlet.clone(), None, Rng::new(draw_seed()?));
+    let udp = UdpTrackers::new(UdpHub::new(outlet.clone(), None, true, 0), Rng::new(draw_seed()?));
     let (client, hash) = (TrackerClient { http, udp }, info_hash.wire());
     let trackers =
         tiers.iter().enumerate().flat_map(|(tier, urls)| urls.iter().map(move |url| (tier, url)));

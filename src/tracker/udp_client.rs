@@ -83,7 +83,6 @@ enum Stage {
 #[derive(Debug)]
 pub struct Exchange {
     question: Question,
-    v6: bool,
     stage: Stage,
     /// Names the datagram that waits for its answer.
     transaction: u32,
@@ -94,22 +93,16 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Begins to ask a tracker, over IPv6 if `v6`; `known` is a connection id that it gave in an earlier
+    /// Begins to ask a tracker; `known` is a connection id that it gave in an earlier
     /// exchange, and until when.
-    pub fn new(
-        question: Question,
-        v6: bool,
-        known: Option<(u64, Instant)>,
-        rng: Rng,
-        now: Instant,
-    ) -> Self {
+    pub fn new(question: Question, known: Option<(u64, Instant)>, rng: Rng, now: Instant) -> Self {
         let stage = match known {
             Some((id, until)) => Stage::Asking { id, until, fresh: false },
             None => Stage::Connecting,
         };
         let outputs = VecDeque::new();
         let mut exchange =
-            Exchange { question, v6, stage, transaction: 0, sends: 0, due: now, rng, outputs };
+            Exchange { question, stage, transaction: 0, sends: 0, due: now, rng, outputs };
         exchange.send(now);
         exchange
     }
@@ -135,13 +128,13 @@ impl Exchange {
         self.send(now);
     }
 
-    /// A datagram came from the tracker's address. What does not answer our last one is ignored: it is
-    /// late, or forged.
-    pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
+    /// A datagram came from the tracker's address, over IPv6 if `v6`. What does not answer our last one is
+    /// ignored: it is late, or forged.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8], v6: bool) {
         if datagram.get(4..8) != Some(&self.transaction.to_be_bytes()) {
             return;
         }
-        let response = match Response::decode(datagram, self.v6) {
+        let response = match Response::decode(datagram, v6) {
             Ok((_, response)) => response,
             Err(error) => return self.end(Err(error.into())),
         };
@@ -216,7 +209,7 @@ mod tests {
     }
 
     fn exchange(known: Option<(u64, Instant)>) -> Exchange {
-        Exchange::new(Question::Announce(request(), Vec::new()), false, known, Rng::new(1), START)
+        Exchange::new(Question::Announce(request(), Vec::new()), known, Rng::new(1), START)
     }
 
     /// The request that was sent, and its transaction.
@@ -228,7 +221,7 @@ mod tests {
     }
 
     fn answer(exchange: &mut Exchange, now: Instant, transaction: u32, response: &Response) {
-        exchange.handle_datagram(now, &response.encode(transaction, false));
+        exchange.handle_datagram(now, &response.encode(transaction, false), false);
     }
 
     #[test]
@@ -300,7 +293,11 @@ mod tests {
         let (transaction, _) = sent(&mut e);
         answer(&mut e, after(1), transaction, &Response::Scrape(Vec::new()));
         assert_eq!(e.poll(), None);
-        e.handle_datagram(after(1), &[&[0, 0, 0, 1], &transaction.to_be_bytes()[..]].concat());
+        e.handle_datagram(
+            after(1),
+            &[&[0, 0, 0, 1], &transaction.to_be_bytes()[..]].concat(),
+            false,
+        );
         let Some(Output::Done(Err(ExchangeError::Malformed(_)))) = e.poll() else { panic!() };
     }
 }

@@ -6,19 +6,20 @@ use std::{
 };
 
 use downpour::session::{
-    AddTorrent, Config, ListenConfig, Outlet, OutletError, OutletOptions, Session, TorrentEvent,
+    AddTorrent, Config, ListenConfig, Outlet, OutletError, OutletOptions, Session,
     tracker_host::{TrackerConfig, TrackerHost},
 };
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::content::Content;
+use crate::content::{Content, announced};
 
 /// Who waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn bound_to(interface: &str) -> Result<Outlet, OutletError> {
-    Outlet::open(&OutletOptions { interface: Some(interface.to_owned()) })
+async fn bound_to(interface: &str) -> Result<Outlet, OutletError> {
+    let interface = Some(interface.to_owned());
+    Outlet::open(&OutletOptions { interface, ..OutletOptions::default() }).await
 }
 
 /// Peers, and trackers of both kinds by their name.
@@ -34,7 +35,7 @@ async fn everything_goes_by_the_interface_that_is_named() {
             addr: Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
             ..ListenConfig::default()
         };
-        let outlet = bound_to("lo").expect("everybody has it");
+        let outlet = bound_to("lo").await.expect("everybody has it");
         let config = Config { outlet, listen, ..Config::default() };
         let session = Session::start(config).await.expect("starts");
         let dir = TempDir::new().expect("a folder");
@@ -46,11 +47,7 @@ async fn everything_goes_by_the_interface_that_is_named() {
         let add = AddTorrent { trackers, ..content.add(dir.path()) };
         let handle = session.add(add).await.expect("added");
         // The one who has it is to be known when the other one asks.
-        let mut events = handle.subscribe();
-        let told = async {
-            while !matches!(events.recv().await, Ok(TorrentEvent::TrackerReply { .. })) {}
-        };
-        timeout(PATIENCE, told).await.expect("the tracker answers");
+        timeout(PATIENCE, announced(&handle)).await.expect("the tracker answers");
         swarm.push((session, handle, dir));
     }
     for (_, handle, dir) in &swarm {
@@ -64,8 +61,8 @@ async fn everything_goes_by_the_interface_that_is_named() {
     host.shutdown().await;
 }
 
-#[test]
-fn an_interface_that_is_not_there_is_refused() {
-    let error = bound_to("no-such-if0").expect_err("it is not there");
+#[tokio::test]
+async fn an_interface_that_is_not_there_is_refused() {
+    let error = bound_to("no-such-if0").await.expect_err("it is not there");
     assert_eq!(error.to_string(), "there is no network interface `no-such-if0`");
 }

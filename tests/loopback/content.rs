@@ -88,6 +88,22 @@ pub(crate) async fn session_at(addr: Option<IpAddr>) -> Session {
     Session::start(Config { listen, ..Config::default() }).await.expect("starts")
 }
 
+/// Waits until a tracker knows of it.
+#[cfg(target_os = "linux")]
+pub(crate) async fn announced(handle: &TorrentHandle) {
+    let mut events = handle.subscribe();
+    // What came before is seen, and what comes later is told.
+    while handle
+        .snapshot()
+        .trackers
+        .iter()
+        .all(|t| t.state != downpour::session::TrackerState::Working)
+    {
+        // Whoever is too slow to hear everything looks all the same.
+        let _ = events.recv().await;
+    }
+}
+
 pub(crate) fn addr_of(session: &Session, ip: impl Into<IpAddr>) -> SocketAddr {
     (ip.into(), session.port().expect("listens")).into()
 }

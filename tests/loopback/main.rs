@@ -11,6 +11,11 @@ mod bound;
 mod content;
 mod encryption;
 mod file_server;
+// Elsewhere there is one loopback address only.
+#[cfg(target_os = "linux")]
+mod proxy;
+#[cfg(target_os = "linux")]
+mod proxy_server;
 mod restart;
 mod selection;
 mod shared;

@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    super::{command::Command, shard::ShardHandle, shared::Shared},
+    super::{NO_PORT, command::Command, shard::ShardHandle, shared::Shared},
     Identity, Input, Line,
     trackerless::Round,
 };
@@ -24,8 +24,10 @@ pub(super) async fn run(
     line: Line,
 ) {
     let (torrent, place) = (shared.id, shared.place());
-    let announce = Announce { port: Some(identity.port), mapped: identity.mapped };
-    let mut search = dht.search(Question::Peers(place, Some(announce)), urgent);
+    // Who cannot be reached is announced to nobody.
+    let announce = (identity.port != NO_PORT)
+        .then_some(Announce { port: Some(identity.port), mapped: identity.mapped });
+    let mut search = dht.search(Question::Peers(place, announce), urgent);
     let (mut nodes, mut peers) = (0, 0);
     while let Some(found) = search.next().await {
         match found {
