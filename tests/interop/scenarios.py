@@ -7,6 +7,7 @@ import endurance
 import exchange
 import full_disk
 import info_hashes
+import leaks
 import port_mapping
 import samples
 import swarm
@@ -39,7 +40,8 @@ def by_link(tracker, without=()):
 
 def core():
     """Each client once in each direction, by each tracker, in both families of addresses, and by
-    magnet links; port mapping; web seeds; all of them at once; the sample torrents; info hashes."""
+    magnet links; port mapping; web seeds; leaks; all of them at once; the sample torrents; info
+    hashes."""
     for client in FOREIGN:
         for over_http, over_udp in (OPENTRACKER, EMBEDDED):
             for layout in LAYOUTS:
@@ -53,6 +55,7 @@ def core():
     yield from encryption.scenarios()
     yield from port_mapping.scenarios()
     yield from web_seeds.scenarios()
+    yield from leaks.scenarios()
     yield next(swarm.scenarios())
     yield from info_hashes.scenarios(EVERYONE)
     yield from samples.scenarios()

@@ -1,0 +1,104 @@
+"""Scenarios of a host with two ways out: what is bound to one, or goes by a proxy, never leaves by another."""
+
+import time
+from functools import partial
+
+import payload
+import torrent as makers
+from clients import DOWNPOUR
+from sandbox import Failure, endpoint, free_port
+from transfer import PIECE_LENGTH, Scenario
+from two_ways import ALLOWED, OTHER, PROXY, WORLD, WORLD_V6, Capture, Host, destination, ip
+
+NEEDS = ("ip", "nsenter", "unshare", "mount")
+# The interface is away for so long, seconds: some dials, announces and queries come due.
+AWAY = 6
+
+
+def scenarios():
+    yield Scenario("leaks.none-by-another-interface", bound, NEEDS, own_network=True)
+    yield Scenario("leaks.none-while-it-is-away", away, NEEDS, own_network=True)
+    for scheme in ("socks5", "http"):
+        show = partial(proxied, scheme)
+        yield Scenario(f"leaks.none-around-{scheme}", show, NEEDS, own_network=True)
+
+
+class Swarm:
+    """Behind the allowed way: a tracker for HTTP and UDP, a seed that is a node of the DHT, a name server."""
+
+    def __init__(self, run):
+        self.run, self.host = run, Host(run)
+        self.host.start_driver("names", WORLD, WORLD, WORLD_V6)
+        self.root = payload.folder(run.folder("content"), run.random)
+        self.made = makers.Mktorrent().make(run, self.root, PIECE_LENGTH)
+        port, dht = free_port(), free_port()
+        argv = [run.config.bin, "tracker", "--listen", endpoint("::", port), "--json"]
+        tracker = self.host.start_there("tracker", argv)
+        run.until(lambda: tracker.find('("listening")'), "the tracker")
+        self.trackers = [f"{scheme}://tracker.test:{port}/announce" for scheme in ("http", "udp")]
+        self.node = f"node.test:{dht}"
+        seed = [run.config.bin, "seed", self.made.path, "--data", self.root.parent, "--json"]
+        seed += ["--port", dht, "--dht-bootstrap", "127.0.0.1:1", "--no-lsd", "--no-upnp"]
+        seed += ["--tracker", f"http://{WORLD}:{port}/announce"]
+        seed = self.host.start_there("downpour-seed", [*seed, "--state-dir", run.folder("state")])
+        run.until(lambda: seed.find('("seeding")'), "the seed")
+
+    def download(self, *options):
+        """Starts a download of everything by everything that finds peers."""
+        output = self.run.folder("output")
+        argv = [self.run.config.bin, "download", self.made.path, "--output", output, "--json", "-v"]
+        argv += ["--port", free_port(), "--dht-bootstrap", self.node, *options]
+        argv += [word for url in self.trackers for word in ("--tracker", url)]
+        argv += ["--state-dir", self.run.folder("state")]
+        return self.host.start("downpour-download", argv), output
+
+    def complete(self, process, output):
+        self.run.until(lambda: process.code is not None, "the download")
+        if process.code != 0:
+            raise Failure(f"the download exited with {process.code}")
+        DOWNPOUR.compare(self.made, self.root, output)
+
+
+def bound(run):
+    swarm = Swarm(run)
+    # Left to itself it goes the other way, and that is seen.
+    other = Capture(OTHER)
+    process, _ = swarm.download()
+    run.until(lambda: any("port 53" in packet for packet in other.seen), "a packet that leaks")
+    run.until(lambda: len(other.seen) > 3, "more packets that leak")
+    process.stop()
+    other, allowed = Capture(OTHER), Capture(ALLOWED)
+    swarm.complete(*swarm.download("--bind-interface", ALLOWED))
+    other.expect_nothing()
+    if not any("port 53" in packet for packet in allowed.seen):
+        raise Failure("no name was looked up")
+    run.note(f"{len(allowed.seen)} packets by {ALLOWED}, none by {OTHER}")
+
+
+def away(run):
+    swarm = Swarm(run)
+    other = Capture(OTHER)
+    process, output = swarm.download("--bind-interface", ALLOWED, "--max-down", "300K")
+    run.until(lambda: process.find('"event":"(piece)"'), "a piece")
+    ip("link", "set", ALLOWED, "down")
+    before = time.monotonic()
+    run.until(lambda: time.monotonic() - before > AWAY, "some time without the interface")
+    if process.code is not None:
+        raise Failure(f"the download exited with {process.code} while the interface was away")
+    other.expect_nothing()
+    # It is there again, and so is all that goes by it.
+    ip("link", "set", ALLOWED, "up")
+    swarm.host.settle(ALLOWED, 200)
+    swarm.complete(process, output)
+    other.expect_nothing()
+
+
+def proxied(scheme, run):
+    swarm = Swarm(run)
+    port = free_port()
+    swarm.host.start_driver("proxy", PROXY, port, WORLD)
+    ip("link", "set", OTHER, "down")
+    capture = Capture(ALLOWED, lambda packet: destination(packet) == PROXY)
+    swarm.complete(*swarm.download("--proxy", f"{scheme}://{PROXY}:{port}"))
+    capture.expect_nothing()
+    run.note(f"{capture.passed} packets to the proxy, none to anybody else")
