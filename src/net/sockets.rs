@@ -10,11 +10,17 @@ use std::{
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, TcpSocket, UdpSocket};
+use tokio::{
+    net::{TcpListener, TcpSocket, UdpSocket},
+    time::sleep,
+};
 
+/// How often we look whether the interface was made anew.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Connections that the system may hold ready for us while we are busy.
 const BACKLOG: i32 = 256;
 
@@ -65,11 +71,25 @@ impl Binding {
         self.interface.as_deref()
     }
 
-    /// Its number, which another one may have after it was away; `None` without one.
-    pub(super) fn index(&self) -> Option<u32> {
+    /// Its number, which is another one after it was taken away and made again; `None` without one.
+    pub fn index(&self) -> Option<u32> {
         let any = SocketAddr::from(([0, 0, 0, 0], 0));
         let socket = Binding::default().open(any, Type::DGRAM, Protocol::UDP).ok()?;
         rustix::net::netdevice::name_to_index(&socket, self.interface()?).ok()
+    }
+
+    /// Waits until the interface has another number than `index`: what was bound to it before is of no use any
+    /// more. For ever, if there is none.
+    pub async fn renewed(&self, index: Option<u32>) -> u32 {
+        if self.interface.is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            sleep(LOOK_EVERY).await;
+            if let Some(now) = self.index().filter(|now| Some(*now) != index) {
+                return now;
+            }
+        }
     }
 
     /// A socket for connecting to `addr`, to be used inside a tokio runtime.

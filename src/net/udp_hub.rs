@@ -17,7 +17,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{outlet::Outlet, udp::UdpSockets, udp_relay::Relay};
+use super::{outlet::Outlet, sockets::Binding, udp::UdpSockets, udp_relay::Relay};
 use crate::{
     base::{
         compact::canonical,
@@ -48,8 +48,18 @@ struct Hub {
 /// How datagrams leave.
 #[derive(Debug)]
 enum Link {
-    Direct(Arc<UdpSockets>, AbortHandle),
+    Direct(Arc<Direct>, AbortHandle),
     Relayed(Arc<Relay>, AbortHandle),
+}
+
+/// Sockets of our own.
+#[derive(Debug)]
+struct Direct(Mutex<Arc<UdpSockets>>);
+
+impl Direct {
+    fn now(&self) -> Arc<UdpSockets> {
+        lock(&self.0).clone()
+    }
 }
 
 /// Who waits for what.
@@ -90,15 +100,16 @@ impl UdpHub {
             }
             Some(_) => return Err(io::Error::other("UDP cannot pass an HTTP proxy")),
             None => {
-                let binding = hub.outlet.binding();
-                let bind = |port| UdpSockets::bind(binding, hub.addr, hub.ipv6, port);
+                let (binding, addr, ipv6) = (hub.outlet.binding().clone(), hub.addr, hub.ipv6);
+                let bind = move |port| UdpSockets::bind(&binding, addr, ipv6, port);
                 let sockets = match port {
                     Some(port) => bind(port)?,
                     None => bind(hub.port).or_else(|_| bind(0))?,
                 };
-                let sockets = Arc::new(sockets);
-                let task = tokio::spawn(receive(sockets.clone(), waiting));
-                Link::Direct(sockets, task.abort_handle())
+                let direct = Arc::new(Direct(Mutex::new(Arc::new(sockets))));
+                let receiving =
+                    receive(hub.outlet.binding().clone(), direct.clone(), bind, waiting);
+                Link::Direct(direct, tokio::spawn(receiving).abort_handle())
             }
         };
         hub.link.set(link).expect("one at a time");
@@ -113,7 +124,7 @@ impl UdpHub {
     /// Whether there are sockets for IPv4, and for IPv6; what a proxy has is not known.
     pub fn families(&self) -> [bool; 2] {
         match self.0.link.get() {
-            Some(Link::Direct(sockets, _)) => sockets.families(),
+            Some(Link::Direct(direct, _)) => direct.now().families(),
             Some(Link::Relayed(..)) => [true, true],
             None => [false, false],
         }
@@ -122,7 +133,7 @@ impl UdpHub {
     /// Their port; 0 if there is none that is ours.
     pub fn port(&self) -> u16 {
         match self.0.link.get() {
-            Some(Link::Direct(sockets, _)) => sockets.port(),
+            Some(Link::Direct(direct, _)) => direct.now().port(),
             _ => 0,
         }
     }
@@ -157,7 +168,9 @@ impl UdpHub {
     /// It did not leave: there is no way to that place.
     pub fn send(&self, to: &Place, datagram: &[u8]) -> io::Result<()> {
         match (self.0.link.get(), to) {
-            (Some(Link::Direct(sockets, _)), Place::Addr(addr)) => sockets.send(*addr, datagram),
+            (Some(Link::Direct(direct, _)), Place::Addr(addr)) => {
+                direct.now().send(*addr, datagram)
+            }
             (Some(Link::Relayed(relay, _)), place) => relay.send(place, datagram),
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -226,11 +239,32 @@ impl Drop for Talk {
     }
 }
 
-async fn receive(sockets: Arc<UdpSockets>, waiting: Arc<Mutex<Waiting>>) {
+/// Receives, by new sockets when the interface was made anew, until the task is dropped.
+async fn receive(
+    binding: Binding,
+    direct: Arc<Direct>,
+    bind: impl Fn(u16) -> io::Result<UdpSockets>,
+    waiting: Arc<Mutex<Waiting>>,
+) {
     let mut buf = vec![0; MAX_TRACKER_DATAGRAM];
+    let mut index = binding.index();
     loop {
-        let (length, from) = sockets.receive(&mut buf).await;
-        give(&waiting, &buf[..length], canonical(from));
+        let sockets = direct.now();
+        let receiving = async {
+            loop {
+                let (length, from) = sockets.receive(&mut buf).await;
+                give(&waiting, &buf[..length], canonical(from));
+            }
+        };
+        let now = tokio::select! {
+            now = binding.renewed(index) => now,
+            never = receiving => never,
+        };
+        // The old ones go on as long as there are no new ones.
+        if let Ok(sockets) = bind(sockets.port()) {
+            *lock(&direct.0) = Arc::new(sockets);
+            index = Some(now);
+        }
     }
 }
 

@@ -86,7 +86,7 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, oneshot},
-    task::{AbortHandle, spawn_blocking},
+    task::{AbortHandle, JoinSet, spawn_blocking},
     time::timeout,
 };
 
@@ -116,6 +116,7 @@ use crate::{
         http::{Http, HttpConfig},
         lsd::Lsd,
         port_mapping::PortMapping,
+        sockets::Binding,
         tcp::{self, Listeners},
         tracker_client::TrackerClient,
         udp_hub::UdpHub,
@@ -249,8 +250,9 @@ impl Session {
             slots,
             encryption: config.encryption,
         });
-        for socket in listeners.into_iter().flat_map(|listeners| listeners.sockets) {
-            let accepting = accept(socket, door.clone(), half_open.clone());
+        if let Some(listeners) = listeners {
+            let way = (config.outlet.binding().clone(), config.listen.clone());
+            let accepting = keep_accepting(way, listeners, door, half_open.clone());
             tasks.push(tokio::spawn(accepting).abort_handle());
         }
         let core = Core {
@@ -391,6 +393,28 @@ fn listen(config: &Config) -> Result<Option<Listeners>, SessionError> {
         true => SessionError::PortInUse { port: listen.port },
         false => SessionError::Listen(err),
     })
+}
+
+/// Accepts, by new sockets when the interface was made anew, until the task is dropped.
+async fn keep_accepting(
+    (binding, listen): (Binding, ListenConfig),
+    mut listeners: Listeners,
+    door: Arc<Door>,
+    half_open: Arc<HalfOpen>,
+) {
+    let (mut index, port) = (binding.index(), listeners.port);
+    let mut accepting = JoinSet::new();
+    loop {
+        for socket in listeners.sockets.drain(..) {
+            accepting.spawn(accept(socket, door.clone(), half_open.clone()));
+        }
+        let now = binding.renewed(index).await;
+        // The old ones go on as long as there are no new ones.
+        if let Ok(new) = tcp::listen(&binding, listen.addr, listen.ipv6, port) {
+            accepting.abort_all();
+            (listeners, index) = (new, Some(now));
+        }
+    }
 }
 
 fn start_dht(config: &Config, hub: UdpHub, rng: Rng) -> Result<Option<Dht>, SessionError> {

@@ -8,7 +8,7 @@ import torrent as makers
 from clients import DOWNPOUR
 from sandbox import Failure, endpoint, free_port
 from transfer import PIECE_LENGTH, Scenario
-from two_ways import ALLOWED, OTHER, PROXY, WORLD, WORLD_V6, Capture, Host, destination, ip
+from two_ways import ALLOWED, OTHER, OURS, PROXY, WORLD, WORLD_V6, Capture, Host, destination, ip
 
 NEEDS = ("ip", "nsenter", "unshare", "mount")
 # The interface is away for so long, seconds: some dials, announces and queries come due.
@@ -18,6 +18,7 @@ AWAY = 6
 def scenarios():
     yield Scenario("leaks.none-by-another-interface", bound, NEEDS, own_network=True)
     yield Scenario("leaks.none-while-it-is-away", away, NEEDS, own_network=True)
+    yield Scenario("leaks.interface-made-anew", made_anew, NEEDS, own_network=True)
     for scheme in ("socks5", "http"):
         show = partial(proxied, scheme)
         yield Scenario(f"leaks.none-around-{scheme}", show, NEEDS, own_network=True)
@@ -88,8 +89,35 @@ def away(run):
     other.expect_nothing()
     # It is there again, and so is all that goes by it.
     ip("link", "set", ALLOWED, "up")
-    swarm.host.settle(ALLOWED, 200)
+    swarm.host.settle(ALLOWED)
     swarm.complete(process, output)
+    other.expect_nothing()
+
+
+def made_anew(run):
+    swarm, port = Swarm(run), free_port()
+    host = swarm.host
+    seed = [run.config.bin, "seed", swarm.made.path, "--data", swarm.root.parent, "--json"]
+    seed += ["--port", port, "--no-trackers", "--dht-bootstrap", swarm.node]
+    seed += ["--bind-interface", ALLOWED, "--state-dir", run.folder("state")]
+    process = host.start("downpour-seed-bound", seed)
+    run.until(lambda: process.find('("seeding")'), "the seed that is bound")
+    other = Capture(OTHER)
+    ip("link", "delete", ALLOWED)
+    # One of this name is another one to the kernel, and what was bound before is of no use.
+    host.connect(ALLOWED, host.world)
+    run.until(lambda: host.is_reached(port), "the seed to listen again", seconds=20)
+    where = f"{OURS[ALLOWED][0]}:{port}"
+    ping = [run.config.bin, "dht", "ping", where, "--state-dir", run.folder("state")]
+    answered = host.start_there("dht-ping", ping, may_exit=True)
+    run.until(lambda: answered.code is not None, "the DHT to answer")
+    if answered.code != 0:
+        raise Failure("the node of the DHT does not answer")
+    output = run.folder("output")
+    argv = [run.config.bin, "download", swarm.made.path, "--output", output, "--peer", where]
+    argv += ["--no-trackers", "--no-dht", "--no-lsd", "--no-upnp"]
+    argv += ["--state-dir", run.folder("state")]
+    swarm.complete(host.start_there("downpour-download", argv, may_exit=True), output)
     other.expect_nothing()
 
 

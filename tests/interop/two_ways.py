@@ -35,23 +35,31 @@ class Host:
     def __init__(self, run):
         self.run = run
         self.world, self.elsewhere = self._world(ALLOWED), self._world(OTHER)
-        for name, pid, metric in [(ALLOWED, self.world, 200), (OTHER, self.elsewhere, 100)]:
-            ip("link", "add", name, "type", "veth", "peer", "name", "world", "netns", str(pid))
+        for name, pid in self.worlds():
             self._there(pid, "link", "set", "lo", "up")
-            self._there(pid, "link", "set", "world", "up")
-            for address in (f"{WORLD}/24", f"{PROXY}/24"):
-                self._there(pid, "address", "add", address, "dev", "world")
-            self._there(pid, "address", "add", f"{WORLD_V6}/64", "dev", "world", "nodad")
-            ip("address", "add", f"{OURS[name][0]}/24", "dev", name, "noprefixroute")
-            ip("link", "set", name, "up")
-            self.settle(name, metric)
+            self.connect(name, pid)
         names = self.run.folder("names") / "resolv.conf"
         names.write_text(f"nameserver {WORLD}\n")
         self.names = names
 
-    def settle(self, name, metric):
+    def worlds(self):
+        return [(ALLOWED, self.world), (OTHER, self.elsewhere)]
+
+    def connect(self, name, pid):
+        """Makes an interface, and what it leads to."""
+        ip("link", "add", name, "type", "veth", "peer", "name", "world", "netns", str(pid))
+        self._there(pid, "link", "set", "world", "up")
+        for address in (f"{WORLD}/24", f"{PROXY}/24"):
+            self._there(pid, "address", "add", address, "dev", "world")
+        self._there(pid, "address", "add", f"{WORLD_V6}/64", "dev", "world", "nodad")
+        ip("address", "add", f"{OURS[name][0]}/24", "dev", name, "noprefixroute")
+        ip("link", "set", name, "up")
+        self.settle(name)
+
+    def settle(self, name):
         """Gives an interface that has come up what it lost when it went down. All the world is behind each of
         them; the kernel takes the one of the lower metric."""
+        metric = {ALLOWED: 200, OTHER: 100}[name]
         ip("address", "replace", f"{OURS[name][1]}/64", "dev", name, "nodad", "noprefixroute")
         for net, gateway, to in [("10.88.0.0/24", WORLD, "default"), ("fd88::/64", WORLD_V6, "default")]:
             ip("route", "add", net, "dev", name, "metric", str(metric))
@@ -72,6 +80,12 @@ class Host:
     def start_there(self, name, argv, may_exit=False):
         """Starts a program in the world to which the allowed way leads."""
         return self.run.start(name, within(self.world, argv), may_exit=may_exit)
+
+    def is_reached(self, port):
+        """Whether the host takes connections from the world by the allowed way."""
+        probe = ["bash", "-c", f"exec 3<>/dev/tcp/{OURS[ALLOWED][0]}/{port}"]
+        argv = ["timeout", "1", *map(str, within(self.world, probe))]
+        return subprocess.run(argv, capture_output=True).returncode == 0
 
     def start_driver(self, name, *argv):
         process = self.start_there(name, [sys.executable, DRIVERS / f"{name}.py", *argv])
