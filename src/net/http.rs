@@ -352,6 +352,8 @@ fn builder(
     reach: Reach,
     local: Option<IpAddr>,
 ) -> Result<reqwest::ClientBuilder, HttpSetupError> {
+    // What a proxy leaves by is its own affair.
+    let local = local.filter(|_| !config.outlet.is_proxied());
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls.clone())
         .dns_resolver(Names { resolver: config.outlet.resolver().clone(), reach })
@@ -385,8 +387,7 @@ fn parts_client(
     tls: &ClientConfig,
     reach: Reach,
 ) -> Result<reqwest::Client, HttpSetupError> {
-    let local = config.local_address.filter(|_| !config.outlet.is_proxied());
-    let builder = builder(config, tls, reach, local)?;
+    let builder = builder(config, tls, reach, config.local_address)?;
     built(builder.gzip(false).pool_max_idle_per_host(2))
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use downpour::session::{
-    AddTorrent, Config, Encryption, EncryptionPolicy as Policy, ListenConfig, Session, TorrentEvent,
+    Config, Encryption, EncryptionPolicy as Policy, ListenConfig, Session, TorrentEvent,
 };
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -31,12 +31,11 @@ async fn meet(seed: Policy, leech: Policy) -> Encryption {
     let (seed, leech) = (session(seed).await, session(leech).await);
     let seeding = seed.add(content.add(seed_dir.path())).await.expect("added");
     seeding.wait_complete().await.expect("complete");
-    let add = AddTorrent {
-        peers: vec![addr_of(&seed, Ipv4Addr::LOCALHOST)],
-        ..content.add(leech_dir.path())
-    };
-    let handle = leech.add(add).await.expect("added");
+    let handle = leech.add(content.add(leech_dir.path())).await.expect("added");
+    // Nothing of it is missed.
     let mut events = handle.subscribe();
+    handle.wait_checked().await.expect("nothing is in the way");
+    handle.add_peers(vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
     timeout(PATIENCE, handle.wait_complete()).await.expect("in time").expect("complete");
     content.assert_at(leech_dir.path());
     let mut last = None;
