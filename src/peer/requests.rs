@@ -5,7 +5,10 @@
 
 use std::collections::VecDeque;
 
-use crate::base::{index::Block, time::Instant};
+use crate::base::{
+    index::{Block, PieceIndex},
+    time::Instant,
+};
 
 /// One unanswered request.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +82,16 @@ impl Requests {
     /// All, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Request> + '_ {
         self.queue.iter()
+    }
+
+    /// Forgets those for blocks of `piece`; gives the blocks back.
+    pub fn drain_piece(&mut self, piece: PieceIndex) -> Vec<Block> {
+        let of_piece = |r: &&Request| r.block.piece == piece;
+        let blocks: Vec<Block> = self.queue.iter().filter(of_piece).map(|r| r.block).collect();
+        for &block in &blocks {
+            self.take(block);
+        }
+        blocks
     }
 
     /// Forgets all of them; gives them back.

@@ -90,19 +90,22 @@ impl TorrentHandle {
         asked.await.unwrap_or_default()
     }
 
-    /// Adds addresses of peers that the user named: they are dialled first.
+    /// Adds addresses of peers that the user named: they are dialled first. Waits for the check of what is
+    /// on disk.
     pub async fn add_peers(&self, addrs: Vec<SocketAddr>) {
         let (torrent, source) = (self.shared.id, Source::User);
-        // A session that has ended needs no peers.
+        // A torrent or a session that has ended needs no peers.
+        let _ = self.shared.wait_checked().await;
         self.core.shard.send(Command::PeersFound { torrent, source, addrs }).await;
     }
 
     /// Adds web seeds, by URLs as in `url-list` (BEP 19); known ones are ignored, and all of them by a session that
-    /// does without ([`Config::web_seeds`](super::Config::web_seeds)).
+    /// does without ([`Config::web_seeds`](super::Config::web_seeds)). Waits for the check of what is on disk.
     pub async fn add_web_seeds(&self, urls: Vec<String>) {
         if self.core.config.web_seeds {
             let urls = urls.into_iter().map(Into::into).collect();
-            // A session that has ended needs none.
+            // A torrent or a session that has ended needs none.
+            let _ = self.shared.wait_checked().await;
             self.core.shard.send(Command::WebSeeds { torrent: self.shared.id, urls }).await;
         }
     }

@@ -2,8 +2,8 @@
 //! which this host is reached.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read, Write},
+    fs::{self, OpenOptions},
+    io::{self, Write},
     net::SocketAddr,
     path::Path,
 };
@@ -32,21 +32,28 @@ pub fn unguessable(state_dir: Option<&Path>, name: &str, length: u64) -> io::Res
 
 /// The secret in a file; the first time one is drawn.
 fn secret(path: &Path) -> io::Result<[u8; SECRET_LEN]> {
-    let mut secret = [0; SECRET_LEN];
-    match File::open(path) {
-        Ok(mut file) => file.read_exact(&mut secret).map(|()| secret),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            secret = random()?;
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(path)?;
-            file.write_all(&secret)?;
-            file.sync_all().map(|()| secret)
-        }
-        Err(error) => Err(error),
-    }
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return draw(path),
+        read => read?,
+    };
+    bytes.try_into().map_err(|_| {
+        let problem = format!("`{}` is damaged; without it codes are new ones", path.display());
+        io::Error::new(io::ErrorKind::InvalidData, problem)
+    })
+}
+
+/// Draws one and writes it: the file has all of it or is not there, whatever happens meanwhile.
+fn draw(path: &Path) -> io::Result<[u8; SECRET_LEN]> {
+    let secret = random()?;
+    let new = path.with_extension(format!("{}.new", std::process::id()));
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
+    file.write_all(&secret)?;
+    file.sync_all()?;
+    fs::rename(&new, path).map(|()| secret)
 }
 
 impl Session {

@@ -387,11 +387,12 @@ impl<T: Transport> Turns<T> {
             };
             connection.thirsty = false;
             let goes_on = self.read(now, key, &mut grant);
-            if self.connection(key).is_some() {
-                self.down.spent(key, grant.spent());
-            }
+            // What the last read of a connection has brought counts too.
+            self.down.spent(key, grant.spent());
             if goes_on {
                 self.wait_to_read(now, key);
+            } else if self.connection(key).is_none() {
+                self.down.forget_peer(key);
             }
         }
     }
@@ -469,8 +470,9 @@ impl<T: Transport> Turns<T> {
     }
 
     fn has_sent(&mut self, key: Key, grant: Grant) {
-        if self.connection(key).is_some() {
-            self.up.spent(key, grant.spent());
+        self.up.spent(key, grant.spent());
+        if self.connection(key).is_none() {
+            self.up.forget_peer(key);
         }
     }
 

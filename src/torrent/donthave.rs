@@ -1,10 +1,7 @@
 //! Pieces that are no more (BEP 54): ours that were lost, and those that peers take back.
 
 use crate::{
-    base::{
-        id::PeerKey,
-        index::{Block, PieceIndex},
-    },
+    base::{id::PeerKey, index::PieceIndex},
     wire::{self, Message, WireError},
 };
 
@@ -71,14 +68,7 @@ impl Torrent {
 
     fn release_requests_for(&mut self, key: PeerKey, piece: PieceIndex) {
         let Some(peer) = self.peers.get_mut(key) else { return };
-        let blocks: Vec<Block> = peer
-            .requests
-            .iter()
-            .map(|request| request.block)
-            .filter(|b| b.piece == piece)
-            .collect();
-        for block in blocks {
-            peer.requests.take(block);
+        for block in peer.requests.drain_piece(piece) {
             self.pieces.release(block, key);
             self.freed = true;
         }

@@ -434,16 +434,7 @@ impl Torrent {
     /// peers, or taken back, and may be asked for anew.
     fn forget_requests(&mut self, piece: PieceIndex) {
         for (_, peer) in self.peers.iter_mut() {
-            let stale: Vec<Block> = peer
-                .requests
-                .iter()
-                .map(|r| r.block)
-                .filter(|block| block.piece == piece)
-                .collect();
-            peer.forgot |= !stale.is_empty();
-            for block in stale {
-                peer.requests.take(block);
-            }
+            peer.forgot |= !peer.requests.drain_piece(piece).is_empty();
         }
     }
 

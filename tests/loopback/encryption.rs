@@ -34,7 +34,6 @@ async fn meet(seed: Policy, leech: Policy) -> Encryption {
     let handle = leech.add(content.add(leech_dir.path())).await.expect("added");
     // Nothing of it is missed.
     let mut events = handle.subscribe();
-    handle.wait_checked().await.expect("nothing is in the way");
     handle.add_peers(vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
     timeout(PATIENCE, handle.wait_complete()).await.expect("in time").expect("complete");
     content.assert_at(leech_dir.path());

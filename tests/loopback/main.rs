@@ -11,6 +11,7 @@ mod bound;
 mod content;
 mod encryption;
 mod file_server;
+mod limits;
 // Elsewhere there is one loopback address only.
 #[cfg(target_os = "linux")]
 mod proxy;
