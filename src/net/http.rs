@@ -15,15 +15,21 @@ use std::{
     time::Duration,
 };
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{dns, redirect};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use tokio::time::timeout;
-use url::{Host, Url};
+use url::Url;
 
-use super::{outlet::Outlet, proxy::Proxy, resolver::Resolver};
+use super::{
+    outlet::Outlet,
+    proxy::Proxy,
+    reach::{INTO_PRIVATE, Reach, is_local, is_local_ip},
+    resolver::Resolver,
+};
 use crate::{
     base::limits::{MAX_CERTIFICATES_BYTES, MAX_REDIRECTS},
     proxy::Scheme,
@@ -69,15 +75,6 @@ pub enum Route {
     V4,
     /// IPv6.
     V6,
-}
-
-/// Into which networks a request may lead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reach {
-    /// Into every one: whoever chose the address may.
-    Anywhere,
-    /// Not to this host or a private network, by an address or by a name: a stranger chose.
-    Public,
 }
 
 /// A whole reply.
@@ -249,15 +246,22 @@ impl Http {
         let whole = self.follow(url.clone(), route, reach, max_bytes);
         let reply = timeout(self.total_timeout, whole).await.unwrap_or(Err(HttpError::TimedOut));
         match reply {
-            Err(HttpError::Unreachable(cause)) if self.proxied => {
-                Err(HttpError::Unreachable(format!("by the proxy: {cause}")))
+            Ok(HttpReply { status, .. }) if self.is_proxys(status) => Err(unknown_to_proxy()),
+            reply => reply.map_err(|error| self.by_proxy(error)),
+        }
+    }
+
+    /// Whether it is the proxy who says that: no server does.
+    const fn is_proxys(&self, status: u16) -> bool {
+        self.proxied && status == 407
+    }
+
+    fn by_proxy(&self, error: HttpError) -> HttpError {
+        match error {
+            HttpError::Unreachable(cause) if self.proxied => {
+                HttpError::Unreachable(format!("by the proxy: {cause}"))
             }
-            // No server says that, but for a proxy.
-            Ok(HttpReply { status: 407, .. }) if self.proxied => {
-                let cause = "the proxy does not take our name and password";
-                Err(HttpError::Unreachable(cause.to_owned()))
-            }
-            reply => reply,
+            error => error,
         }
     }
 
@@ -301,9 +305,14 @@ impl Http {
             let request = client.get(place.url.clone());
             let range = format!("bytes={first}-{last}");
             let request = request.header("Range", range).header("Accept-Encoding", "identity");
-            let reply = request.send().await.map_err(classify)?;
+            let reply = request.send().await.map_err(|error| self.by_proxy(classify(error)))?;
             match place.target(&reply)? {
+                // Nobody is sent with orders into the local network.
+                Some(next) if next.url.query().is_some() => {
+                    place = Place { reach: Reach::Public, ..next };
+                }
                 Some(next) => place = next,
+                None if self.is_proxys(reply.status().as_u16()) => return Err(unknown_to_proxy()),
                 None => return Ok(Streamed { reply, place }),
             }
         }
@@ -433,8 +442,10 @@ fn as_proxy(proxy: &Proxy) -> Result<reqwest::Proxy, HttpSetupError> {
     let text = format!("{scheme}://{}", proxy.addr());
     let mut url = Url::parse(&text).map_err(|error| failed(&error))?;
     if let Some(credentials) = &proxy.address().credentials {
-        let set = url.set_username(&credentials.user);
-        set.and_then(|()| url.set_password(Some(&credentials.password)))
+        // What is decoded again at the other end has to be encoded, a `%` as well.
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let set = url.set_username(&encoded(&credentials.user));
+        set.and_then(|()| url.set_password(Some(&encoded(&credentials.password))))
             .map_err(|()| failed(&"the proxy's user cannot be named"))?;
     }
     reqwest::Proxy::all(url).map_err(|error| failed(&innermost(&error)))
@@ -465,40 +476,13 @@ impl Place {
     }
 }
 
+fn unknown_to_proxy() -> HttpError {
+    HttpError::Unreachable("the proxy does not take our name and password".to_owned())
+}
+
 fn too_many_redirects() -> HttpError {
     HttpError::Redirect(format!("more than {MAX_REDIRECTS} redirects"))
 }
-
-/// Whether `url` leads to this host or a private network by what it says: a private address, or
-/// the name `localhost`. Names that merely resolve to such an address
-/// do not count here: see [`Reach::Public`].
-pub fn is_local(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => {
-            let name = name.strip_suffix('.').unwrap_or(name);
-            name == "localhost" || name.ends_with(".localhost")
-        }
-        Some(Host::Ipv4(ip)) => is_local_v4(ip),
-        Some(Host::Ipv6(ip)) => match ip.to_ipv4_mapped() {
-            Some(ip) => is_local_v4(ip),
-            None => is_local_v6(ip),
-        },
-        None => false,
-    }
-}
-
-fn is_local_v4(ip: Ipv4Addr) -> bool {
-    ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
-}
-
-fn is_local_v6(ip: Ipv6Addr) -> bool {
-    let unique_local = ip.segments()[0] & 0xfe00 == 0xfc00;
-    let link_local = ip.segments()[0] & 0xffc0 == 0xfe80;
-    ip.is_loopback() || ip.is_unspecified() || unique_local || link_local
-}
-
-/// What a request that must stay in public networks is told.
-const INTO_PRIVATE: &str = "it leads into a private network";
 
 /// Our resolver as reqwest wants it.
 struct Names {
@@ -512,10 +496,7 @@ impl dns::Resolve for Names {
         Box::pin(async move {
             let mut addresses = lookup.await?;
             if reach == Reach::Public {
-                addresses.retain(|ip| match ip.to_canonical() {
-                    IpAddr::V4(ip) => !is_local_v4(ip),
-                    IpAddr::V6(ip) => !is_local_v6(ip),
-                });
+                addresses.retain(|ip| !is_local_ip(*ip));
             }
             if addresses.is_empty() {
                 return Err(io::Error::other(INTO_PRIVATE).into());

@@ -14,6 +14,7 @@ pub mod name_service;
 pub mod outlet;
 pub mod port_mapping;
 pub mod proxy;
+pub mod reach;
 pub mod resolver;
 pub mod sockets;
 pub mod tcp;

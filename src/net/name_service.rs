@@ -63,18 +63,18 @@ impl BoundResolver {
             Some(servers) => servers.to_vec(),
             None => files::servers(),
         };
-        let asking = async {
-            tokio::join!(self.ask(&servers, &host, TYPE::A), self.ask(&servers, &host, TYPE::AAAA))
-        };
-        let (v4, v6) =
-            timeout(LOOKUP_TIMEOUT, asking).await.map_err(|_| io::ErrorKind::TimedOut)?;
+        // Servers that know nothing of one family do not spoil the other.
+        let of = |kind| timeout(LOOKUP_TIMEOUT, self.ask(&servers, &host, kind));
+        let (v4, v6) = tokio::join!(of(TYPE::A), of(TYPE::AAAA));
+        let late = |_| Err(io::ErrorKind::TimedOut.into());
+        let (v4, v6) = (v4.unwrap_or_else(late), v6.unwrap_or_else(late));
         let mut found = match (v4, v6) {
             (Err(error), Err(_)) => return Err(error),
             (v4, v6) => [v6.unwrap_or_default(), v4.unwrap_or_default()].concat(),
         };
-        found.truncate(MAX_ADDRESSES);
         // A family that leads nowhere by our interface comes last.
         found.sort_by_key(|ip| self.binding.source((*ip, 9).into()).is_none());
+        found.truncate(MAX_ADDRESSES);
         if found.is_empty() { Err(no_address()) } else { Ok(found) }
     }
 

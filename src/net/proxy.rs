@@ -172,7 +172,8 @@ impl Proxy {
     async fn dial(&self) -> io::Result<TcpStream> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for addr in &self.addrs {
-            match self.binding.tcp_towards(*addr)?.connect(*addr).await {
+            let connecting = async { self.binding.tcp_towards(*addr)?.connect(*addr).await };
+            match connecting.await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }

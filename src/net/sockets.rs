@@ -21,6 +21,9 @@ use tokio::{
 
 /// How often we look whether the interface was made anew.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Bytes of an interface's name (IFNAMSIZ less its end).
+#[cfg(target_os = "linux")]
+const MAX_NAME: usize = 15;
 /// Connections that the system may hold ready for us while we are busy.
 const BACKLOG: i32 = 256;
 
@@ -72,10 +75,17 @@ impl Binding {
     }
 
     /// Its number, which is another one after it was taken away and made again; `None` without one.
+    #[cfg(target_os = "linux")]
     pub fn index(&self) -> Option<u32> {
         let any = SocketAddr::from(([0, 0, 0, 0], 0));
         let socket = Binding::default().open(any, Type::DGRAM, Protocol::UDP).ok()?;
         rustix::net::netdevice::name_to_index(&socket, self.interface()?).ok()
+    }
+
+    /// Elsewhere nothing is bound to any.
+    #[cfg(not(target_os = "linux"))]
+    pub const fn index(&self) -> Option<u32> {
+        None
     }
 
     /// Waits until the interface has another number than `index`: what was bound to it before is of no use any
@@ -173,8 +183,9 @@ impl Binding {
 
 #[cfg(target_os = "linux")]
 fn bind(socket: &Socket, interface: &str) -> io::Result<()> {
-    // An empty name would undo the binding; one with a zero in it would be another.
-    if interface.is_empty() || interface.contains('\0') {
+    // An empty name would undo the binding, one with a zero in it would be another, and a longer one the
+    // system would cut off, which may name another.
+    if interface.is_empty() || interface.len() > MAX_NAME || interface.contains('\0') {
         return Err(rustix::io::Errno::NODEV.into());
     }
     socket.bind_device(Some(interface.as_bytes()))
@@ -187,8 +198,7 @@ fn bind(_: &Socket, _: &str) -> io::Result<()> {
 
 fn is_missing(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    // The second one: the name is longer than that of any interface.
-    matches!(Errno::from_io_error(error), Some(Errno::NODEV | Errno::INVAL))
+    Errno::from_io_error(error) == Some(Errno::NODEV)
 }
 
 /// Whether the system has not got that address family.

@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use url::{Host, Url};
 
 use super::{
-    http::{Http, HttpError, HttpReply, Reach, Route, is_local},
+    http::{Http, HttpError, HttpReply, Route},
+    reach::{Reach, is_local},
     udp_tracker::{UdpTrackerError, UdpTrackers},
 };
 use crate::{

@@ -361,8 +361,9 @@ mod tests {
     use crate::{
         base::id::PeerId,
         net::{
-            http::{Http, HttpConfig, HttpReply, Reach, Route},
+            http::{Http, HttpConfig, HttpReply, Route},
             outlet::Outlet,
+            reach::Reach,
             tracker_client::{TrackerClient, TrackerError},
             udp_hub::UdpHub,
             udp_tracker::UdpTrackers,

@@ -94,7 +94,7 @@ impl UdpHub {
                 let relay = Arc::new(Relay::new(proxy.clone(), hub.outlet.binding().clone()));
                 let running = relay.clone();
                 let task = tokio::spawn(async move {
-                    running.run(|datagram, from| give(&waiting, datagram, from)).await;
+                    running.run(|datagram, from| give(&waiting, datagram, canonical(from))).await;
                 });
                 Link::Relayed(relay, task.abort_handle())
             }

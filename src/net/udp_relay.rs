@@ -6,7 +6,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::AsyncReadExt as _,
     net::UdpSocket,
@@ -23,6 +23,8 @@ use crate::{
 /// How long a proxy may take to give a relay.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Before it is asked again; doubles up to [`LONGEST_PAUSE`].
+/// How long the proxy may be silent before the system asks whether it is there, and between two times.
+const KEEPALIVE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -76,6 +78,7 @@ impl Relay {
     pub(super) async fn run(&self, give: impl Fn(&[u8], SocketAddr)) {
         let mut pause = FIRST_PAUSE;
         loop {
+            let index = self.binding.index();
             let asked = timeout(PATIENCE, self.proxy.associate()).await;
             let why = match asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok((mut connection, relay)) => match self.binding.udp_towards(relay) {
@@ -83,11 +86,16 @@ impl Relay {
                         let socket = Arc::new(socket);
                         self.state.send_replace(State::Open(socket.clone()));
                         pause = FIRST_PAUSE;
+                        // A proxy that is gone without a word is noticed by the system.
+                        let alive =
+                            TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+                        let _ = SockRef::from(&connection).set_tcp_keepalive(&alive);
                         let mut said = [0; 64];
                         // It ends with its connection, on which nothing more is said.
                         tokio::select! {
                             () = receive(&socket, &give) => {}
                             () = async { while connection.read(&mut said).await.is_ok_and(|n| n > 0) {} } => {}
+                            _ = self.binding.renewed(index) => {}
                         }
                         "the proxy has ended its relay for us".to_owned()
                     }

@@ -17,7 +17,8 @@ use std::{
 use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle, time::Instant};
 
 use super::{
-    http::{Http, HttpError, Part, Place, Reach, Streamed},
+    http::{Http, HttpError, Part, Place, Streamed},
+    reach::Reach,
     transport::Transport,
 };
 use crate::{
@@ -30,6 +31,8 @@ use crate::{
 
 /// Requests under way at a time.
 const AT_ONCE: usize = 2;
+/// Replies whose end is waited for at a time.
+const MOST_ENDING: usize = 8;
 /// Parts of a body that wait to be read.
 const PARTS_WAITING: usize = 2;
 /// How long we go at once to where a file was found last.
@@ -57,6 +60,7 @@ impl WebSeeds {
             server,
             runtime: self.runtime.clone(),
             fetches: VecDeque::new(),
+            ended: VecDeque::new(),
             part: None,
             reader: None,
         }
@@ -71,6 +75,8 @@ pub struct WebSeedStream {
     runtime: Handle,
     /// Requests under way, in the order of their bytes.
     fetches: VecDeque<Fetch>,
+    /// Those whose bytes were all taken; the end of the reply brings the connection back.
+    ended: VecDeque<Fetch>,
     /// Bytes of the first one that are not taken yet.
     part: Option<Part>,
     reader: Option<Waker>,
@@ -87,10 +93,7 @@ struct Fetch {
 
 impl Drop for Fetch {
     fn drop(&mut self) {
-        // One whose bytes were all taken brings its connection back by itself.
-        if self.left > 0 {
-            self.task.abort();
-        }
+        self.task.abort();
     }
 }
 
@@ -126,8 +129,11 @@ impl WebSeedStream {
         fetch.left -= taken;
         let is_used_up = part.as_ref().is_empty();
         if fetch.left == 0 {
-            // What the server sent beyond the range is not looked at.
-            self.fetches.pop_front();
+            // What the server sent beyond the range is not looked at, nor is its end waited for for long.
+            self.ended.extend(self.fetches.pop_front());
+            if self.ended.len() > MOST_ENDING {
+                self.ended.pop_front();
+            }
             self.part = None;
         } else if is_used_up {
             self.part = None;

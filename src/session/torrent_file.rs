@@ -10,8 +10,9 @@ use url::Url;
 use crate::{
     base::limits::MAX_TORRENT_BYTES,
     net::{
-        http::{Http, HttpConfig, HttpError, HttpSetupError, Reach, Route},
+        http::{Http, HttpConfig, HttpError, HttpSetupError, Route},
         outlet::Outlet,
+        reach::Reach,
     },
 };
 

@@ -151,7 +151,8 @@ impl Torrent {
         if self.phase == Phase::Paused {
             return Err(Refusal::Paused);
         }
-        if self.candidates.is_banned(addr) {
+        let given_up = |number| !self.is_web_seed_used(number);
+        if self.candidates.is_banned(addr) || WebSeedNumber::of(addr).is_some_and(given_up) {
             return Err(Refusal::Banned);
         }
         let from = compact::network(addr.ip());
@@ -180,7 +181,7 @@ impl Torrent {
 
     /// Connections with peers, web seeds not counted.
     pub(super) fn swarm_len(&self) -> u32 {
-        self.peers.len() - self.web_seeds.connected()
+        self.peers.len().saturating_sub(self.web_seeds.connected())
     }
 
     /// Most connections, as the settings and the lease allow.
@@ -352,13 +353,16 @@ impl Torrent {
         }
     }
 
-    /// Two connections to one peer: both sides keep the one that was dialled by the greater id.
+    /// Two connections to one peer: both sides keep the one that was dialled by the greater id. A web seed
+    /// is no peer, whatever id others take.
     fn settle_duplicate(&mut self, key: PeerKey, id: PeerId) -> Result<(), Disconnect> {
-        let Some(outgoing) = self.peers.get(key).map(|p| p.outgoing) else { return Ok(()) };
-        let Some((other, old)) = self
-            .peers
-            .iter()
-            .find(|(k, p)| *k != key && p.id == Some(id) && !self.doomed.contains(k))
+        let Some(peer) = self.peers.get(key).filter(|peer| !peer.is_web_seed()) else {
+            return Ok(());
+        };
+        let outgoing = peer.outgoing;
+        let is_twin = |p: &Peer| !p.is_web_seed() && p.id == Some(id);
+        let Some((other, old)) =
+            self.peers.iter().find(|&(k, p)| k != key && is_twin(p) && !self.doomed.contains(&k))
         else {
             return Ok(());
         };

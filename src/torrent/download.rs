@@ -464,10 +464,12 @@ impl Torrent {
         for key in keys {
             self.disconnect(now, key, Disconnect::Poison, pool);
         }
-        // The end of a web seed has been told.
-        if WebSeedNumber::of(addr).is_none() {
-            self.candidates.ban(addr);
-            self.say(Event::Banned(addr));
+        match WebSeedNumber::of(addr) {
+            Some(number) => self.give_up_web_seed(number),
+            None => {
+                self.candidates.ban(addr);
+                self.say(Event::Banned(addr));
+            }
         }
     }
 

@@ -28,6 +28,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(1800);
 /// Shortest wait, whatever the server says.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+/// A server may say so often in a row how long to wait before we wait longer by ourselves.
+const TIMES_OBEYED: u32 = 3;
 /// Wait for room to connect; says nothing about the web seed.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(2);
 
@@ -187,9 +189,26 @@ impl Torrent {
             DialFailure::NoDescriptor => WAIT_FOR_ROOM,
             _ => FIRST_WAIT,
         };
-        if let Some(seed) = self.web_seeds.seeds.get_mut(usize::from(number.0)) {
+        if let Some(seed) = self.web_seeds.seeds.get_mut(usize::from(number.0))
+            && seed.state == State::Opening
+        {
             seed.state = State::Idle(now + wait);
         }
+    }
+
+    /// It has sent bad data, and need not be connected any more when that is found out.
+    pub(super) fn give_up_web_seed(&mut self, number: WebSeedNumber) {
+        let seed = self.web_seeds.seeds.get(usize::from(number.0));
+        if seed.is_some_and(|seed| seed.state != State::GivenUp) {
+            let change = WebSeedChange::GivenUp(Failure::BadData);
+            self.change_web_seed(number, State::GivenUp, change);
+        }
+    }
+
+    /// Whether it may be connected to.
+    pub(super) fn is_web_seed_used(&self, number: WebSeedNumber) -> bool {
+        let seed = self.web_seeds.seeds.get(usize::from(number.0));
+        seed.is_some_and(|seed| seed.state != State::GivenUp)
     }
 
     /// The connection with a web seed ended by itself.
@@ -223,12 +242,13 @@ impl Torrent {
         let WebSeeds { seeds, rng } = &mut self.web_seeds;
         let Some(seed) = seeds.get_mut(usize::from(number.0)) else { return };
         seed.failures = if gave { 1 } else { seed.failures.saturating_add(1) };
+        let doubled = FIRST_WAIT * 2u32.saturating_pow(seed.failures - 1).min(256);
+        let own = doubled.min(LONGEST_WAIT).mul_f64(0.5 + rng.unit());
         let wait = match failure.wait() {
+            // A server that says `at once` again and again is not taken at its word.
+            Some(wait) if seed.failures > TIMES_OBEYED => wait.max(own).min(MAX_WEB_SEED_WAIT),
             Some(wait) => wait.clamp(SHORTEST_WAIT, MAX_WEB_SEED_WAIT),
-            None => {
-                let doubled = FIRST_WAIT * 2u32.saturating_pow(seed.failures - 1).min(256);
-                doubled.min(LONGEST_WAIT).mul_f64(0.5 + rng.unit())
-            }
+            None => own,
         };
         self.change_web_seed(number, State::Idle(now + wait), WebSeedChange::Rests(failure, wait));
     }
@@ -350,6 +370,52 @@ mod tests {
         assert_eq!((machine.peers, machine.seeds, machine.web_seeds), (1, 0, 1));
         let asked = torrent.peers.get(key).expect("there").requests.len();
         assert_eq!(asked, 64, "more than what a peer is asked for at first");
+    }
+
+    /// Its id follows from its URL, which everybody knows: a peer that takes it gains nothing.
+    #[test]
+    fn a_peer_with_its_id_is_another() {
+        for peer_is_first in [false, true] {
+            let mut pool = Pool::phantom(16 << 20);
+            let mut torrent = torrent(Bitfield::empty(64));
+            found(&mut torrent, &mut pool, 1);
+            let (opened, _) = outputs(&mut torrent);
+            let come = |torrent: &mut Torrent, pool: &mut Pool| {
+                let addr = ([10, 0, 0, 9], 1).into();
+                let key = torrent.admit(START, addr, Direction::Incoming, Encryption::Off);
+                let key = key.expect("room");
+                let mut peer_id = PeerId([7; 20]);
+                peer_id.0[19] = 0;
+                let info_hash = torrent.name();
+                let hello = Handshake { reserved: Reserved::ours(false), info_hash, peer_id };
+                torrent.read(START, key, Chunk::Bytes(&hello.to_bytes()), pool);
+                key
+            };
+            let early = peer_is_first.then(|| come(&mut torrent, &mut pool));
+            let seed = connect(&mut torrent, &mut pool, START, opened[0]);
+            let peer = early.unwrap_or_else(|| come(&mut torrent, &mut pool));
+            assert!(torrent.knows(seed) && torrent.knows(peer));
+            assert_eq!(torrent.swarm_len(), 1);
+        }
+    }
+
+    #[test]
+    fn one_found_guilty_after_it_has_gone_is_not_used_again() {
+        let mut pool = Pool::phantom(16 << 20);
+        let mut torrent = torrent(Bitfield::empty(64));
+        found(&mut torrent, &mut pool, 1);
+        let (opened, _) = outputs(&mut torrent);
+        let number = WebSeedNumber::of(opened[0]).expect("a web seed");
+        torrent.give_up_web_seed(number);
+        torrent.give_up_web_seed(number);
+        let (_, changes) = outputs(&mut torrent);
+        assert_eq!(changes, [WebSeedChange::GivenUp(Failure::BadData)], "told once");
+        // It was being opened meanwhile.
+        let came = torrent.admit(START, opened[0], Direction::Outgoing, Encryption::Off);
+        assert!(came.is_err());
+        torrent.web_seed_not_opened(START, number, DialFailure::TimedOut);
+        torrent.handle(START + Duration::from_secs(900), Input::Timeout, &mut pool);
+        assert_eq!(outputs(&mut torrent).0, []);
     }
 
     #[test]
