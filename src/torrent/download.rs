@@ -161,8 +161,10 @@ impl Torrent {
         let block = self.own_block(numbers);
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         let asked = block.is_some_and(|b| peer.requests.contains(b));
-        // A block that we never asked for, and can't use, is the peer's mistake.
-        let keep = block.is_some_and(|b| self.pieces.begin_block(b, key, asked));
+        // A block that we never asked for, and can't use, is the peer's mistake. A piece that failed takes
+        // none: it is one peer's alone now.
+        let welcome = |b: Block| asked || !self.blame.is_suspect(b.piece);
+        let keep = block.is_some_and(|b| welcome(b) && self.pieces.begin_block(b, key, asked));
         peer.arriving = Some(Arriving { block, keep, at: 0, asked });
         if !asked && peer.fast && !peer.forgot {
             return Err(Disconnect::Unasked);
@@ -591,9 +593,9 @@ fn request_patience(peer: &Peer) -> Duration {
 mod tests {
     use super::{super::messages::tests::*, *};
     use crate::{
-        base::{bitfield::Bitfield, slab::Chunk},
+        base::{bitfield::Bitfield, geometry::Geometry, slab::Chunk},
         pieces::Priority,
-        torrent::{CloseCause, Input},
+        torrent::{CloseCause, Input, Setup},
     };
 
     #[test]
@@ -606,6 +608,31 @@ mod tests {
         assert!(torrent.is_done() && torrent.phase == Phase::Seeding && torrent.settings.fetch);
         torrent.lose_piece(PieceIndex(4), FaultKind::Missing);
         assert!(!torrent.is_done() && torrent.phase == Phase::Downloading);
+    }
+
+    /// Two liars used to keep a piece from ever being right: what they sent for another place, or late, filled
+    /// the copy that one peer was to send alone.
+    #[test]
+    fn a_piece_that_failed_takes_only_what_was_asked_for() {
+        for suspect in [false, true] {
+            let geometry = Geometry::new(1 << 15, 1 << 15).expect("valid");
+            let setup = Setup { geometry, ..setup(Bitfield::empty(1)) };
+            let mut torrent = Torrent::new(setup, Instant::ZERO);
+            let mut pool = Pool::phantom(1 << 20);
+            let [honest, late] = [1, 2].map(|n| greet(&mut torrent, &mut pool, n));
+            say(&mut torrent, &mut pool, honest, &Message::HaveAll);
+            say(&mut torrent, &mut pool, honest, &Message::Unchoke);
+            let reject = Message::RejectRequest { piece: 0, begin: 0, length: 1 << 14 };
+            say(&mut torrent, &mut pool, honest, &reject);
+            if suspect {
+                torrent.blame.failed(PieceIndex(0), &[None, None], &[1, 2]);
+            }
+            torrent.peers.get_mut(late).expect("there").forgot = true;
+            let head = [0, 0, 0x40, 9, 7, 0, 0, 0, 0, 0, 0, 0, 0];
+            torrent.read(Instant::ZERO, late, Chunk::Bytes(&head), &mut pool);
+            let arriving = torrent.peers.get(late).expect("there").arriving.expect("it comes");
+            assert_eq!(arriving.keep, !suspect);
+        }
     }
 
     /// In endgame a second copy takes the place of the first. When the first then ended in vain and the
