@@ -73,6 +73,9 @@ pub const MAX_CLIENT_NAME: usize = 64;
 /// Bytes of messages we hold for a peer that does not read them, its bitfield not counted: rejects of
 /// a full queue of requests fit several times.
 pub const MAX_UNREAD: usize = 256 << 10;
+/// Bytes kept of what a peer says about pieces before we know how many there are: a bitfield of half a
+/// million pieces. Whoever says more is met anew once we know.
+pub const MAX_EARLY: usize = 64 << 10;
 /// Most bytes of messages inside the handshake of an encrypted connection: real ones have 68 there.
 pub const MAX_INITIAL_PAYLOAD: usize = 1 << 10;
 /// Bytes that may be in hand of one connection that is not encrypted yet: key, padding twice, payload.

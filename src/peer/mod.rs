@@ -3,6 +3,7 @@
 //! Data and small decisions that need no view of the swarm. Which pieces to ask for, whom to unchoke
 //! and whom to drop is decided in `torrent`; the codec is in `wire`.
 
+mod early;
 pub mod outbox;
 pub mod pieces;
 pub mod pipeline;
@@ -26,6 +27,7 @@ use crate::{
     mse::Encryption,
     wire::Decoder,
 };
+use early::Early;
 use pieces::PeerPieces;
 use pipeline::Pipeline;
 use requests::Requests;
@@ -130,6 +132,8 @@ pub struct Peer {
     pub wanted: u32,
     /// It sent its bitfield or another message that must come after it.
     pub past_bitfield: bool,
+    /// What it said while the torrent's info dictionary was not known.
+    pub early: Early,
 
     /// Splits its bytes.
     pub decoder: Decoder,
@@ -211,6 +215,7 @@ impl Peer {
             pieces: PeerPieces::none(pieces),
             wanted: 0,
             past_bitfield: false,
+            early: Early::default(),
             decoder: Decoder::new(pieces.div_ceil(8)),
             arriving: None,
             out: Vec::new(),

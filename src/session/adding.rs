@@ -140,6 +140,8 @@ struct Entered {
     add: AddTorrent,
     storage: Arc<Storage>,
     shared: Arc<Shared>,
+    /// What fetched its metadata.
+    older: Option<Arc<Shared>>,
 }
 
 /// Why a torrent does not get to the shard.
@@ -155,13 +157,30 @@ impl From<DiskFault> for Obstacle {
 }
 
 impl Core {
+    /// Takes a torrent in, in the place of `older` if that has fetched its metadata.
+    pub(super) async fn add_one(
+        self: &Arc<Self>,
+        add: AddTorrent,
+        older: Option<Arc<Shared>>,
+    ) -> Result<TorrentHandle, AddError> {
+        self.take_in(vec![(add, older)]).await.pop().expect("as many as were asked for")
+    }
+
     /// Takes torrents in, each by itself. Their files are checked after that; see
     /// [`TorrentState::Checking`].
     pub(super) async fn add(
         self: &Arc<Self>,
         adds: Vec<AddTorrent>,
     ) -> Vec<Result<TorrentHandle, AddError>> {
-        let entered: Vec<_> = adds.into_iter().map(|add| self.enter(add)).collect();
+        self.take_in(adds.into_iter().map(|add| (add, None)).collect()).await
+    }
+
+    async fn take_in(
+        self: &Arc<Self>,
+        adds: Vec<(AddTorrent, Option<Arc<Shared>>)>,
+    ) -> Vec<Result<TorrentHandle, AddError>> {
+        let enter = |(add, older)| self.enter(add, older);
+        let entered: Vec<_> = adds.into_iter().map(enter).collect();
         // One way to a thread that may block and back, for however many.
         let looked = blocking(|| {
             let look_at = |entered: Result<Entered, AddError>| {
@@ -170,11 +189,11 @@ impl Core {
             entered.into_iter().map(look_at).collect::<Vec<_>>()
         });
         let take_in = |looked: Result<(Result<(), AddError>, Entered), AddError>| {
-            let (may_be, Entered { add, storage, shared }) = looked?;
+            let (may_be, entered) = looked?;
+            let shared = entered.shared.clone();
             may_be.inspect_err(|_| self.registry.remove(&shared))?;
             let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
-            let arrival = tokio::spawn(self.clone().bring_up(add, storage, shared.clone()));
-            shared.set_arrival(arrival);
+            shared.set_arrival(tokio::spawn(self.clone().bring_up(entered)));
             Ok(handle)
         };
         looked.await.into_iter().map(take_in).collect()
@@ -190,7 +209,7 @@ impl Core {
     }
 
     /// Lists a torrent.
-    fn enter(&self, add: AddTorrent) -> Result<Entered, AddError> {
+    fn enter(&self, add: AddTorrent, older: Option<Arc<Shared>>) -> Result<Entered, AddError> {
         let info = add.metainfo.info.clone();
         let (info_hash, code) = (info.info_hash().wire(), self.may_use(add.code)?);
         let storage = Arc::new(match selection::unwanted(&info, &add.files) {
@@ -199,39 +218,35 @@ impl Core {
             Some(unwanted) => Storage::without(info.clone(), &add.root, &self.files, unwanted),
         });
         let mail = self.shard.mail.clone();
-        let shared = self.registry.enter(info_hash, code, |id| Shared::new(id, info, code, mail));
-        Ok(Entered { add, storage, shared: shared.map_err(AddError::Duplicate)? })
+        let make = |id| Shared::new(id, info, code, mail);
+        let shared = self.registry.enter(info_hash, code, older.as_deref(), make);
+        Ok(Entered { add, storage, shared: shared.map_err(AddError::Duplicate)?, older })
     }
 
-    async fn bring_up(
-        self: Arc<Self>,
-        add: AddTorrent,
-        storage: Arc<Storage>,
-        shared: Arc<Shared>,
-    ) {
-        let told = shared.clone();
-        match self.check(&add, &storage, &shared).await {
+    async fn bring_up(self: Arc<Self>, entered: Entered) {
+        let (told, older) = (entered.shared.clone(), entered.older.clone());
+        match self.check(&entered).await {
             Ok(present) => {
                 let (have, pieces) = (present.have.count(), present.have.len());
-                shared.tell(|| TorrentEvent::Checked { have, pieces });
-                self.host(add, storage, shared, present).await;
+                told.tell(|| TorrentEvent::Checked { have, pieces });
+                self.host(entered, present).await;
             }
-            Err(Obstacle::Error(error)) => {
-                shared.publish_state(TorrentState::Failed(error.to_string()));
-                shared.set_stage(Stage::Failed(error));
+            Err(obstacle) => {
+                if let Obstacle::Error(error) = obstacle {
+                    told.publish_state(TorrentState::Failed(error.to_string()));
+                    told.set_stage(Stage::Failed(error));
+                }
+                if let Some(shared) = older {
+                    TorrentHandle { shared, core: self }.remove().await;
+                }
             }
-            Err(Obstacle::Cancelled) => {}
         }
         told.arrived();
     }
 
     /// Finds out which pieces are on disk.
-    async fn check(
-        &self,
-        add: &AddTorrent,
-        storage: &Arc<Storage>,
-        shared: &Arc<Shared>,
-    ) -> Result<Present, Obstacle> {
+    async fn check(&self, entered: &Entered) -> Result<Present, Obstacle> {
+        let Entered { add, storage, shared, .. } = entered;
         let _turn = self.checks.acquire().await;
         let (storage, shared) = (storage.clone(), shared.clone());
         let (policy, force, root) = (add.check, add.force, add.root.clone());
@@ -294,13 +309,8 @@ impl Core {
         .await
     }
 
-    async fn host(
-        &self,
-        add: AddTorrent,
-        storage: Arc<Storage>,
-        shared: Arc<Shared>,
-        present: Present,
-    ) {
+    async fn host(&self, entered: Entered, present: Present) {
+        let Entered { add, storage, shared, older } = entered;
         let Present { have, partial, peers: known, recorded, trouble } = present;
         let AddTorrent { metainfo, trackers, web_seeds, peers, keep_seeding, .. } = add;
         let info = &shared.info;
@@ -341,15 +351,23 @@ impl Core {
             tiers: tiers.collect(),
             nodes: metainfo.nodes,
         };
+        if let Some(older) = &older {
+            self.discovery.send(discovery::Input::Forget(older.id));
+        }
         self.discovery.send(discovery::Input::Add(Box::new(announcing)));
         if let Some(trouble) = trouble {
             shared.tell(|| TorrentEvent::StateTrouble(trouble));
         }
         let urls = web_seeds.into_iter().chain(metainfo.web_seeds);
         let web_seeds = urls.filter(|_| self.config.web_seeds).map(Arc::from).collect();
-        let hosting = Hosting { setup, web_seeds, storage, shared, keep_seeding, recorded };
+        let older_id = older.as_ref().map(|older| older.id);
+        let hosting =
+            Hosting { setup, web_seeds, storage, shared, keep_seeding, recorded, older: older_id };
         // A shard that has ended needs neither.
         self.shard.send(Command::Host(Box::new(hosting))).await;
+        if let Some(older) = older {
+            older.leave();
+        }
         for (source, addrs) in [(Source::User, peers), (Source::Resume, known)] {
             if !addrs.is_empty() {
                 self.shard.send(Command::PeersFound { torrent, source, addrs }).await;

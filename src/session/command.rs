@@ -62,6 +62,8 @@ pub(super) struct Hosting {
     pub(super) keep_seeding: bool,
     /// Where its resume state is kept, and whether what is there now is true and settled.
     pub(super) recorded: Option<(Arc<Record>, bool)>,
+    /// What fetched its metadata: this takes over from it.
+    pub(super) older: Option<TorrentId>,
 }
 
 /// What trackers are told, in payload bytes.

@@ -79,6 +79,16 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    /// It belongs to another torrent now, for which `bell` rings; it waits in no queue.
+    pub(super) fn pass_to(&mut self, bell: Arc<Bell>) {
+        self.waker = bell.waker();
+        self.bell = bell;
+        // Whatever its stream is waiting for, only the old bell would ring.
+        self.bell.ring();
+        self.blocked = true;
+        (self.queued, self.gagged, self.thirsty) = (false, false, false);
+    }
+
     /// The turn looks at it: it may ring again.
     pub(super) fn looked_at(&self) {
         self.bell.reset();

@@ -77,6 +77,8 @@ pub(super) enum Input {
     Stop(TorrentId, Figures),
     /// It is gone for good.
     Remove(TorrentId),
+    /// It lives on as another torrent, of which trackers are told: they hear nothing of an end.
+    Forget(TorrentId),
     /// All stop; answered when every tracker that is told has answered.
     StopAll(oneshot::Sender<()>),
     /// A tracker is silent, and still asked.
@@ -279,6 +281,10 @@ impl Discovery {
                     announcer.removed = true;
                 }
                 self.stop(id);
+            }
+            Input::Forget(id) => {
+                self.local.stop(id);
+                self.torrents.remove(&id);
             }
             Input::StopAll(reply) => {
                 self.stopping = Some(reply);

@@ -1,12 +1,12 @@
 //! From a hash, or a code, to a torrent: the info dictionary fetched from peers (BEP 9).
 //!
-//! While it is fetched it is a torrent of the session like others, but one without pieces or files;
-//! its place is free for the real one once it has left.
+//! While it is fetched it is a torrent of the session like others, but one without pieces or files. The
+//! torrent itself takes its place, with its peers.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    Core, Session,
+    AddTorrent, Core, Session,
     command::{Command, Hosting},
     discovery::{self, Announcing},
     error::{AddError, TorrentError},
@@ -35,7 +35,8 @@ pub struct FetchMetadata {
     pub peers: Vec<SocketAddr>,
 }
 
-/// Metadata that is being fetched. Dropping it changes nothing: see [`Fetching::finish`].
+/// Metadata that is being fetched. Dropping it changes nothing: see [`Fetching::add`] and
+/// [`Fetching::finish`].
 #[derive(Debug)]
 pub struct Fetching {
     handle: TorrentHandle,
@@ -93,7 +94,8 @@ impl Core {
         let storage = Arc::new(Storage::in_memory(info.clone()));
         let mail = self.shard.mail.clone();
         let geometry = info.geometry();
-        let shared = self.registry.enter(info_hash, code, |id| Shared::new(id, info, code, mail));
+        let make = |id| Shared::new(id, info, code, mail);
+        let shared = self.registry.enter(info_hash, code, None, make);
         let shared = shared.map_err(AddError::Duplicate)?;
         let setup = Setup {
             info_hash,
@@ -127,8 +129,15 @@ impl Core {
         let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
         // Without metadata there is nothing to ask them for.
         let web_seeds = Vec::new();
-        let hosting =
-            Hosting { setup, web_seeds, storage, shared, keep_seeding: true, recorded: None };
+        let hosting = Hosting {
+            setup,
+            web_seeds,
+            storage,
+            shared,
+            keep_seeding: true,
+            recorded: None,
+            older: None,
+        };
         // A shard that has ended needs neither.
         self.shard.send(Command::Host(Box::new(hosting))).await;
         if !peers.is_empty() {
@@ -161,11 +170,26 @@ impl Fetching {
         })
     }
 
-    /// Ends it, found or not, and makes room for the torrent. Gives the addresses of the peers that
-    /// were connected and can be reached.
-    pub async fn finish(self) -> Vec<SocketAddr> {
-        let peers = self.handle.peers().await;
+    /// Adds the torrent itself: it takes over the peers, unless it is private. Then peers have to come
+    /// from its trackers, and who told of these is not known (BEP 27).
+    ///
+    /// # Errors
+    /// An [`AddError`]; the fetching has ended then too.
+    pub async fn add(self, add: AddTorrent) -> Result<TorrentHandle, AddError> {
+        let core = self.handle.core.clone();
+        if add.metainfo.info.private() {
+            self.finish().await;
+            return core.add_one(add, None).await;
+        }
+        let added = core.add_one(add, Some(self.handle.shared.clone())).await;
+        if added.is_err() {
+            self.finish().await;
+        }
+        added
+    }
+
+    /// Ends it, found or not, and drops its peers.
+    pub async fn finish(self) {
         self.handle.remove().await;
-        peers.into_iter().filter(|peer| peer.outgoing).map(|peer| peer.addr).collect()
     }
 }

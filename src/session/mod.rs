@@ -300,8 +300,7 @@ impl Session {
     /// # Errors
     /// [`AddError`]; nothing was changed on disk.
     pub async fn add(&self, add: AddTorrent) -> Result<TorrentHandle, AddError> {
-        let mut added = self.core.add(vec![add]).await;
-        added.pop().expect("as many as were asked for")
+        self.core.add_one(add, None).await
     }
 
     /// Adds many torrents, as [`Session::add`] does each: one that is refused leaves the others alone.

@@ -33,17 +33,23 @@ struct Torrents {
 }
 
 impl Registry {
-    /// Enters a torrent that `make` makes with its new name; its name if it is here already. Who knows
-    /// `code` may call it by that.
+    /// Enters a torrent that `make` makes with its new name, in the place of `older` if that is given; its
+    /// name if it is here already. Who knows `code` may call it by that.
     pub(super) fn enter(
         &self,
         info_hash: Sha1Hash,
         code: Option<ShareCode>,
+        older: Option<&Shared>,
         make: impl FnOnce(TorrentId) -> Arc<Shared>,
     ) -> Result<Arc<Shared>, TorrentId> {
         let mut torrents = self.torrents();
-        if let Some(known) = torrents.by_hash.get(&info_hash) {
+        if let Some(known) = torrents.by_hash.get(&info_hash)
+            && older.is_none_or(|older| older.id != known.id)
+        {
             return Err(known.id);
+        }
+        if let Some(older) = older {
+            torrents.remove(older);
         }
         let id = TorrentId(torrents.next);
         torrents.next += 1;
@@ -60,15 +66,7 @@ impl Registry {
     }
 
     pub(super) fn remove(&self, shared: &Shared) {
-        let mut torrents = self.torrents();
-        let info_hash = shared.info.info_hash().wire();
-        torrents.by_hash.remove(&info_hash);
-        torrents.by_hashed_skey.remove(&hashed_skey(info_hash));
-        if let Some(code) = shared.code {
-            torrents.by_hashed_skey.remove(&hashed_skey(code.password()));
-            torrents.by_password.remove(&code.password());
-            torrents.by_place.remove(&code.place());
-        }
+        self.torrents().remove(shared);
     }
 
     fn by_hashed_skey(&self, hashed: Sha1Hash) -> Option<Sha1Hash> {
@@ -103,6 +101,23 @@ impl Registry {
 
     fn torrents(&self) -> MutexGuard<'_, Torrents> {
         self.torrents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Torrents {
+    /// Takes a torrent out, unless another has taken its place.
+    fn remove(&mut self, shared: &Shared) {
+        let info_hash = shared.info.info_hash().wire();
+        if self.by_hash.get(&info_hash).is_none_or(|known| known.id != shared.id) {
+            return;
+        }
+        self.by_hash.remove(&info_hash);
+        self.by_hashed_skey.remove(&hashed_skey(info_hash));
+        if let Some(code) = shared.code {
+            self.by_hashed_skey.remove(&hashed_skey(code.password()));
+            self.by_password.remove(&code.password());
+            self.by_place.remove(&code.place());
+        }
     }
 }
 
@@ -142,7 +157,7 @@ mod tests {
     fn enter(registry: &Registry, info_hash: Sha1Hash, code: Option<ShareCode>) -> Arc<Shared> {
         let info = Arc::new(Info::unknown(InfoHash::v1(info_hash), None));
         let make = |id| Shared::new(id, info, code, Mail::new(Arc::default()));
-        registry.enter(info_hash, code, make).expect("new")
+        registry.enter(info_hash, code, None, make).expect("new")
     }
 
     #[test]

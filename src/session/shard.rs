@@ -288,11 +288,15 @@ impl Shard {
     }
 
     fn host(&mut self, now: Instant, hosting: Hosting) {
-        let Hosting { setup, web_seeds, storage, shared, keep_seeding, recorded } = hosting;
+        let Hosting { setup, web_seeds, storage, shared, keep_seeding, recorded, older } = hosting;
         let id = shared.id;
         let torrent = Torrent::new(setup, now);
         let complete = torrent.is_done();
         self.turns.host(id, torrent);
+        if let Some(older) = older {
+            self.turns.succeed(now, older, id);
+            self.let_go(older);
+        }
         self.turns.handle(now, id, Input::WebSeeds(web_seeds));
         let tenant = Tenant {
             storage,
@@ -492,13 +496,7 @@ impl Shard {
             }
             self.publish(now, id);
             self.turns.dismiss(now, id);
-            if let Some(tenant) = self.tenants.remove(&id) {
-                for reply in tenant.retiring.into_iter().flatten() {
-                    // Whoever asked may have left.
-                    let _ = reply.send(());
-                }
-            }
-            self.watched.retain(|&watched| watched != id);
+            self.let_go(id);
         }
         if self.leaving.is_empty()
             && let Some(reply) = self.stopping.take()
@@ -506,6 +504,17 @@ impl Shard {
             let _ = reply.send(());
             self.ended = true;
         }
+    }
+
+    /// A torrent is no tenant any more.
+    fn let_go(&mut self, id: TorrentId) {
+        let tenant = self.tenants.remove(&id);
+        for reply in tenant.and_then(|tenant| tenant.retiring).into_iter().flatten() {
+            // Whoever asked may have left.
+            let _ = reply.send(());
+        }
+        self.watched.retain(|&watched| watched != id);
+        self.leaving.retain(|&leaving| leaving != id);
     }
 
     fn publish_watched(&mut self, now: Instant) {

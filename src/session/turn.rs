@@ -5,6 +5,11 @@
 //! log; what takes time (disk, dials) it leaves in [`Wishes`]. The clock is read by the caller, once
 //! per turn. Generic over the stream, so that a benchmark can run it over memory.
 
+mod succession;
+mod wishes;
+
+pub use wishes::{Dial, Happened, Wishes};
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
@@ -32,13 +37,9 @@ use crate::{
         token_bucket::Grant,
         units::BLOCK_LEN,
     },
-    mse::Encryption,
     net::{encryption::Opened, transport::Transport},
-    pieces::job::{DiskEvent, DiskJob},
-    torrent::{
-        CloseCause, Command, Direction, Disconnect, Event, Input, Output, Refusal, Torrent, Written,
-    },
-    wire::Handshake,
+    pieces::job::DiskEvent,
+    torrent::{CloseCause, Command, Direction, Input, Output, Refusal, Torrent, Written},
 };
 
 /// Length of the one read buffer: the cost of a read is per call.
@@ -55,70 +56,6 @@ const MAX_READ_PER_TURN: u64 = 2 << 20;
 const LEAST_READ: u64 = 4 * 1024;
 /// A send buffer with less than this in it is filled up before it is written.
 const LOW_WATER: usize = BLOCK_LEN as usize;
-
-/// What the torrents want that a turn does not do itself. The driver takes all of it after each turn.
-#[derive(Debug, Default)]
-pub struct Wishes {
-    /// Work for the disk; answers go to [`Turns::handle`] as [`Input::Disk`].
-    pub disk: Vec<(TorrentId, DiskJob)>,
-    /// Whom to dial; then [`Turns::admit`], or [`Input::DialFailed`].
-    pub dials: Vec<Dial>,
-    /// Web seeds to be connected with, by what stands for their address and by URL; then [`Turns::admit`], or
-    /// [`Input::DialFailed`].
-    pub web_seeds: Vec<(TorrentId, SocketAddr, Arc<str>)>,
-    /// Torrents that want more addresses.
-    pub needs_peers: Vec<TorrentId>,
-    /// Peers' nodes of the DHT.
-    pub dht_nodes: Vec<SocketAddr>,
-    /// What happened.
-    pub events: Vec<(TorrentId, Happened)>,
-}
-
-impl Wishes {
-    /// Adds all of `other`.
-    pub fn append(&mut self, mut other: Wishes) {
-        self.disk.append(&mut other.disk);
-        self.dials.append(&mut other.dials);
-        self.web_seeds.append(&mut other.web_seeds);
-        self.needs_peers.append(&mut other.needs_peers);
-        self.dht_nodes.append(&mut other.dht_nodes);
-        self.events.append(&mut other.events);
-    }
-
-    /// There is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.disk.is_empty()
-            && self.dials.is_empty()
-            && self.web_seeds.is_empty()
-            && self.needs_peers.is_empty()
-            && self.dht_nodes.is_empty()
-            && self.events.is_empty()
-    }
-}
-
-/// Somebody to be dialled.
-#[derive(Debug)]
-pub struct Dial {
-    /// For which torrent.
-    pub torrent: TorrentId,
-    /// Where.
-    pub addr: SocketAddr,
-    /// What to say inside the encryption handshake; without it there is none.
-    pub encrypted: Option<Handshake>,
-}
-
-/// Something that happened in a turn.
-#[derive(Debug)]
-pub enum Happened {
-    /// The torrent says so.
-    Torrent(Event),
-    /// A connection is ours.
-    Connected(SocketAddr, Direction, Encryption),
-    /// We closed it.
-    Dropped(SocketAddr, Disconnect),
-    /// It ended without us.
-    Closed(SocketAddr, CloseCause),
-}
 
 /// Bytes on all streams since the start.
 #[derive(Debug, Clone, Copy, Default)]

@@ -314,6 +314,14 @@ impl Candidates {
         }
     }
 
+    /// Nobody will say how the dials that are under way ended.
+    pub(super) fn forget_dials(&mut self, now: Instant) {
+        for known in self.known.values_mut().filter(|known| known.state == State::Dialling) {
+            known.state = State::Idle(now);
+        }
+        self.dialling = 0;
+    }
+
     fn set_idle(&mut self, addr: SocketAddr, at: Instant) {
         if let Some(known) = self.known.get_mut(&addr) {
             self.dialling -= u32::from(known.state == State::Dialling);

@@ -297,12 +297,9 @@ impl Torrent {
     /// What we say first after the handshake: what we have, and our extension handshake.
     pub(super) fn introduce(&mut self, key: PeerKey) {
         let shows_all = self.shows_all(key);
-        let (have, uploads_only) = (self.pieces.have(), self.uploads_only() && shows_all);
-        let log_end = self.pieces.log().end();
+        let (have, log_end) = (self.pieces.have(), self.pieces.log().end());
         let Some(peer) = self.peers.get_mut(key) else { return };
-        // Gateways map IPv4, and their numbers are those of the world outside.
-        let is_outside = peer.addr.is_ipv4() && !compact::is_local(peer.addr.ip());
-        let mapped = if is_outside { self.mapped } else { OutsidePorts::default() };
+        let mapped = if is_outside(peer) { self.mapped } else { OutsidePorts::default() };
         peer.have_cursor = log_end;
         if !shows_all {
             // One that has nothing, as far as anybody can see.
@@ -320,6 +317,15 @@ impl Torrent {
             let port = mapped.dht.unwrap_or(port);
             wire::encode::encode(&Message::Port(port), &mut peer.out);
         }
+        self.extend(key);
+        self.want_write(key);
+    }
+
+    /// Says which extensions we speak, and what else belongs into that message (BEP 10).
+    pub(super) fn extend(&mut self, key: PeerKey) {
+        let uploads_only = self.uploads_only() && self.shows_all(key);
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let mapped = if is_outside(peer) { self.mapped } else { OutsidePorts::default() };
         if peer.extended {
             let hello = ExtensionHandshake {
                 m: wire::ExtensionIds {
@@ -341,7 +347,6 @@ impl Torrent {
             let payload = hello.encode();
             wire::encode::encode(&Message::Extended { id: 0, payload: &payload }, &mut peer.out);
         }
-        self.want_write(key);
     }
 
     /// The peer has a node of the DHT; it is listened to once.
@@ -501,6 +506,11 @@ impl Torrent {
         }
         self.candidates.connected(addr, key);
     }
+}
+
+/// Gateways map IPv4, and their numbers are those of the world outside.
+fn is_outside(peer: &Peer) -> bool {
+    peer.addr.is_ipv4() && !compact::is_local(peer.addr.ip())
 }
 
 #[cfg(test)]

@@ -116,15 +116,16 @@ impl Torrent {
         }
     }
 
-    fn message(
+    pub(super) fn message(
         &mut self,
         now: Instant,
         key: PeerKey,
         message: &Message<'_>,
     ) -> Result<(), Disconnect> {
-        if self.wants_metadata() && !matches!(message, Message::Extended { .. } | Message::Port(_))
-        {
-            // Of pieces nothing can be said yet; what a peer has it says again to the next connection.
+        if self.wants_metadata() && speaks_of_pieces(message) {
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.early.keep(message);
+            }
             return Ok(());
         }
         match *message {
@@ -425,6 +426,15 @@ impl Torrent {
 /// Pieces a peer may let us have while it chokes us; more are ignored (BEP 6 suggests ten).
 const MAX_ALLOWED_FAST: usize = 32;
 
+/// Whether it means something only to who knows how many pieces there are, and can be heard later.
+const fn speaks_of_pieces(message: &Message<'_>) -> bool {
+    match message {
+        Message::Extended { id, .. } => *id == local_id::LT_DONTHAVE,
+        Message::KeepAlive | Message::Unknown { .. } | Message::Port(_) => false,
+        _ => true,
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::{sync::Arc, time::Duration};
@@ -449,8 +459,12 @@ pub(super) mod tests {
 
     /// A torrent of pieces of one block, of which it has these.
     pub(in crate::torrent) fn torrent(have: Bitfield) -> Torrent {
+        Torrent::new(setup(have), Instant::ZERO)
+    }
+
+    pub(in crate::torrent) fn setup(have: Bitfield) -> Setup {
         let total = u64::from(have.len()) << 14;
-        let setup = Setup {
+        Setup {
             info_hash: Sha1Hash([7; 20]),
             code: None,
             geometry: Geometry::new(total, 1 << 14).expect("valid"),
@@ -463,8 +477,7 @@ pub(super) mod tests {
             metadata: Some(InfoBytes::new(Arc::new([0; 100]))),
             settings: Settings::default(),
             seed: 1,
-        };
-        Torrent::new(setup, Instant::ZERO)
+        }
     }
 
     /// Another peer of it.

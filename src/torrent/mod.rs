@@ -22,6 +22,7 @@ mod priority;
 mod reason;
 mod snapshot;
 mod sources;
+mod succession;
 mod superseed;
 mod upload;
 mod upload_slots;

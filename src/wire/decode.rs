@@ -115,6 +115,11 @@ impl Decoder {
         }
     }
 
+    /// From now on a bitfield may have so many bytes.
+    pub const fn expect_bitfield(&mut self, bytes: u32) {
+        self.bitfield_bytes = bytes;
+    }
+
     /// Takes one item off the front of `input`; `None` when it needs more input, all of it being
     /// used then. So a caller reads on until `None` and never has bytes left over.
     ///

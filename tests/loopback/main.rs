@@ -88,13 +88,43 @@ async fn a_magnet_link_is_enough() {
     assert_eq!(fetching.torrent().name(), "many");
     let metainfo = fetching.wait().await.expect("found");
     assert_eq!(metainfo.info.bytes(), content.metainfo.info.bytes());
-    let peers = fetching.finish().await;
-    assert!(!peers.is_empty());
     let dir = TempDir::new().expect("a folder");
-    let add = AddTorrent { peers, ..AddTorrent::new(metainfo, dir.path()) };
-    leech.add(add).await.expect("there is room").wait_complete().await.expect("complete");
+    let added = fetching.add(AddTorrent::new(metainfo, dir.path())).await;
+    added.expect("it takes the place").wait_complete().await.expect("complete");
     content.assert_at(dir.path());
     for session in [leech, one, other] {
+        session.shutdown().await;
+    }
+}
+
+/// Whoever dialled us may not come again soon, and can't be dialled perhaps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_sent_the_metadata_stays_connected() {
+    let content = Content::one_file("file.bin", 1_000_000, 32 << 10);
+    let (seed, dir) = (session().await, TempDir::new().expect("a folder"));
+    content.write(dir.path());
+    let leech = session().await;
+    let magnet = Magnet::from_metainfo(&content.metainfo);
+    let fetch = FetchMetadata { magnet, trackers: Vec::new(), peers: Vec::new() };
+    let fetching = leech.fetch_metadata(fetch).await.expect("begun");
+    // The seed dials, once.
+    let peers = vec![addr_of(&leech, Ipv4Addr::LOCALHOST)];
+    let add = AddTorrent { peers, keep_useless: true, ..content.add(dir.path()) };
+    let seeding = seed.add(add).await.expect("added");
+    let mut events = seeding.subscribe();
+    let metainfo = fetching.wait().await.expect("found");
+    let leech_dir = TempDir::new().expect("a folder");
+    let add = AddTorrent { keep_useless: true, ..AddTorrent::new(metainfo, leech_dir.path()) };
+    let handle = fetching.add(add).await.expect("it takes the place");
+    handle.wait_complete().await.expect("complete");
+    content.assert_at(leech_dir.path());
+    assert_eq!(leech.torrents().len(), 1);
+    let connected = |event: &TorrentEvent| matches!(event, TorrentEvent::PeerConnected { .. });
+    let events: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    assert!(events.iter().filter(|event| connected(event)).count() <= 1, "{events:?}");
+    let ended = |event: &TorrentEvent| matches!(event, TorrentEvent::PeerDisconnected { .. });
+    assert!(!events.iter().any(ended), "{events:?}");
+    for session in [leech, seed] {
         session.shutdown().await;
     }
 }

@@ -51,12 +51,10 @@ async fn get(
     peers: Vec<SocketAddr>,
 ) -> (TorrentHandle, TempDir) {
     let dir = TempDir::new().expect("a folder");
-    let fetching = session.fetch_shared(code, peers.clone()).await.expect("it is new");
+    let fetching = session.fetch_shared(code, peers).await.expect("it is new");
     let metainfo = fetching.wait().await.expect("it comes");
-    let known = fetching.finish().await;
-    let peers = peers.into_iter().chain(known).collect();
-    let add = AddTorrent { code: Some(code), peers, ..AddTorrent::new(metainfo, dir.path()) };
-    (session.add(add).await.expect("added"), dir)
+    let add = AddTorrent { code: Some(code), ..AddTorrent::new(metainfo, dir.path()) };
+    (fetching.add(add).await.expect("added"), dir)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -41,14 +41,12 @@ async fn fetch(
     peers: Vec<SocketAddr>,
 ) -> (TorrentHandle, TempDir) {
     let dir = TempDir::new().expect("a folder");
-    let fetch =
-        FetchMetadata { magnet: magnet.clone(), trackers: Vec::new(), peers: peers.clone() };
+    let fetch = FetchMetadata { magnet: magnet.clone(), trackers: Vec::new(), peers };
     let fetching = session.fetch_metadata(fetch).await.expect("it is new");
     let metainfo = fetching.wait().await.expect("it comes");
-    fetching.finish().await;
     // Connections from which nothing more comes stay: somebody looks at them.
-    let add = AddTorrent { peers, keep_useless: true, ..AddTorrent::new(metainfo, dir.path()) };
-    (session.add(add).await.expect("added"), dir)
+    let add = AddTorrent { keep_useless: true, ..AddTorrent::new(metainfo, dir.path()) };
+    (fetching.add(add).await.expect("added"), dir)
 }
 
 /// Ten peers that know a hash and one node find a seed and one another; the node is killed once they have

@@ -118,7 +118,6 @@ impl Transfer {
         let t = &mut self.torrents[i];
         let Some(Pending { fetching, then }) = t.pending.take() else { return Ok(()) };
         let metainfo = fetching.wait().await;
-        let peers = fetching.finish().await;
         if self.terminal.json
             && let Ok(Metainfo { info, .. }) = &metainfo
         {
@@ -126,21 +125,12 @@ impl Transfer {
             let came = Came { id: t.observed.id(), name: info.name(), total, metadata };
             self.terminal.event("metadata", &came)?;
         }
-        let outcome = match (metainfo, then) {
-            (Ok(metainfo), Then::Add(add)) => {
-                let private = metainfo.info.private();
-                match add(metainfo) {
-                    Ok(mut add) => {
-                        // Who told of them is not known: its tracker alone may (BEP 27).
-                        add.peers.extend(peers.into_iter().filter(|_| !private));
-                        self.replace(i, add).await
-                    }
-                    Err(failure) => Err(failure),
-                }
+        let outcome = match metainfo {
+            Ok(metainfo) => self.carry_out(i, fetching, metainfo, then).await,
+            Err(error) => {
+                fetching.finish().await;
+                Err(failed(&self.torrents[i].path, &error, true))
             }
-            (Ok(metainfo), Then::List(choice, linked)) => self.list(i, &metainfo, &choice, &linked),
-            (Ok(metainfo), Then::Write { path, force }) => self.write(i, &metainfo, &path, force),
-            (Err(error), _) => Err(failed(&t.path, &error, true)),
         };
         if let Err(failure) = outcome {
             let failure = failure.about(self.torrents[i].observed.id());
@@ -153,11 +143,35 @@ impl Transfer {
         Ok(())
     }
 
+    async fn carry_out(
+        &mut self,
+        i: usize,
+        fetching: Fetching,
+        metainfo: Metainfo,
+        then: Then,
+    ) -> Result<(), Failure> {
+        let outcome = match then {
+            Then::Add(add) => match add(metainfo) {
+                Ok(add) => return self.replace(i, fetching, add).await,
+                Err(failure) => Err(failure),
+            },
+            Then::List(choice, linked) => self.list(i, &metainfo, &choice, &linked),
+            Then::Write { path, force } => self.write(i, &metainfo, &path, force),
+        };
+        fetching.finish().await;
+        outcome
+    }
+
     /// The torrent takes the place of the one without metadata.
-    async fn replace(&mut self, i: usize, add: AddTorrent) -> Result<(), Failure> {
+    async fn replace(
+        &mut self,
+        i: usize,
+        fetching: Fetching,
+        add: AddTorrent,
+    ) -> Result<(), Failure> {
         let path = add.root.join(add.metainfo.info.name());
-        let session = self.session.as_ref().expect("the session ends last");
-        let handle = session.add(add).await.map_err(|error| super::refused(&path, &error, true))?;
+        let added = fetching.add(add).await;
+        let handle = added.map_err(|error| super::refused(&path, &error, true))?;
         let told = std::mem::take(&mut self.torrents[i].told);
         self.torrents[i] = Torrent { told, ..self.enter(handle, path)? };
         Ok(())

@@ -25,7 +25,6 @@ impl World {
     pub(super) fn join(&mut self, host: HostId) {
         let peer_id = PeerId::generate(&mut self.rng);
         let seed = self.rng.next_u64();
-        let geometry = *self.content.geometry();
         let h = &mut self.hosts[host.at()];
         if !matches!(h.mind, Mind::Absent { .. }) || (h.starts > 0 && h.plan.role == Role::Rogue) {
             return;
@@ -34,8 +33,7 @@ impl World {
         h.first_start.get_or_insert(self.now);
         let have = h.disk.have().clone();
         self.observer.start(host, &have, self.now);
-        let HostPlan { rogue, settings, listens, priorities, knows, .. } = &mut h.plan;
-        match rogue.take() {
+        match h.plan.rogue.take() {
             Some(rogue) => {
                 h.mind = Mind::Rogue(rogue);
                 self.with_rogue(host, |rogue, now, doings| rogue.start(now, doings));
@@ -44,46 +42,61 @@ impl World {
                 if have.is_full() {
                     h.finished.get_or_insert(self.now);
                 }
-                let (geometry, have) = match *knows {
-                    true => (geometry, have),
-                    false => (Geometry::new(0, BLOCK_LEN).expect("valid"), Bitfield::empty(0)),
-                };
-                let setup = Setup {
-                    info_hash: self.info_hash,
-                    code: None,
-                    geometry,
-                    have,
-                    peer_id,
-                    listen_port: listens.then_some(super::PORT),
-                    dht_port: None,
-                    partial: Vec::new(),
-                    priorities: priorities.clone(),
-                    metadata: knows.then(|| InfoBytes::new(Arc::new(&METADATA))),
-                    settings: settings.clone(),
-                    seed,
-                };
-                h.mind = Mind::Machine(Box::new(Torrent::new(setup, self.now)));
-                let web_seeds = self.hosts.iter().filter(|host| host.plan.web_seed);
-                let urls: Vec<Arc<str>> =
-                    web_seeds.map(|host| format!("http://{}/", host.addr).into()).collect();
-                if !urls.is_empty() {
-                    self.tell(host, Input::WebSeeds(urls));
-                }
+                let machine = Torrent::new(self.setup(host, peer_id, seed), self.now);
+                self.hosts[host.at()].mind = Mind::Machine(Box::new(machine));
+                self.show_web_seeds(host);
                 self.settle(host);
             }
         }
         self.plan_announce(host, self.now);
     }
 
-    /// The host has the info dictionary: it begins anew, with the torrent.
-    pub(super) fn learnt(&mut self, host: HostId) {
-        for stream in self.open_streams(host) {
-            self.close(stream);
+    fn setup(&self, host: HostId, peer_id: PeerId, seed: u64) -> Setup {
+        let h = &self.hosts[host.at()];
+        let HostPlan { settings, listens, priorities, knows, .. } = &h.plan;
+        let (geometry, have) = match *knows {
+            true => (*self.content.geometry(), h.disk.have().clone()),
+            false => (Geometry::new(0, BLOCK_LEN).expect("valid"), Bitfield::empty(0)),
+        };
+        Setup {
+            info_hash: self.info_hash,
+            code: None,
+            geometry,
+            have,
+            peer_id,
+            listen_port: listens.then_some(super::PORT),
+            dht_port: None,
+            partial: Vec::new(),
+            priorities: priorities.clone(),
+            metadata: knows.then(|| InfoBytes::new(Arc::new(&METADATA))),
+            settings: settings.clone(),
+            seed,
         }
+    }
+
+    fn show_web_seeds(&mut self, host: HostId) {
+        let web_seeds = self.hosts.iter().filter(|host| host.plan.web_seed);
+        let urls: Vec<Arc<str>> =
+            web_seeds.map(|host| format!("http://{}/", host.addr).into()).collect();
+        if !urls.is_empty() {
+            self.tell(host, Input::WebSeeds(urls));
+        }
+    }
+
+    /// The host has the info dictionary: the torrent itself takes over.
+    pub(super) fn learnt(&mut self, host: HostId) {
+        let seed = self.rng.next_u64();
         let h = &mut self.hosts[host.at()];
+        let Mind::Machine(older) = &mut h.mind else { return };
         h.plan.knows = true;
-        h.stop(false);
-        self.join(host);
+        let peer_id = older.hello().peer_id;
+        let machine = Torrent::new(self.setup(host, peer_id, seed), self.now);
+        let h = &mut self.hosts[host.at()];
+        let Mind::Machine(heir) = &mut h.mind else { return };
+        let older = std::mem::replace(&mut **heir, machine);
+        heir.succeed(self.now, older, &mut h.pool);
+        self.show_web_seeds(host);
+        self.settle(host);
     }
 
     pub(super) fn leave(&mut self, host: HostId, crash: bool) {
