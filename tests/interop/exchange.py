@@ -9,6 +9,7 @@ import torrent as makers
 from clients.downpour import Downpour
 from clients.libtorrent_client import Libtorrent
 from clients.transmission import Transmission
+from lan import NEEDS, Lan
 from network import EVERYWHERE
 from sandbox import endpoint
 from transfer import PIECE_LENGTH, Scenario
@@ -19,28 +20,34 @@ LENGTH, UPLINK = 10_000_000, "20K"
 
 def scenarios():
     libtorrent, transmission = Libtorrent(), Transmission({"pex-enabled": True})
-    # transmission takes one connection of an address, and to it all of downpour's come from one.
     for name, show, client in [
         ("from", learnt, libtorrent),
+        ("from", learnt_apart, transmission),
         ("by", taught, libtorrent),
         ("by", taught, transmission),
     ]:
-        show, needs = partial(show, client), ("ip", *client.needs)
+        show, needs = partial(show, client), (*NEEDS, *client.needs)
         yield Scenario(f"exchange.{name}-{client.name}", show, needs, 240, own_network=True)
 
 
-def learnt(client, run):
-    """A downpour that knows only `client` hears from it of another one."""
+def learnt(client, run, home=(), away=()):
+    """A downpour that knows only `client` hears from it of another one; they run within these commands."""
     made, root = share(run)
     other = client.leech(run, made, run.folder("other"))
     run.listening(other.process, other.port, other.host)
     address = endpoint(other.host, other.port)
     # It hears of nobody, so that it is the other one who dials.
     options = ["--max-up", UPLINK, "--no-pex"]
-    seed = slow().seed(run, made, root.parent, [address], options)
-    leecher = slow().leech(run, made, run.folder("output"), [address])
+    seed = slow(home).seed(run, made, root.parent, [address], options)
+    leecher = slow(away).leech(run, made, run.folder("output"), [address])
     # Whoever dials an address of this host seems to come from that same address.
     meets(run, leecher, rf"[0-9.]+:{seed.port}")
+
+
+def learnt_apart(client, run):
+    """The same, with an address for each: transmission takes one connection of an address."""
+    lan = Lan(run)
+    learnt(client, run, lan.host().within, lan.host().within)
 
 
 def taught(client, run):
@@ -62,9 +69,9 @@ def share(run):
     return makers.DownpourCreate().make(run, root, PIECE_LENGTH), root
 
 
-def slow():
-    """A downpour that says whom it meets."""
-    return Downpour(stays=True, verbose=True)
+def slow(within=()):
+    """A downpour that says whom it meets, run `within` another command."""
+    return Downpour(within, stays=True, verbose=True)
 
 
 def meets(run, peer, address):

@@ -1,12 +1,9 @@
 """A house with a router, as networks of their own: downpour behind it, the world before it."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
-from network import ip
-from sandbox import Failure
+from network import another, call, ip, within
 
 INSIDE, NEIGHBOUR, ROUTER = "192.168.77.2", "192.168.77.3", "192.168.77.1"
 # Addresses that could be anybody's: the router does not believe in others.
@@ -62,36 +59,22 @@ class House:
 
     def __init__(self, run):
         self.run = run
-        self.inside, self.world = self._network("house"), self._network("world")
+        self.inside, self.world = another(run, "house"), another(run, "world")
         for name, pid in [("lan", self.inside), ("wan", self.world)]:
-            ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+            ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", pid)
             ip("link", "set", name, "up")
         ip("address", "add", f"{ROUTER}/24", "dev", "lan")
         ip("address", "add", f"{OUTSIDE}/24", "dev", "wan")
         self._settle(self.inside, [INSIDE, NEIGHBOUR])
         self._settle(self.world, [WORLD])
-        self._ip(self.inside, "route", "add", "default", "via", ROUTER)
+        ip("route", "add", "default", "via", ROUTER, of=self.inside)
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
 
-    def _network(self, name):
-        """The id of a process whose network is its own."""
-        process = self.run.start(name, ["unshare", "--net", "sleep", "infinity"])
-        ours = os.readlink("/proc/thread-self/ns/net")
-
-        def has_its_own():
-            return os.readlink(f"/proc/{process.pid}/ns/net") != ours
-
-        self.run.until(has_its_own, f"the network of the {name}")
-        return process.pid
-
     def _settle(self, pid, addresses):
-        self._ip(pid, "link", "set", "lo", "up")
-        self._ip(pid, "link", "set", "eth0", "up")
+        ip("link", "set", "lo", "up", of=pid)
+        ip("link", "set", "eth0", "up", of=pid)
         for address in addresses:
-            self._ip(pid, "address", "add", f"{address}/24", "dev", "eth0")
-
-    def _ip(self, pid, *argv):
-        call(*within(pid, ["ip", *argv]))
+            ip("address", "add", f"{address}/24", "dev", "eth0", of=pid)
 
     def route(self, control, dropped=""):
         """Starts the router: with PCP and NAT-PMP if `control`, and a rule for what it drops."""
@@ -118,16 +101,3 @@ class House:
         pattern = r"@nh,72,8 (0x6|0x11) th dport (\d+) dnat ip to ([0-9.]+):(\d+)"
         found = re.findall(pattern, rules)
         return {(PROTOCOLS[p], int(o), host, int(i)) for p, o, host, i in found}
-
-
-def within(pid, argv):
-    """The command that runs another in the network of a process."""
-    return ["nsenter", "--target", pid, "--net", "--", *argv]
-
-
-def call(*argv):
-    """Runs a program that does its work at once; what it says."""
-    done = subprocess.run([*map(str, argv)], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Failure(f"{' '.join(map(str, argv))}: {done.stderr.strip()}")
-    return done.stdout

@@ -1,4 +1,4 @@
-"""A network that only one scenario has: some clients take loopback addresses for martians."""
+"""Networks that only one scenario has: some clients take loopback addresses for martians."""
 
 import contextlib
 import ctypes
@@ -29,6 +29,23 @@ def of_its_own():
             check(libc.setns(before.fileno(), CLONE_NEWNET), "go back to the first network")
 
 
+def another(run, name):
+    """The id of a process whose network is its own: one more for the scenario."""
+    process = run.start(name, ["unshare", "--net", "sleep", "infinity"])
+    ours = os.readlink("/proc/thread-self/ns/net")
+
+    def has_its_own():
+        return os.readlink(f"/proc/{process.pid}/ns/net") != ours
+
+    run.until(has_its_own, f"the network of the {name}")
+    return process.pid
+
+
+def within(pid, argv):
+    """The command that runs another in the network of a process."""
+    return ["nsenter", "--target", pid, "--net", "--", *argv]
+
+
 def answer_from_one_address():
     """Whoever listens everywhere answers from `EVERYWHERE`; else he answers each address from that same
     one, and is not believed to be who was asked. Connections come from there as well."""
@@ -42,7 +59,15 @@ def check(result, what):
         raise Failure(f"could not {what}: {os.strerror(ctypes.get_errno())}")
 
 
-def ip(*argv):
-    done = subprocess.run(["ip", *argv], capture_output=True, text=True)
+def ip(*argv, of=None):
+    """Changes the network of this thread, or that `of` a process."""
+    call(*(within(of, ["ip", *argv]) if of else ["ip", *argv]))
+
+
+def call(*argv):
+    """Runs a program that does its work at once; what it says."""
+    argv = [*map(str, argv)]
+    done = subprocess.run(argv, capture_output=True, text=True)
     if done.returncode != 0:
-        raise Failure(f"ip {' '.join(argv)}: {done.stderr.strip()}")
+        raise Failure(f"{' '.join(argv)}: {done.stderr.strip()}")
+    return done.stdout

@@ -6,10 +6,12 @@ import sys
 import time
 from functools import partial
 
+import lan
 import payload
 import torrent as makers
 from clients import DOWNPOUR
 from clients.aria2 import Aria2
+from clients.downpour import Downpour
 from clients.libtorrent_client import Libtorrent
 from clients.transmission import Transmission
 from network import EVERYWHERE, answer_from_one_address
@@ -17,11 +19,17 @@ from sandbox import Failure, endpoint, free_port
 from torrent import DRIVERS
 from transfer import PIECE_LENGTH, Scenario
 
+# What a swarm shares, and how many bytes a second its seed may send: one copy takes 30 seconds.
+LENGTH, UPLINK = 6_000_000, 200_000
+
 
 def patient():
-    """transmission wants twenty nodes, and two minutes to get to know enough of them."""
+    """transmission wants twenty nodes, and two minutes to get to know enough of them. A swarm without the
+    node by which all of it came."""
     yield found(Transmission(), DOWNPOUR, DOWNPOUR, 20)
     yield found(DOWNPOUR, Transmission(), DOWNPOUR, 20)
+    needs = (*lan.NEEDS, "nft")
+    yield Scenario("dht.swarm-goes-on", outlive, needs, seconds=240, own_network=True)
 
 
 def scenarios():
@@ -75,6 +83,47 @@ def enter(run, hub, nodes):
     for _ in range(nodes - 1):
         hub.in_dht(entrance).seed(run, made, root.parent)
     return entrance
+
+
+def outlive(run):
+    """Hosts that know a link and one node of the DHT find one another, also from behind a router that lets
+    nobody in; that node goes when they have, and all get everything, also one that comes later by another.
+    """
+    root = run.folder("content") / "payload.bin"
+    root.write_bytes(run.random.randbytes(LENGTH))
+    made = makers.DownpourCreate().make(run, root, PIECE_LENGTH)
+    network = lan.Lan(run)
+    first, home = network.host(), network.host()
+    node = run.folder("hub-content") / "something-else.bin"
+    node.write_bytes(run.random.randbytes(100_000))
+    other = makers.DownpourCreate().make(run, node, PIECE_LENGTH)
+    # Nobody is there: it is the first.
+    hub = Downpour(first.within).in_dht("127.0.0.1:1").seed(run, other, node.parent)
+    run.listening(hub.process, hub.port, first.address)
+    entrance = endpoint(first.address, hub.port)
+    seed = Downpour(home.within).in_dht(entrance)
+    seed = seed.seed(run, made, root.parent, options=["--max-up", UPLINK])
+    until_announced(run, entrance, made.info_hash)
+
+    members = []
+
+    def join(host, entrance):
+        client, output = Downpour(host.within, stays=True), run.folder("output")
+        peer = client.linked().in_dht(entrance).leech(run, made, output)
+        members.append((client, peer, output))
+
+    for host in [network.host(), network.host(), network.hidden_host()]:
+        join(host, entrance)
+    for _, peer, _ in members:
+        run.until(partial(peer.process.find, '"event":"(metadata)"'), "a peer to be found")
+    hub.process.stop()
+    if any(peer.is_done() for _, peer, _ in members):
+        raise Failure("somebody had everything before the first node was gone")
+    join(network.host(), endpoint(home.address, seed.port))
+    run.until(lambda: all(peer.is_done() for _, peer, _ in members), "everyone to have everything")
+    for client, peer, output in members:
+        peer.process.stop()
+        client.compare(made, root, output)
 
 
 def stored(writer, reader, signed, run):

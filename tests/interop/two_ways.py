@@ -1,14 +1,12 @@
 """A host with two ways out, as networks of their own, and who sees each packet that leaves by one of them."""
 
-import os
 import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
-from gateway import within
-from network import ip
+from network import another, ip, within
 from sandbox import Failure
 
 DRIVERS = Path(__file__).parent / "drivers"
@@ -34,9 +32,9 @@ class Host:
 
     def __init__(self, run):
         self.run = run
-        self.world, self.elsewhere = self._world(ALLOWED), self._world(OTHER)
+        self.world, self.elsewhere = (another(run, f"world-of-{name}") for name in OURS)
         for name, pid in self.worlds():
-            self._there(pid, "link", "set", "lo", "up")
+            ip("link", "set", "lo", "up", of=pid)
             self.connect(name, pid)
         names = self.run.folder("names") / "resolv.conf"
         names.write_text(f"nameserver {WORLD}\n")
@@ -47,11 +45,11 @@ class Host:
 
     def connect(self, name, pid):
         """Makes an interface, and what it leads to."""
-        ip("link", "add", name, "type", "veth", "peer", "name", "world", "netns", str(pid))
-        self._there(pid, "link", "set", "world", "up")
+        ip("link", "add", name, "type", "veth", "peer", "name", "world", "netns", pid)
+        ip("link", "set", "world", "up", of=pid)
         for address in (f"{WORLD}/24", f"{PROXY}/24"):
-            self._there(pid, "address", "add", address, "dev", "world")
-        self._there(pid, "address", "add", f"{WORLD_V6}/64", "dev", "world", "nodad")
+            ip("address", "add", address, "dev", "world", of=pid)
+        ip("address", "add", f"{WORLD_V6}/64", "dev", "world", "nodad", of=pid)
         ip("address", "add", f"{OURS[name][0]}/24", "dev", name, "noprefixroute")
         ip("link", "set", name, "up")
         self.settle(name)
@@ -64,18 +62,6 @@ class Host:
         for net, gateway, to in [("10.88.0.0/24", WORLD, "default"), ("fd88::/64", WORLD_V6, "default")]:
             ip("route", "add", net, "dev", name, "metric", str(metric))
             ip("route", "add", to, "via", gateway, "dev", name, "metric", str(metric))
-
-    def _world(self, name):
-        process = self.run.start(f"world-of-{name}", ["unshare", "--net", "sleep", "infinity"])
-        ours = os.readlink("/proc/thread-self/ns/net")
-        link = f"/proc/{process.pid}/ns/net"
-        self.run.until(lambda: os.readlink(link) != ours, f"the network behind {name}")
-        return process.pid
-
-    def _there(self, pid, *argv):
-        done = subprocess.run([*map(str, within(pid, ["ip", *argv]))], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise Failure(f"ip {' '.join(argv)}: {done.stderr.strip()}")
 
     def start_there(self, name, argv, may_exit=False):
         """Starts a program in the world to which the allowed way leads."""
