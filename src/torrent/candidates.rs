@@ -2,8 +2,9 @@
 //!
 //! Bounded by `limits::MAX_CANDIDATES`. Every address that is ever dialled is one of these, and a blocked
 //! one never becomes one, whoever names it. A failure doubles the wait before the next try, a ban is for
-//! the life of the torrent. The order of dialling: the user's own, fewest failures, then by `priority`,
-//! or at random as long as our own address is not known.
+//! the life of the torrent. The order of dialling: the user's own, the source of which fewest are being
+//! dialled, so that nobody who names addresses where nobody answers keeps us from those of others, fewest
+//! failures, then by `priority`, or at random as long as our own address is not known.
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +29,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(1800);
 /// An address that failed so often is forgotten when room is needed.
 const GIVE_UP: u8 = 6;
+/// Who may name addresses.
+const SOURCES: usize = Source::Resume as usize + 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -149,7 +152,7 @@ impl Candidates {
                 known.source = known.source.min(source);
                 continue;
             }
-            if self.known.len() >= limits::MAX_CANDIDATES && !self.make_room() {
+            if self.known.len() >= limits::MAX_CANDIDATES && !self.make_room(source) {
                 return;
             }
             let lot = self.priority(addr).map_or_else(|| self.rng.next_u64(), lot);
@@ -194,7 +197,9 @@ impl Candidates {
             State::Idle(at) => at <= now && !(skip_seeds && k.seed),
             _ => false,
         });
-        let order = |k: &Known| (k.source != Source::User, k.failures, k.lot);
+        let dialling = self.count_by_source(|k| k.state == State::Dialling);
+        let order =
+            |k: &Known| (k.source != Source::User, dialling[k.source as usize], k.failures, k.lot);
         let addr = *ready.min_by_key(|(_, k)| order(k))?.0;
         if let Some(known) = self.known.get_mut(&addr) {
             known.state = State::Dialling;
@@ -334,13 +339,25 @@ impl Candidates {
         wait.mul_f64(0.5 + self.rng.unit())
     }
 
-    fn make_room(&mut self) -> bool {
+    fn count_by_source(&self, counts: impl Fn(&Known) -> bool) -> [u32; SOURCES] {
+        let mut count = [0; SOURCES];
+        let those = self.known.values().filter(|k| counts(k));
+        those.for_each(|k| count[k.source as usize] += 1);
+        count
+    }
+
+    /// Forgets an address for one that `source` names: one that failed often, or of somebody else who named
+    /// more than half of all.
+    fn make_room(&mut self, source: Source) -> bool {
+        let known = self.count_by_source(|_| true);
+        let is_crowd =
+            |of: Source| of != source && known[of as usize] as usize > self.known.len() / 2;
         let worst = self
             .known
             .iter()
             .filter(|(_, k)| matches!(k.state, State::Idle(_)) && k.source != Source::User)
-            .max_by_key(|(_, k)| k.failures)
-            .filter(|(_, k)| k.failures >= GIVE_UP / 2)
+            .max_by_key(|(_, k)| (k.failures >= GIVE_UP / 2, is_crowd(k.source), k.failures))
+            .filter(|(_, k)| k.failures >= GIVE_UP / 2 || is_crowd(k.source))
             .map(|(addr, _)| *addr);
         worst.is_some_and(|addr| self.known.remove(&addr).is_some())
     }
@@ -367,6 +384,22 @@ mod tests {
 
     fn addr(n: u16) -> SocketAddr {
         SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 6881))
+    }
+
+    #[test]
+    fn a_source_that_names_many_leaves_room_for_the_others() {
+        let mut c = candidates(None, Policy::Disabled);
+        let many: Vec<SocketAddr> = (0..=limits::MAX_CANDIDATES as u16).map(addr).collect();
+        c.found(Instant::ZERO, Source::Lsd, &many);
+        let first = |c: &mut Candidates| c.next(Instant::ZERO, false).expect("one");
+        (0..5).for_each(|_| assert!(many.contains(&first(&mut c))));
+        let others: Vec<SocketAddr> = (10_000..10_003).map(addr).collect();
+        c.found(Instant::ZERO, Source::Tracker, &others);
+        (0..3).for_each(|_| assert!(others.contains(&first(&mut c)), "nobody answers the five"));
+        assert!(many.contains(&first(&mut c)), "the others are all being dialled");
+        c.found(Instant::ZERO, Source::Lsd, &[addr(20_000)]);
+        assert_eq!(c.len() as usize, limits::MAX_CANDIDATES);
+        assert!(!c.known.contains_key(&addr(20_000)), "who named most makes no room for more");
     }
 
     #[test]
