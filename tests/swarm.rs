@@ -11,10 +11,12 @@ use downpour::{
     sim::{
         HostId,
         host::{Going, HostPlan},
+        masked::Mask,
         observer::Role,
         report::{HostReport, Report},
         rogue::{Claims, Flood, Metadata, Part, Serve},
         scenario::Scenario,
+        server::Answer,
         tracker::TrackerPlan,
     },
 };
@@ -224,7 +226,8 @@ fn nothing_rogues_do_stops_the_others() {
         ),
         ("has every second piece only", Part { claims: Claims::Every(2), ..staller.clone() }),
         ("names 50 peers that do not exist", Part { inventions: 50, ..staller.clone() }),
-        ("names 2,000 that do not exist", Part { inventions: 2_000, ..staller }),
+        ("names 2,000 that do not exist", Part { inventions: 2_000, ..staller.clone() }),
+        ("announces 50 a second that are not there", Part { announces: 50, ..staller }),
     ];
     println!("{:36} {:>6} {:>8} {:>9} {:>6}", "rogue", "finish", "KiB lost", "dropped", "bans");
     for seed in seeds(1) {
@@ -242,6 +245,88 @@ fn nothing_rogues_do_stops_the_others() {
         }
     }
 }
+
+/// What is done in the encryption handshake, by three at a time, in a swarm that prefers it.
+#[test]
+fn nothing_that_is_said_before_the_first_message_stops_the_others() {
+    let masks = [
+        ("says nothing", Mask::Silent),
+        ("hangs up", Mask::HangsUp),
+        ("sends a key alone", Mask::KeyAlone),
+        ("sends a key of no use", Mask::BadKey),
+        ("pads without an end", Mask::Pads),
+        ("speaks of another torrent", Mask::OtherTorrent),
+        ("agrees, and says nothing more", Mask::Agrees),
+    ];
+    let crowd = |seed| {
+        let prefer = |_: usize, plan: &mut HostPlan| plan.settings.encryption = Policy::Preferred;
+        small_crowd(seed).each(Role::Seeder, prefer).each(Role::Leecher, prefer)
+    };
+    println!("{:36} {:>6} {:>8} {:>9} {:>6}", "rogue", "finish", "KiB lost", "dropped", "bans");
+    for seed in seeds(1) {
+        let honest = run_one(crowd(seed));
+        let agreed = !honest.partings.contains_key(NO_AGREEMENT);
+        check(agreed, "honest hosts did not agree", &honest);
+        for (name, mask) in masks {
+            let report = run_one(crowd(seed).masked("rogue", 3, mask));
+            show_cost(name, &honest, &report);
+            check(report.bans.is_empty(), "somebody was banned for nothing", &report);
+            check(cost(&honest, &report) < 1.2, "it held the others up", &report);
+            let declined = report.partings.contains_key(NO_AGREEMENT);
+            check(declined == (mask != Mask::Agrees), "the rogue was of no account", &report);
+        }
+    }
+}
+
+/// What a web seed says by HTTP beside an honest one, and what of it is found out.
+#[test]
+fn nothing_web_seeds_answer_stops_the_others() {
+    let answers = [
+        ("sends what is right", Answer::Right, None),
+        ("sends wrong bytes", Answer::Wrong(1), Some("sent data that does not match the hash")),
+        ("never answers", Answer::Never, Some("web seed: no answer in time")),
+        ("breaks off in the middle", Answer::Breaks, Some("web seed: the connection broke")),
+        (
+            "sends another part",
+            Answer::OtherPart,
+            Some("web seed: the server sent another part of the file than it was asked for"),
+        ),
+        (
+            "has a longer file",
+            Answer::OtherLength,
+            Some("web seed: a file there has another length"),
+        ),
+        ("sends all of it", Answer::WholeFile, Some("web seed: the server gives whole files only")),
+        ("packs", Answer::Packed, Some("web seed: the server packs what it sends")),
+        ("has nothing", Answer::Status(404), Some("web seed: the server answered 404")),
+        ("is broken", Answer::Status(500), Some("web seed: the server answered 500")),
+        ("is busy at every time", Answer::Busy(0), Some("web seed: the server is busy (503)")),
+        (
+            "leads on and on",
+            Answer::Redirects,
+            Some("web seed: it leads to where it may not, or nowhere"),
+        ),
+    ];
+    let crowd = |seed| {
+        let crowd = Scenario::new(seed).pieces(256).piece_length(256 << 10).leechers(8, UP);
+        crowd.server("server", Answer::Right, 2 * UP)
+    };
+    println!("{:36} {:>6} {:>8} {:>9} {:>6}", "web seed", "finish", "KiB lost", "failures", "bans");
+    for seed in seeds(1) {
+        let honest = run_one(crowd(seed));
+        for (name, answer, why) in answers {
+            let report = run_one(crowd(seed).server("other", answer, UP));
+            show_cost(name, &honest, &report);
+            check(report.bans.is_empty(), "a web seed is no peer to be banned", &report);
+            check(cost(&honest, &report) < 1.2, "it held the others up", &report);
+            let found = why.is_none_or(|why| report.partings.contains_key(why));
+            check(found, "nobody found it out", &report);
+        }
+    }
+}
+
+/// What partings call a connection that came to its end in the encryption handshake.
+const NO_AGREEMENT: &str = "no agreement on encryption";
 
 /// The time that the swarm took with a rogue over that without.
 fn cost(honest: &Report, with: &Report) -> f64 {
@@ -511,18 +596,31 @@ fn hosts_fetch_what_they_want_and_nothing_else() {
 }
 
 /// A seed that shows its pieces one after the other gives hardly more than one copy until the leechers have
-/// everything among them, with and without such as pass nothing on; and they finish about as soon.
+/// everything among them, with and without a fifth of them that pass nothing on; and they finish about as
+/// soon as of a seed that shows everything.
 #[test]
 fn a_super_seed_gives_each_piece_about_once() {
     for seed in seeds(1) {
-        let mut scenario = Scenario::new(seed).pieces(512).seeders(1, UP).leechers(24, UP);
-        scenario = scenario.each(Role::Seeder, |_, p| p.settings.super_seed = true);
-        let report = scenario.run();
-        let copies = report.first_copy.map_or(f64::INFINITY, |(_, copies)| copies);
-        let slow = report.slowdown().unwrap_or(f64::INFINITY);
-        println!("seed {seed}: {slow:.3} of the bound, {copies:.3} copies");
-        check(copies <= 1.05, "the seed sent too much before the first copy was out", &report);
-        check(slow <= 1.3, "the swarm was slow", &report);
+        for riders in [false, true] {
+            let run = |shy: bool| {
+                let scenario = Scenario::new(seed).pieces(512).seeders(1, UP).leechers(25, UP);
+                let scenario = scenario.each(Role::Seeder, |_, p| p.settings.super_seed = shy);
+                let ride = |i: usize, p: &mut HostPlan| {
+                    if riders && i % 5 == 4 {
+                        p.settings.unchoke_slots = Some(0);
+                    }
+                };
+                run_one(scenario.each(Role::Leecher, ride))
+            };
+            let (open, shy) = (run(false), run(true));
+            let copies = shy.first_copy.map_or(f64::INFINITY, |(_, copies)| copies);
+            println!(
+                "seed {seed}, riders {riders}: {copies:.3} copies, {:.3} of the usual time",
+                cost(&open, &shy)
+            );
+            check(copies <= 1.05, "the seed sent too much before the first copy was out", &shy);
+            check(cost(&open, &shy) <= 1.2, "the swarm was slow", &shy);
+        }
     }
 }
 

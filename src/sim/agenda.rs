@@ -34,6 +34,8 @@ pub(super) enum Due {
     SynAck(StreamId),
     /// The dialler learns that it is not.
     DialFailed(StreamId),
+    /// The stream's sender has waited long enough for the encryption handshake.
+    OpeningLate(StreamId),
     /// The receiver of the stream notices that its connection is dead.
     Lost(StreamId),
     /// The network breaks the connection that the stream belongs to.

@@ -14,6 +14,7 @@ use std::{
 use crate::{
     base::{slab::Chunk, slab::Pool, time::Instant},
     peer::outbox::{PIECE_HEADER_LEN, SendBuf},
+    webseed::Failure,
 };
 
 use super::StreamId;
@@ -35,6 +36,10 @@ pub(super) enum Unit {
         /// What the payload is.
         tag: u64,
     },
+    /// Bytes of the encryption handshake.
+    Opening(Vec<u8>),
+    /// The web seed that the sender stands for has failed.
+    Failed(Failure),
     /// The sender has closed the connection.
     End,
 }
@@ -43,9 +48,9 @@ impl Unit {
     /// Bytes of the stream.
     pub(super) fn len(&self) -> usize {
         match self {
-            Unit::Bytes(b) => b.len(),
+            Unit::Bytes(b) | Unit::Opening(b) => b.len(),
             Unit::Block { length, .. } => PIECE_HEADER_LEN + *length as usize,
-            Unit::End => 0,
+            Unit::Failed(_) | Unit::End => 0,
         }
     }
 
@@ -60,12 +65,12 @@ impl Unit {
     /// Shows the unit as the chunks a reader gets.
     pub(super) fn each_chunk(&self, mut see: impl FnMut(Chunk<'_>)) {
         match self {
-            Unit::Bytes(b) => see(Chunk::Bytes(b)),
+            Unit::Bytes(b) | Unit::Opening(b) => see(Chunk::Bytes(b)),
             Unit::Block { header, length, tag } => {
                 see(Chunk::Bytes(header));
                 see(Chunk::Phantom { length: *length, tag: *tag });
             }
-            Unit::End => {}
+            Unit::Failed(_) | Unit::End => {}
         }
     }
 }

@@ -1,13 +1,17 @@
 //! Peers that speak the wire by themselves and need not be honest about it.
 //!
 //! A [`Rogue`] is told what happens and says what to do; [`Script`] is one that plays most parts:
-//! liar, staller, flooder, miser, slow coach, or a plain seeder that offers a chosen `reqq`.
+//! liar, staller, flooder, miser, slow coach, or a plain seeder that offers a chosen `reqq`. Those who never
+//! get as far as the wire are in [`super::masked`], web seeds that speak HTTP in [`super::server`].
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
-use crate::base::{
-    bitfield::Bitfield, hash::Sha1Hash, index::PieceIndex, rng::Rng, time::Instant,
-    units::BLOCK_LEN,
+use crate::{
+    base::{
+        bitfield::Bitfield, hash::Sha1Hash, index::PieceIndex, limits::MAX_LSD_PER_SECOND,
+        rng::Rng, time::Instant, units::BLOCK_LEN,
+    },
+    webseed::Failure,
 };
 
 use super::{
@@ -30,7 +34,8 @@ pub struct Doings {
 pub(super) enum Doing {
     Send(Line, Unit),
     Close(Line),
-    Dial(SocketAddr),
+    Dial { to: SocketAddr, encrypted: bool },
+    Announce(Vec<SocketAddr>),
     Timer(Instant, u32),
 }
 
@@ -51,9 +56,25 @@ impl Doings {
         self.list.push(Doing::Close(line));
     }
 
+    /// Closes a connection so, as the web seed at its other end has failed.
+    pub fn fail(&mut self, line: Line, failure: Failure) {
+        self.list.push(Doing::Send(line, Unit::Failed(failure)));
+        self.close(line);
+    }
+
     /// Dials an address.
-    pub fn dial(&mut self, addr: SocketAddr) {
-        self.list.push(Doing::Dial(addr));
+    pub fn dial(&mut self, to: SocketAddr) {
+        self.list.push(Doing::Dial { to, encrypted: false });
+    }
+
+    /// Dials an address, where the encryption handshake is expected then.
+    pub fn dial_encrypted(&mut self, to: SocketAddr) {
+        self.list.push(Doing::Dial { to, encrypted: true });
+    }
+
+    /// Announces peers on the local network, which all hosts share (BEP 14).
+    pub fn announce(&mut self, addrs: Vec<SocketAddr>) {
+        self.list.push(Doing::Announce(addrs));
     }
 
     /// Asks to be called at `at` with `token`.
@@ -72,6 +93,11 @@ pub trait Rogue {
 
     /// A connection exists; nothing has been sent on it.
     fn connected(&mut self, now: Instant, line: Line, outgoing: bool, doings: &mut Doings);
+
+    /// Bytes of the encryption handshake have arrived. Who does not know it hangs up.
+    fn opening(&mut self, _now: Instant, line: Line, _bytes: &[u8], doings: &mut Doings) {
+        doings.close(line);
+    }
 
     /// A message has arrived.
     fn message(&mut self, now: Instant, line: Line, frame: Frame, doings: &mut Doings);
@@ -160,6 +186,9 @@ pub struct Part {
     pub metadata: Metadata,
     /// How many peers that do not exist it names to each connection, at once and every minute (BEP 11).
     pub inventions: u32,
+    /// How many peers that do not answer it announces on the local network every second, of which each host
+    /// hears [`MAX_LSD_PER_SECOND`] (BEP 14).
+    pub announces: u32,
     /// What it sends unasked.
     pub flood: Flood,
     /// It closes each connection after so long, and dials again when it had dialled.
@@ -179,6 +208,7 @@ impl Default for Part {
             extensions: true,
             metadata: Metadata::None,
             inventions: 0,
+            announces: 0,
             flood: Flood::default(),
             hang_up_after: None,
             dials: true,
@@ -212,11 +242,16 @@ const FLOOD: u32 = 0;
 const SLOW: u32 = 1;
 const REDIAL: u32 = 2;
 const INVENT: u32 = 3;
+const ANNOUNCE: u32 = 4;
 /// Tokens from here on hang up on the connection of that number.
 const HANG_UP: u32 = 16;
 const FLOOD_EVERY: Duration = Duration::from_millis(100);
 const INVENTS_FIRST: Duration = Duration::from_secs(2);
 const INVENTS_EVERY: Duration = Duration::from_secs(60);
+const ANNOUNCES_EVERY: Duration = Duration::from_secs(1);
+/// Addresses of documentation (RFC 5737): where no host is, and where what is sent is lost.
+const NOBODY: [u8; 3] = [203, 0, 113];
+pub(super) const LOST: [u8; 3] = [198, 51, 100];
 /// The numbers under which machines take the two extensions.
 const UT_PEX: u8 = 1;
 const UT_METADATA: u8 = 2;
@@ -312,9 +347,9 @@ impl Script {
         for line in lines {
             let mut added = Vec::new();
             for _ in 0..self.part.inventions {
-                // Addresses of documentation (RFC 5737).
-                added.extend_from_slice(&[203, 0, 113, self.rng.below(256) as u8]);
-                added.extend_from_slice(&(1024 + self.rng.below(60_000) as u16).to_be_bytes());
+                let (ip, port) = self.invention(NOBODY);
+                added.extend_from_slice(&ip);
+                added.extend_from_slice(&port.to_be_bytes());
             }
             let mut body = vec![UT_PEX];
             body.extend_from_slice(format!("d5:added{}:", added.len()).as_bytes());
@@ -322,6 +357,17 @@ impl Script {
             body.push(b'e');
             doings.send(line, frames::with_body(20, &body));
         }
+    }
+
+    fn invention(&mut self, [a, b, c]: [u8; 3]) -> ([u8; 4], u16) {
+        ([a, b, c, self.rng.below(256) as u8], 1024 + self.rng.below(60_000) as u16)
+    }
+
+    /// Announces peers that do not answer.
+    fn announce(&mut self, now: Instant, doings: &mut Doings) {
+        let heard = self.part.announces.min(MAX_LSD_PER_SECOND);
+        doings.announce((0..heard).map(|_| self.invention(LOST).into()).collect());
+        doings.timer(now + ANNOUNCES_EVERY, ANNOUNCE);
     }
 
     fn block(&mut self, line: Line, span: Span, doings: &mut Doings) {
@@ -391,6 +437,9 @@ impl Rogue for Script {
         if self.part.inventions > 0 {
             doings.timer(now + INVENTS_FIRST, INVENT);
         }
+        if self.part.announces > 0 {
+            self.announce(now, doings);
+        }
     }
 
     fn peers(&mut self, _now: Instant, addrs: &[SocketAddr], doings: &mut Doings) {
@@ -447,6 +496,7 @@ impl Rogue for Script {
                 self.invent(doings);
                 doings.timer(now + INVENTS_EVERY, INVENT);
             }
+            ANNOUNCE => self.announce(now, doings),
             SLOW => {
                 if let Some((line, span)) = self.slow.pop_front() {
                     self.block(line, span, doings);

@@ -25,15 +25,19 @@ use super::{
     HostId,
     disk::DiskPlan,
     host::{Going, HostPlan},
+    masked::{Mask, Masked},
     observer::{BUCKET, Role},
     report::{HostReport, Report},
-    rogue::{Part, Script},
+    rogue::{Part, Rogue, Script},
+    server::{Answer, Server},
     tracker::TrackerPlan,
     world::{Network, World},
 };
 
 /// Memory for blocks that each host has unless the scenario says otherwise, in bytes.
 pub const MEMORY: usize = 32 << 20;
+/// Bytes per second that those send who are rogues in the encryption handshake.
+const MASKED_UP: u64 = 1_000_000;
 /// The run counts as hung when no leecher has received anything useful for so long.
 const STALL: Duration = Duration::from_secs(600);
 /// The run counts as hung after so long in any case.
@@ -45,6 +49,14 @@ const WIND_DOWN: Duration = Duration::from_secs(3_600);
 /// Unfinished hosts that a report of a hang describes.
 const DESCRIBED: usize = 6;
 
+/// Whom a host that is no torrent machine plays.
+#[derive(Debug, Clone)]
+enum Cast {
+    Script(Part),
+    Masked(Mask),
+    Server(Answer),
+}
+
 /// A swarm to be simulated.
 pub struct Scenario {
     seed: u64,
@@ -55,7 +67,7 @@ pub struct Scenario {
     tracker: TrackerPlan,
     stall: Duration,
     hosts: Vec<HostPlan>,
-    parts: Vec<Option<Part>>,
+    parts: Vec<Option<Cast>>,
 }
 
 impl Scenario {
@@ -104,13 +116,27 @@ impl Scenario {
 
     /// Adds a host that plays `part` and sends `up` bytes per second.
     pub fn rogue(self, name: &str, part: Part, up: u64) -> Self {
-        self.group(name, Role::Rogue, 1, up, Some(part))
+        self.group(name, Role::Rogue, 1, up, Some(Cast::Script(part)))
+    }
+
+    /// Adds `count` hosts that do this with the encryption handshake.
+    pub fn masked(self, name: &str, count: u32, mask: Mask) -> Self {
+        self.group(name, Role::Rogue, count, MASKED_UP, Some(Cast::Masked(mask)))
     }
 
     /// Adds a web seed, which plays `part` and sends `up` bytes per second: to a torrent it is a peer, however its
     /// bytes come.
     pub fn web_seed(self, name: &str, part: Part, up: u64) -> Self {
-        let mut with = self.rogue(name, part, up);
+        self.feeds(name, Cast::Script(part), up)
+    }
+
+    /// Adds a web seed that answers so by HTTP, and sends `up` bytes per second.
+    pub fn server(self, name: &str, answer: Answer, up: u64) -> Self {
+        self.feeds(name, Cast::Server(answer), up)
+    }
+
+    fn feeds(self, name: &str, cast: Cast, up: u64) -> Self {
+        let mut with = self.group(name, Role::Rogue, 1, up, Some(cast));
         with.hosts.iter_mut().filter(|host| host.name == name).for_each(|h| h.web_seed = true);
         with
     }
@@ -152,7 +178,7 @@ impl Scenario {
         self
     }
 
-    fn group(mut self, name: &str, role: Role, count: u32, up: u64, part: Option<Part>) -> Self {
+    fn group(mut self, name: &str, role: Role, count: u32, up: u64, part: Option<Cast>) -> Self {
         for _ in 0..count {
             let n = self.hosts.iter().filter(|h| h.role == role).count() + 1;
             self.hosts.push(HostPlan {
@@ -218,8 +244,13 @@ impl Scenario {
             }
             if let Some(part) = part {
                 let seed = self.seed ^ ((n as u64) << 32);
-                let script = Script::new(part, world.content(), world.info_hash(), seed);
-                plan.rogue = Some(Box::new(script));
+                let (content, info_hash) = (world.content(), world.info_hash());
+                let rogue: Box<dyn Rogue> = match part {
+                    Cast::Script(part) => Box::new(Script::new(part, content, info_hash, seed)),
+                    Cast::Masked(mask) => Box::new(Masked::new(mask, info_hash, seed)),
+                    Cast::Server(answer) => Box::new(Server::new(answer, content, info_hash)),
+                };
+                plan.rogue = Some(rogue);
             }
             world.add(plan);
         }

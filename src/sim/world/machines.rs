@@ -11,7 +11,7 @@ use crate::{
         link::Outgoing,
         rogue::{Doing, Doings, Rogue},
     },
-    torrent::{Event, Input, Output, Written},
+    torrent::{Event, Input, Output, Source, WebSeedChange, Written},
 };
 
 use super::{Ban, World};
@@ -134,7 +134,11 @@ impl World {
                 let whom = whom.unwrap_or_else(|| panic!("banned {addr}, who does not exist"));
                 self.bans.push(Ban { by: host, whom, at: self.now });
             }
-            Event::WebSeed { .. } => {}
+            Event::WebSeed { change, .. } => {
+                if let WebSeedChange::Rests(failure, _) | WebSeedChange::GivenUp(failure) = change {
+                    *self.partings.entry(format!("web seed: {failure}")).or_default() += 1;
+                }
+            }
             Event::Stopped(_) => {
                 let h = &mut self.hosts[host.at()];
                 if let Some(after) = h.disk.resume_after().filter(|_| !h.resume_planned) {
@@ -238,7 +242,13 @@ impl World {
                     self.close(line);
                 }
             }
-            Doing::Dial(addr) => self.dial(host, addr, false),
+            Doing::Dial { to, encrypted } => self.dial(host, to, encrypted),
+            Doing::Announce(addrs) => {
+                for other in self.hosts() {
+                    let (source, addrs) = (Source::Lsd, addrs.clone());
+                    self.tell(other, Input::PeersFound { source, addrs });
+                }
+            }
             Doing::Timer(at, token) => {
                 self.agenda.push(at.max(self.now), Due::RogueTimer(host, token));
             }

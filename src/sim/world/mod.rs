@@ -7,6 +7,7 @@
 
 mod comings;
 mod machines;
+mod openings;
 mod view;
 mod wires;
 
@@ -25,7 +26,6 @@ use crate::{
         time::Instant,
     },
     torrent::{CloseCause, Command, Input},
-    wire::Handshake,
 };
 
 use super::{
@@ -39,6 +39,8 @@ use super::{
     rogue::{Doings, METADATA},
     tracker::{Tracker, TrackerPlan},
 };
+
+use openings::Opening;
 
 /// Port on which every host listens.
 const PORT: u16 = 6881;
@@ -97,6 +99,8 @@ struct Side {
     /// Its standing in the uplink's fair queue.
     served: u64,
     air: Air,
+    /// What its machine has of the encryption handshake, while that lasts.
+    opening: Option<Opening>,
     /// Splits what a rogue receives.
     frames: Frames,
 }
@@ -109,8 +113,8 @@ struct Ends {
     /// What the dialler calls the other end: for a web seed not `to`.
     called: SocketAddr,
     delay: Duration,
-    /// It begins with the encryption handshake, and has the dialler's own handshake inside.
-    hello: Option<Handshake>,
+    /// It begins with the encryption handshake.
+    encrypted: bool,
 }
 
 /// A simulated world.
@@ -229,6 +233,7 @@ impl World {
             Due::Syn(stream) => self.syn(stream),
             Due::SynAck(stream) => self.syn_ack(stream),
             Due::DialFailed(stream) => self.dial_failed(stream),
+            Due::OpeningLate(stream) => self.opening_late(stream),
             Due::Lost(stream) => self.gone(stream.opposite(), CloseCause::Lost),
             Due::Cut(stream) => {
                 self.sides[stream.at()].air.crash();

@@ -1,9 +1,9 @@
 //! Connections of the world: dialled, carrying units, closed, broken.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::{
-    base::{id::PeerKey, limits::DIAL_TIMEOUT, slab::Chunk},
+    base::{id::PeerKey, limits::DIAL_TIMEOUT},
     mse::Encryption,
     peer::outbox::SendBuf,
     sim::{
@@ -13,9 +13,9 @@ use crate::{
         host::Mind,
         link::{Air, Outgoing, Unit},
         observer::Role,
+        rogue::LOST,
     },
     torrent::{CloseCause, DialFailure, Direction, Input},
-    wire::Handshake,
 };
 
 use super::{Ends, Side, World};
@@ -38,11 +38,7 @@ impl World {
         let access = |h: HostId| self.hosts[h.at()].plan.access;
         let delay = self.network.delay + access(host) + access(far);
         let from = self.hosts[host.at()].ephemeral();
-        let hello = match &self.hosts[host.at()].mind {
-            Mind::Machine(machine) if encrypted => Some(machine.hello()),
-            _ => None,
-        };
-        self.ends.push(Ends { from, to, called: to, delay, hello });
+        self.ends.push(Ends { from, to, called: to, delay, encrypted });
         for owner in [host, far] {
             let side = Side {
                 host: owner,
@@ -58,15 +54,17 @@ impl World {
                 closing: false,
                 served: 0,
                 air: Air::default(),
+                opening: None,
                 frames: Frames::default(),
             };
             self.sides.push(side);
         }
         self.observer.add_line();
         match target {
-            // Keys go to and fro before anything else is said.
-            Some(_) if encrypted => self.agenda.push(self.now + delay * 3, Due::Syn(stream)),
             Some(_) => self.agenda.push(self.now + delay, Due::Syn(stream)),
+            None if is_lost(to) => {
+                self.agenda.push(self.now + DIAL_TIMEOUT, Due::DialFailed(stream))
+            }
             None => self.agenda.push(self.now + delay * 2, Due::DialFailed(stream)),
         }
     }
@@ -75,7 +73,7 @@ impl World {
     pub(super) fn syn(&mut self, stream: StreamId) {
         let back = stream.opposite();
         let host = self.sides[back.at()].host;
-        let Ends { from, delay, hello, .. } = self.ends[stream.at() / 2];
+        let Ends { from, delay, encrypted, .. } = self.ends[stream.at() / 2];
         let h = &mut self.hosts[host.at()];
         let answered = self.now + delay;
         match &mut h.mind {
@@ -86,25 +84,24 @@ impl World {
             Mind::Absent { silent: false } => {
                 self.agenda.push(answered, Due::DialFailed(stream));
             }
-            _ if hello.is_some() && !h.plan.settings.encryption.allows_encrypted() => {
+            Mind::Machine(_) if encrypted && !h.plan.settings.encryption.allows_encrypted() => {
                 self.agenda.push(answered, Due::DialFailed(stream));
             }
-            Mind::Machine(_) if hello.is_none() && !h.plan.settings.encryption.allows_plain() => {
+            Mind::Machine(_) if !encrypted && !h.plan.settings.encryption.allows_plain() => {
                 self.agenda.push(answered, Due::SynAck(stream));
                 self.end(back);
             }
+            Mind::Machine(_) if encrypted => {
+                self.agenda.push(answered, Due::SynAck(stream));
+                self.open(back, None);
+                self.accept_encrypted(back);
+            }
             Mind::Machine(machine) => {
-                let encryption = encryption(hello.as_ref());
-                let admitted = machine.admit(self.now, from, Direction::Incoming, encryption);
+                let off = Encryption::Off;
+                let admitted = machine.admit(self.now, from, Direction::Incoming, off);
                 self.agenda.push(answered, Due::SynAck(stream));
                 match admitted {
-                    Ok(key) => {
-                        if let Some(hello) = hello {
-                            let bytes = hello.to_bytes();
-                            machine.read(self.now, key, Chunk::Bytes(&bytes), &mut h.pool);
-                        }
-                        self.open(back, Some(key));
-                    }
+                    Ok(key) => self.open(back, Some(key)),
                     Err(refusal) => {
                         *self.partings.entry(format!("refused: {refusal}")).or_default() += 1;
                         self.end(back);
@@ -125,16 +122,19 @@ impl World {
     /// The dialler learns that it is connected.
     pub(super) fn syn_ack(&mut self, stream: StreamId) {
         let host = self.sides[stream.at()].host;
-        let Ends { called, hello, .. } = self.ends[stream.at() / 2];
+        let Ends { called, encrypted, .. } = self.ends[stream.at() / 2];
         if let Some(mean) = self.network.connection_life {
             let us = self.rng.below(2 * mean.as_micros() as u64);
             self.agenda.push(self.now + std::time::Duration::from_micros(us), Due::Cut(stream));
         }
         match &mut self.hosts[host.at()].mind {
             Mind::Absent { .. } => self.end(stream),
+            Mind::Machine(_) if encrypted => {
+                self.open(stream, None);
+                self.initiate(stream);
+            }
             Mind::Machine(machine) => {
-                let encryption = encryption(hello.as_ref());
-                match machine.admit(self.now, called, Direction::Outgoing, encryption) {
+                match machine.admit(self.now, called, Direction::Outgoing, Encryption::Off) {
                     Ok(key) => self.open(stream, Some(key)),
                     Err(refusal) => {
                         *self.partings.entry(format!("refused: {refusal}")).or_default() += 1;
@@ -154,11 +154,12 @@ impl World {
 
     /// The dialler learns that it is not.
     pub(super) fn dial_failed(&mut self, stream: StreamId) {
-        let Ends { to, called, hello, .. } = self.ends[stream.at() / 2];
+        let Ends { to, called, encrypted, .. } = self.ends[stream.at() / 2];
         let failure = match self.host_at(to).map(|h| &self.hosts[h.at()].mind) {
+            None if is_lost(to) => DialFailure::TimedOut,
             None => DialFailure::Unreachable,
             Some(Mind::Absent { silent: true }) => DialFailure::TimedOut,
-            Some(Mind::Machine(_) | Mind::Rogue(_)) if hello.is_some() => DialFailure::Declined,
+            Some(Mind::Machine(_) | Mind::Rogue(_)) if encrypted => DialFailure::Declined,
             Some(_) => DialFailure::Refused,
         };
         let host = self.sides[stream.at()].host;
@@ -186,12 +187,14 @@ impl World {
 
     /// The stream's sender learns that its connection has ended.
     pub(super) fn gone(&mut self, stream: StreamId, cause: CloseCause) {
+        let opening = self.sides[stream.at()].opening.take();
         if !self.shut(stream) {
             return;
         }
         let Side { host, key, .. } = self.sides[stream.at()];
         match key {
             Some(peer) => self.tell(host, Input::Closed { peer, cause }),
+            None if opening.is_some_and(|opening| opening.is_dialler()) => self.declined(stream),
             None => self.with_rogue(host, |rogue, now, doings| rogue.closed(now, stream, doings)),
         }
     }
@@ -203,6 +206,7 @@ impl World {
             return false;
         }
         side.open = false;
+        side.opening = None;
         let host = &mut self.hosts[side.host.at()];
         side.out.clear(&mut host.pool);
         if let Some(key) = side.key {
@@ -213,7 +217,7 @@ impl World {
     }
 
     /// The end of the stream takes off.
-    fn end(&mut self, stream: StreamId) {
+    pub(super) fn end(&mut self, stream: StreamId) {
         let delay = self.ends[stream.at() / 2].delay;
         let at = self.sides[stream.at()].air.take_off(Unit::End, self.now, delay);
         self.agenda.push(at, Due::Arrive(stream));
@@ -278,8 +282,16 @@ impl World {
         if !side.open {
             return self.recycle(unit);
         }
-        if let Unit::End = unit {
-            return self.gone(back, CloseCause::Eof);
+        match unit {
+            Unit::End => return self.gone(back, CloseCause::Eof),
+            Unit::Failed(failure) => return self.gone(back, CloseCause::WebSeed(failure)),
+            Unit::Opening(bytes) if side.opening.is_none() => {
+                return self.with_rogue(host, |rogue, now, doings| {
+                    rogue.opening(now, back, &bytes, doings);
+                });
+            }
+            _ if side.opening.is_some() => return self.hear_opening(back, &unit),
+            _ => {}
         }
         let h = &mut self.hosts[host.at()];
         if let (Mind::Machine(machine), Some(key)) = (&mut h.mind, side.key) {
@@ -315,7 +327,7 @@ impl World {
     }
 }
 
-/// How a connection is hidden that begins so.
-fn encryption(hello: Option<&Handshake>) -> Encryption {
-    if hello.is_some() { Encryption::Handshake } else { Encryption::Off }
+/// Whether nobody ever answers from there.
+fn is_lost(addr: SocketAddr) -> bool {
+    matches!(addr.ip(), IpAddr::V4(ip) if ip.octets().starts_with(&LOST))
 }
