@@ -68,7 +68,8 @@ pub struct Carried {
 
 /// The torrents of one shard and their connections.
 pub struct Turns<T> {
-    hosted: HashMap<TorrentId, Hosted<T>>,
+    /// Each in a box, because a table has room for twice as many.
+    hosted: HashMap<TorrentId, Box<Hosted<T>>>,
     pool: Pool,
     buf: Pages,
     list: Arc<ReadyList>,
@@ -142,7 +143,7 @@ impl<T: Transport> Turns<T> {
     /// Takes a torrent in.
     pub fn host(&mut self, id: TorrentId, torrent: Torrent) {
         let hosted = Hosted { torrent, connections: Vec::new(), armed: None, touched: false };
-        self.hosted.insert(id, hosted);
+        self.hosted.insert(id, Box::new(hosted));
         self.touch(id);
     }
 
@@ -151,7 +152,7 @@ impl<T: Transport> Turns<T> {
     pub fn dismiss(&mut self, now: Instant, id: TorrentId) -> Option<Torrent> {
         self.handle(now, id, Input::Command(Command::Pause));
         self.drain(now);
-        let hosted = self.hosted.remove(&id)?;
+        let hosted = *self.hosted.remove(&id)?;
         for mut connection in hosted.connections.into_iter().flatten() {
             connection.out.clear(&mut self.pool);
             self.connections -= 1;
@@ -415,7 +416,7 @@ impl<T: Transport> Turns<T> {
 
     fn write(&mut self, now: Instant, key: Key, grant: &mut Grant) {
         let Some(hosted) = self.hosted.get_mut(&key.torrent) else { return };
-        let Hosted { torrent, connections, touched, .. } = hosted;
+        let Hosted { torrent, connections, touched, .. } = &mut **hosted;
         let slot = connections.get_mut(key.peer.slot as usize);
         let Some(connection) = slot.and_then(Option::as_deref_mut) else { return };
         if connection.peer != key.peer {

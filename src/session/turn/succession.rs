@@ -1,22 +1,23 @@
 //! Connections that pass from the torrent that fetched the metadata to the torrent itself.
 
-use super::{Bell, Instant, Key, TorrentId, Transport, Turns};
+use super::{Bell, Hosted, Instant, Key, TorrentId, Transport, Turns};
 
 impl<T: Transport> Turns<T> {
     /// The torrent `id` takes over from `older`, which is given up. What the disk still does for that is
     /// answered to [`Turns::reclaim`].
     pub fn succeed(&mut self, now: Instant, older: TorrentId, id: TorrentId) {
         self.drain(now);
-        let Some(mut hosted) = self.hosted.remove(&older) else { return };
+        let Some(hosted) = self.hosted.remove(&older) else { return };
+        let Hosted { torrent, mut connections, .. } = *hosted;
         self.up.forget(older);
         self.down.forget(older);
         let Some(heir) = self.hosted.get_mut(&id) else { return };
-        for connection in hosted.connections.iter_mut().flatten() {
+        for connection in connections.iter_mut().flatten() {
             let key = Key { torrent: id, peer: connection.peer };
             connection.pass_to(Bell::new(key, self.list.clone()));
         }
-        heir.connections = hosted.connections;
-        heir.torrent.succeed(now, hosted.torrent, &mut self.pool);
+        heir.connections = connections;
+        heir.torrent.succeed(now, torrent, &mut self.pool);
         self.touch(id);
     }
 }
