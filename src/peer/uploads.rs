@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::base::{
-    index::Block,
+    index::{Block, PieceIndex},
     limits,
     slab::{Pool, SLAB_LEN, Slab},
 };
@@ -137,6 +137,13 @@ impl Uploads {
         let begun = self.queue.front().filter(|b| b.begin > 0).map(|b| b.piece);
         let current = current.or(begun);
         let (keep, drop) = self.queue.drain(..).partition(|b| Some(b.piece) == current);
+        self.queue = keep;
+        Vec::from(drop)
+    }
+
+    /// Takes out what waits of `piece`.
+    pub fn take_waiting(&mut self, piece: PieceIndex) -> Vec<Block> {
+        let (drop, keep) = self.queue.drain(..).partition::<VecDeque<_>, _>(|b| b.piece == piece);
         self.queue = keep;
         Vec::from(drop)
     }

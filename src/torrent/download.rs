@@ -562,6 +562,10 @@ impl Torrent {
                 self.tell_upload_only(key);
             }
         }
+        for key in self.peers.keys() {
+            let waiting = self.peers.get_mut(key).map(|peer| peer.uploads.take_waiting(piece));
+            waiting.into_iter().flatten().for_each(|block| self.reject(key, block));
+        }
         self.take_back(piece);
         self.say(Event::PieceLost(piece));
     }

@@ -137,9 +137,15 @@ impl Torrent {
             out.push_bytes(&mut peer.out);
         }
         let mut first_blocks: Vec<PieceIndex> = Vec::new();
+        let mut lost: Vec<Block> = Vec::new();
         while out.payload() < MOST_UNDER_WAY as usize
             && let Some(ready) = peer.uploads.pop_ready()
         {
+            if ready.blocks.first().is_some_and(|block| !self.pieces.have().has(block.piece)) {
+                pool.give(ready.slab);
+                lost.extend(ready.blocks);
+                continue;
+            }
             let base = ready.blocks.first().map_or(0, |b| b.begin);
             let mut blocks = Vec::with_capacity(ready.blocks.len());
             for block in &ready.blocks {
@@ -158,6 +164,7 @@ impl Torrent {
             out.push_run(ready.slab, blocks);
         }
         let more_metadata = !peer.metadata_due.is_empty();
+        lost.into_iter().for_each(|block| self.reject(key, block));
         for piece in first_blocks {
             self.given.insert(piece, key);
         }
@@ -211,5 +218,51 @@ impl Torrent {
             peer.uploads.start(run);
             self.outputs.push_back(Output::Disk(DiskJob::Read { peer: key, run, slab }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::messages::tests::*, *};
+    use crate::{
+        pieces::job::{DiskEvent, FaultKind},
+        torrent::Input,
+    };
+
+    /// Found by the fuzzer: what had been asked for before was read and sent all the same.
+    #[test]
+    fn nothing_of_a_lost_piece_is_sent_any_more() {
+        let (mut torrent, key, mut pool) = seeding();
+        torrent.peers.get_mut(key).expect("there").am_choking = false;
+        let request = |piece| Message::Request { piece, begin: 0, length: BLOCK_LEN };
+        say(&mut torrent, &mut pool, key, &request(3));
+        let (mut out, mut grant) = (SendBuf::default(), Grant::of(u64::MAX));
+        torrent.write(Instant::ZERO, key, &mut out, &mut grant, &mut pool);
+        let mut outputs = std::iter::from_fn(|| torrent.poll());
+        let read = outputs.find_map(|output| match output {
+            Output::Disk(DiskJob::Read { peer, run, slab }) => Some((peer, run, slab)),
+            _ => None,
+        });
+        let (peer, run, slab) = read.expect("it is read");
+        say(&mut torrent, &mut pool, key, &request(3));
+        say(&mut torrent, &mut pool, key, &request(4));
+        torrent.lose_piece(PieceIndex(3), FaultKind::Changed);
+        let event = DiskEvent::Read { peer, run, slab, result: Ok(()) };
+        torrent.handle(Instant::ZERO, Input::Disk(event), &mut pool);
+        out.clear(&mut pool);
+        torrent.write(Instant::ZERO, key, &mut out, &mut grant, &mut pool);
+        assert_eq!(out.payload(), 0);
+        let read = |torrent: &mut Torrent| {
+            let outputs = std::iter::from_fn(|| torrent.poll());
+            let runs = outputs.filter_map(|output| match output {
+                Output::Disk(DiskJob::Read { run, .. }) => Some(run.piece),
+                _ => None,
+            });
+            runs.collect::<Vec<_>>()
+        };
+        assert_eq!(read(&mut torrent), [PieceIndex(4)]);
+        let said = &torrent.peers.get(key).expect("there").out;
+        let rejects = said.windows(9).filter(|w| *w == [0, 0, 0, 13, 16, 0, 0, 0, 3]).count();
+        assert_eq!(rejects, 1, "the one that was read; the other has been told already");
     }
 }
