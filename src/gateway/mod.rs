@@ -4,12 +4,13 @@
 //! Device); who is near is in [`routes`], when a mapping is asked for again in [`upkeep`]. Sockets are in
 //! [`crate::net::port_mapping`].
 //!
-//! Mappings are those of IPv4. Not here: openings in a firewall for IPv6, and the gateways' own
-//! announcements that they have begun anew (we ask often enough to find out).
+//! Mappings are those of IPv4; for IPv6 there are openings in a firewall ([`pinhole`]). Not here: the
+//! gateways' own announcements that they have begun anew (we ask often enough to find out).
 
 pub mod igd;
 pub mod nat_pmp;
 pub mod pcp;
+pub mod pinhole;
 pub mod routes;
 pub mod upkeep;
 

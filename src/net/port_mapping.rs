@@ -1,11 +1,16 @@
 //! Port mapping: has a gateway let peers in to our ports, for as long as the task runs.
 //!
-//! Who is asked what is in `control` (PCP and NAT-PMP) and `upnp`; the form of it, what is believed and
+//! When it is asked, and that it is told of the end, is in `kept`. Who is asked what is in `control` (PCP and
+//! NAT-PMP) and `upnp`, and for openings in a firewall for IPv6 in `pinholes`; the form of it, what is believed and
 //! when it is asked again in [`crate::gateway`]. One way after the other is tried, first the one that
 //! worked last. Nobody but the default gateway and devices of the networks that we are in is asked or heard.
 
 mod control;
+mod kept;
+mod pinholes;
 mod upnp;
+
+pub use pinholes::{PinholeWay, Pinholes, PinholesConfig};
 
 use std::{
     fs::File,
@@ -14,25 +19,18 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    net::UdpSocket,
-    sync::{mpsc, oneshot, watch},
-    time::{Instant as Clock, sleep_until, timeout},
-};
+use tokio::{net::UdpSocket, sync::watch, time::timeout};
 
 use super::{http::Http, sockets::Binding};
 use crate::{
-    base::{rng::Rng, time::Instant},
-    gateway::{
-        Granted, Mapped, Method, Refusal, Transport, igd, is_public, routes::Routes, upkeep::Upkeep,
-    },
+    base::rng::Rng,
+    gateway::{Granted, Mapped, Method, Refusal, Transport, igd, is_public, routes::Routes},
 };
+use kept::{Ask, Kept};
 use upnp::Device;
 
 /// Longest time for one way of asking: some seconds of silence, or of a slow router's replies.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
-/// Longest time for taking the mappings back at the end.
-const END_LIMIT: Duration = Duration::from_secs(2);
 /// Longest table of routes that is read: a thousand routes.
 const MAX_ROUTES_BYTES: u64 = 128 << 10;
 
@@ -89,39 +87,24 @@ impl Vicinity {
 /// Mappings that are kept up. Dropping it lets them lapse, as far as the gateway lets any;
 /// [`PortMapping::end`] takes back those that were granted, not one that is being asked for.
 #[derive(Debug)]
-pub struct PortMapping {
-    mapped: watch::Receiver<Option<Mapped>>,
-    end: mpsc::Sender<oneshot::Sender<()>>,
-}
+pub struct PortMapping(Kept<Mapped>);
 
 impl PortMapping {
     /// Begins in the current tokio runtime.
     pub fn start(config: PortMappingConfig, http: Http, rng: Rng) -> Self {
-        let (sender, mapped) = watch::channel(None);
-        let (end, ends) = mpsc::channel(1);
-        let wanted = [(Transport::Tcp, Some(config.tcp)), (Transport::Udp, config.udp)];
-        let ports = wanted.into_iter().filter_map(|(transport, port)| {
-            port.filter(|port| *port != 0).map(|inside| Port { transport, inside, outside: None })
-        });
-        let ports = ports.collect();
-        let driver =
-            Driver { config, http, rng, ports, last: Method::Pcp, gateway: None, mapped: sender };
-        tokio::spawn(driver.run(ends));
-        PortMapping { mapped, end }
+        let ports = ports_of(config.tcp, config.udp);
+        let (last, gateway) = (Method::Pcp, None);
+        PortMapping(Kept::start(Driver { config, http, rng, ports, last, gateway }))
     }
 
     /// Where we are reached from outside, as it changes; `None` as long as nothing is mapped.
     pub fn mapped(&self) -> watch::Receiver<Option<Mapped>> {
-        self.mapped.clone()
+        self.0.granted()
     }
 
     /// Takes the mappings back. What is not done after two seconds is left undone.
     pub async fn end(&self) {
-        let (reply, done) = oneshot::channel();
-        if self.end.send(reply).await.is_ok() {
-            // It may have ended.
-            let _ = done.await;
-        }
+        self.0.end().await;
     }
 }
 
@@ -139,6 +122,15 @@ impl Port {
     fn wish(&self) -> u16 {
         self.outside.unwrap_or(self.inside)
     }
+}
+
+/// Those that we have.
+fn ports_of(tcp: u16, udp: Option<u16>) -> Vec<Port> {
+    let wanted = [(Transport::Tcp, Some(tcp)), (Transport::Udp, udp)];
+    let ports = wanted.into_iter().filter_map(|(transport, port)| {
+        port.filter(|port| *port != 0).map(|inside| Port { transport, inside, outside: None })
+    });
+    ports.collect()
 }
 
 /// Why an attempt came to nothing.
@@ -173,43 +165,13 @@ struct Driver {
     last: Method,
     /// Who gave us what we have.
     gateway: Option<Gateway>,
-    mapped: watch::Sender<Option<Mapped>>,
 }
 
-impl Driver {
-    async fn run(mut self, mut ends: mpsc::Receiver<oneshot::Sender<()>>) {
-        let start = Clock::now();
-        let mut upkeep = Upkeep::new(Instant::ZERO);
-        let ended = loop {
-            let due = start + upkeep.poll_timeout().since(Instant::ZERO);
-            tokio::select! {
-                () = sleep_until(due) => {}
-                ended = ends.recv() => break ended,
-            }
-            let asked = tokio::select! {
-                asked = self.ask() => asked,
-                ended = ends.recv() => break ended,
-            };
-            let now = Instant::ZERO + start.elapsed();
-            let mapped = match asked {
-                Some((mapped, lifetime)) => {
-                    upkeep.granted(now, lifetime);
-                    Some(mapped)
-                }
-                None if upkeep.failed(now) => None,
-                None => continue,
-            };
-            self.mapped.send_if_modified(|last| std::mem::replace(last, mapped) != mapped);
-        };
-        // Else it was dropped.
-        if let Some(reply) = ended {
-            let _ = timeout(END_LIMIT, self.take_back()).await;
-            let _ = reply.send(());
-        }
-    }
+impl Ask for Driver {
+    type Granted = Mapped;
 
     /// Asks for all mappings, in one way after the other until one works.
-    async fn ask(&mut self) -> Option<(Mapped, Duration)> {
+    async fn ask(&mut self, mapped: &watch::Sender<Option<Mapped>>) -> Option<(Mapped, Duration)> {
         let look = || Vicinity::look(&self.config.binding);
         let vicinity = self.config.vicinity.clone().unwrap_or_else(look);
         if vicinity.routes.tunnel {
@@ -217,7 +179,7 @@ impl Driver {
         }
         let others = METHODS.into_iter().filter(|method| *method != self.last);
         for method in [self.last].into_iter().chain(others.collect::<Vec<_>>()) {
-            let attempt = timeout(ATTEMPT_LIMIT, self.ask_by(method, &vicinity));
+            let attempt = timeout(ATTEMPT_LIMIT, self.ask_by(method, &vicinity, mapped));
             if let Ok(Ok(done)) = attempt.await {
                 self.last = method;
                 return Some(done);
@@ -226,10 +188,30 @@ impl Driver {
         None
     }
 
+    async fn take_back(&mut self) {
+        let Some(gateway) = self.gateway.take() else { return };
+        let binding = &self.config.binding;
+        for port in &mut self.ports {
+            let Some(outside) = port.outside.take() else { continue };
+            // Whoever does not listen forgets it when it lapses.
+            let _ = match &gateway {
+                Gateway::Pcp(addr) => {
+                    control::close_by_pcp(binding, *addr, *port, self.config.nonce).await
+                }
+                Gateway::NatPmp(addr, _) => control::close_by_nat_pmp(binding, *addr, *port).await,
+                Gateway::Upnp(device) => device.close(&self.http, port.transport, outside).await,
+            };
+        }
+    }
+}
+
+impl Driver {
+    /// Asks for all mappings in one way; `told` hears when there are none any more.
     async fn ask_by(
         &mut self,
         by: Method,
         vicinity: &Vicinity,
+        told: &watch::Sender<Option<Mapped>>,
     ) -> Result<(Mapped, Duration), Trouble> {
         let control = || vicinity.control.ok_or(Trouble::Silent);
         let binding = &self.config.binding;
@@ -251,7 +233,7 @@ impl Driver {
                     self.gateway = Some(gateway.clone());
                     if !is_public(ip) {
                         self.take_back().await;
-                        self.mapped.send_if_modified(|last| last.take().is_some());
+                        told.send_if_modified(|last| last.take().is_some());
                         return Err(Trouble::Refused(Refusal::Nonsense));
                     }
                     shortest = shortest.min(granted.lifetime);
@@ -286,23 +268,6 @@ impl Driver {
             Gateway::Upnp(device) => {
                 Ok((device.open(&self.http, port, &mut self.rng).await?, device.external))
             }
-        }
-    }
-
-    /// Gives back what we have.
-    async fn take_back(&mut self) {
-        let Some(gateway) = self.gateway.take() else { return };
-        let binding = &self.config.binding;
-        for port in &mut self.ports {
-            let Some(outside) = port.outside.take() else { continue };
-            // Whoever does not listen forgets it when it lapses.
-            let _ = match &gateway {
-                Gateway::Pcp(addr) => {
-                    control::close_by_pcp(binding, *addr, *port, self.config.nonce).await
-                }
-                Gateway::NatPmp(addr, _) => control::close_by_nat_pmp(binding, *addr, *port).await,
-                Gateway::Upnp(device) => device.close(&self.http, port.transport, outside).await,
-            };
         }
     }
 }

@@ -140,6 +140,14 @@ impl Binding {
         UdpSocket::from_std(socket.into())
     }
 
+    /// A socket for datagrams between `from` and `to` alone. Must be called inside a tokio runtime.
+    pub(super) fn udp_between(&self, from: SocketAddr, to: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = self.open(to, Type::DGRAM, Protocol::UDP)?;
+        socket.bind(&from.into())?;
+        socket.connect(&to.into())?;
+        UdpSocket::from_std(socket.into())
+    }
+
     /// The address from which we would send to `addr`; `None` if there is no way to it. Nothing is sent:
     /// connecting a socket for datagrams only looks up the route.
     pub fn source(&self, addr: SocketAddr) -> Option<IpAddr> {
@@ -179,6 +187,11 @@ impl Binding {
         }
         Ok(socket)
     }
+}
+
+/// The number of the interface of that name.
+pub(super) fn index_of(interface: &str) -> Option<u32> {
+    Binding { interface: Some(interface.into()) }.index()
 }
 
 #[cfg(target_os = "linux")]

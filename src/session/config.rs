@@ -126,8 +126,8 @@ pub struct Config {
     /// Addresses that are neither dialled, nor let in, nor heard or asked in the DHT. Trackers are asked
     /// wherever they are.
     pub blocked: Arc<IpFilter>,
-    /// Whether the gateway of the local network is asked to let peers in (PCP, NAT-PMP, UPnP). It is not
-    /// when only one local address may be used.
+    /// Whether the gateway of the local network is asked to let peers in (PCP, NAT-PMP, UPnP; over IPv6 PCP).
+    /// It is not when only one local address may be used.
     pub port_mapping: bool,
     /// Certificates (PEM) trusted besides the built-in roots.
     pub ca_file: Option<PathBuf>,

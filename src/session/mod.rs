@@ -90,7 +90,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use crate::gateway::{Mapped, Method};
+pub use crate::gateway::{Mapped, Method, pinhole::Opened};
 pub use crate::mse::{Encryption, Policy as EncryptionPolicy};
 pub use crate::net::outlet::{Outlet, OutletError, OutletOptions};
 pub use crate::pieces::Priority;
@@ -115,7 +115,7 @@ use crate::{
         dht::Dht,
         http::{Http, HttpConfig},
         lsd::Lsd,
-        port_mapping::PortMapping,
+        port_mapping::{Pinholes, PortMapping},
         sockets::Binding,
         tcp::{self, Listeners},
         tracker_client::TrackerClient,
@@ -177,6 +177,7 @@ pub struct Session {
     tasks: Vec<AbortHandle>,
     half_open: Option<Arc<HalfOpen>>,
     port_mapping: Option<PortMapping>,
+    pinholes: Option<Pinholes>,
     shard: Option<thread::JoinHandle<()>>,
 }
 
@@ -226,6 +227,8 @@ impl Session {
         let ports = (port.unwrap_or(0), dht.as_ref().map(Dht::port));
         let port_mapping = port_mapping::start(&config, ports, &http, rng.fork());
         let port_mapping = port_mapping.map_err(SessionError::System)?;
+        let pinholes = port_mapping::start_pinholes(&config, ports);
+        let pinholes = pinholes.map_err(SessionError::System)?;
         let rest = (clock, rng.fork(), line.clone());
         let lsd = config.lsd.filter(|_| !config.outlet.is_proxied()).and_then(|options| {
             // Where there is no multicast nobody is missed.
@@ -268,7 +271,7 @@ impl Session {
             config,
         };
         let (half_open, shard) = (Some(half_open), Some(thread));
-        Ok(Session { core: Arc::new(core), tasks, half_open, port_mapping, shard })
+        Ok(Session { core: Arc::new(core), tasks, half_open, port_mapping, pinholes, shard })
     }
 
     /// The port on which peers reach us; `None` behind a proxy.
@@ -284,6 +287,11 @@ impl Session {
     /// Where a gateway lets peers in to us, if one does. See [`Config::port_mapping`].
     pub fn mapped(&self) -> Option<Mapped> {
         self.port_mapping.as_ref().and_then(|mapping| *mapping.mapped().borrow())
+    }
+
+    /// What a gateway lets in to us over IPv6, if it has been asked to. See [`Config::port_mapping`].
+    pub fn opened(&self) -> Option<Opened> {
+        self.pinholes.as_ref().and_then(|pinholes| *pinholes.opened().borrow())
     }
 
     /// Who we are to peers and trackers.
@@ -339,6 +347,7 @@ impl Session {
     pub async fn shutdown(mut self) {
         let thread = self.shard.take();
         let (core, mapping) = (self.core.clone(), self.port_mapping.take());
+        let pinholes = self.pinholes.take();
         // The discovery task comes first and stays.
         self.tasks.drain(1..).for_each(|accepting| accepting.abort());
         self.half_open = None;
@@ -356,7 +365,12 @@ impl Session {
                     mapping.end().await;
                 }
             };
-            let _ = tokio::join!(told, mappings);
+            let openings = async {
+                if let Some(pinholes) = pinholes {
+                    pinholes.end().await;
+                }
+            };
+            let _ = tokio::join!(told, mappings, openings);
             if let (Some(dht), Some(dir)) = (&core.dht, &core.config.state_dir) {
                 dht::save(dht, dir).await;
             }

@@ -18,7 +18,7 @@ use crate::{
     gateway::Mapped,
     net::{
         http::Http,
-        port_mapping::{PortMapping, PortMappingConfig},
+        port_mapping::{Pinholes, PinholesConfig, PortMapping, PortMappingConfig},
     },
 };
 
@@ -32,14 +32,34 @@ pub(super) fn start(
     http: &Http,
     rng: Rng,
 ) -> io::Result<Option<PortMapping>> {
-    // Bound to one address, everything leaves from there: a gateway would be asked from elsewhere. Behind a
-    // proxy there is no port to be mapped.
-    if !config.port_mapping || config.listen.addr.is_some() || config.outlet.is_proxied() {
+    if !may_ask(config) {
         return Ok(None);
     }
     let binding = config.outlet.binding().clone();
     let mapping = PortMappingConfig { tcp, udp, nonce: super::random()?, binding, vicinity: None };
     Ok(Some(PortMapping::start(mapping, http.clone(), rng)))
+}
+
+/// Starts to have our ports opened over IPv6, unless the configuration says otherwise.
+///
+/// # Errors
+/// The system has no random bytes.
+pub(super) fn start_pinholes(
+    config: &Config,
+    (tcp, udp): (u16, Option<u16>),
+) -> io::Result<Option<Pinholes>> {
+    if !may_ask(config) || !config.listen.ipv6 {
+        return Ok(None);
+    }
+    let binding = config.outlet.binding().clone();
+    let pinholes = PinholesConfig { tcp, udp, nonce: super::random()?, binding, way: None };
+    Ok(Some(Pinholes::start(pinholes)))
+}
+
+/// Bound to one address, everything leaves from there: a gateway would be asked from elsewhere. Behind a
+/// proxy there is no port to be mapped.
+fn may_ask(config: &Config) -> bool {
+    config.port_mapping && config.listen.addr.is_none() && !config.outlet.is_proxied()
 }
 
 /// Tells everybody whenever it changes, until the task is dropped.

@@ -1,5 +1,6 @@
 """A house with a router, as networks of their own: downpour behind it, the world before it."""
 
+import ipaddress
 import re
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from network import another, call, ip, within
 INSIDE, NEIGHBOUR, ROUTER = "192.168.77.2", "192.168.77.3", "192.168.77.1"
 # Addresses that could be anybody's: the router does not believe in others.
 OUTSIDE, WORLD = "11.77.0.1", "11.77.0.2"
+
+# The same of IPv6, where nothing is translated; the router is known by its address on the link.
+INSIDE_V6, ROUTER_V6, ON_LINK = "2a00:77:1::2", "2a00:77:1::1", "fe80::77"
+OUTSIDE_V6, WORLD_V6 = "2a00:77:2::1", "2a00:77:2::2"
 
 # What the house does not ask for stays outside, but for what miniupnpd lets in.
 RULES = """
@@ -44,7 +49,7 @@ PCP = "udp dport 5351 @th,64,8 2 drop"
 SETTINGS = """
 ext_ifname=wan
 listening_ip=lan
-ipv6_disable=yes
+ipv6_disable={no_ipv6}
 enable_natpmp={control}
 enable_upnp=yes
 secure_mode=no
@@ -76,13 +81,26 @@ class House:
         for address in addresses:
             ip("address", "add", f"{address}/24", "dev", "eth0", of=pid)
 
-    def route(self, control, dropped=""):
+    def add_ipv6(self):
+        """Makes addresses of IPv6 on both sides."""
+        Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
+        for address, link in [(ROUTER_V6, "lan"), (ON_LINK, "lan"), (OUTSIDE_V6, "wan")]:
+            ip("address", "add", f"{address}/64", "dev", link, "nodad")
+        for pid, address, gateway in [
+            (self.inside, INSIDE_V6, ON_LINK),
+            (self.world, WORLD_V6, OUTSIDE_V6),
+        ]:
+            ip("address", "add", f"{address}/64", "dev", "eth0", "nodad", of=pid)
+            ip("route", "add", "default", "via", gateway, "dev", "eth0", of=pid)
+
+    def route(self, control, dropped="", ipv6=False):
         """Starts the router: with PCP and NAT-PMP if `control`, and a rule for what it drops."""
         home = self.run.folder("router")
         (home / "rules").write_text(RULES.replace("{dropped}", dropped))
         call("nft", "-f", str(home / "rules"))
         settings = home / "settings"
-        settings.write_text(SETTINGS.format(control="yes" if control else "no"))
+        word = {True: "yes", False: "no"}
+        settings.write_text(SETTINGS.format(control=word[control], no_ipv6=word[not ipv6]))
         argv = ["miniupnpd", "-d", "-f", settings, "-P", home / "pid"]
         process = self.run.start("miniupnpd", argv)
         self.run.until(lambda: process.find(r"(HTTP listening)"), "miniupnpd to listen")
@@ -101,3 +119,10 @@ class House:
         pattern = r"@nh,72,8 (0x6|0x11) th dport (\d+) dnat ip to ([0-9.]+):(\d+)"
         found = re.findall(pattern, rules)
         return {(PROTOCOLS[p], int(o), host, int(i)) for p, o, host, i in found}
+
+    def pinholes(self):
+        """What the router lets in over IPv6: protocol and port, at the address inside."""
+        rules = call("nft", "list", "chain", "inet", "filter", "miniupnpd")
+        address = ipaddress.ip_address(INSIDE_V6).packed.hex()
+        found = re.findall(rf"th dport (\d+) @nh,192,128 0x{address} @nh,48,8 (0x6|0x11) accept", rules)
+        return {(PROTOCOLS[p], int(port)) for port, p in found}

@@ -1,5 +1,5 @@
 """Scenarios of port mapping: downpour behind a router has miniupnpd let peers in, who come from outside,
-and takes that back at its end.
+and takes that back at its end; over IPv6 that opens the router's firewall.
 """
 
 import signal
@@ -8,7 +8,7 @@ from functools import partial
 import payload
 import torrent as makers
 from clients import DOWNPOUR
-from gateway import INSIDE, NEIGHBOUR, OUTSIDE, PCP, WORLD, House
+from gateway import INSIDE, INSIDE_V6, NEIGHBOUR, OUTSIDE, PCP, WORLD, House
 from sandbox import Failure, endpoint, free_port
 from trackers import RunningTracker
 from transfer import PIECE_LENGTH, Scenario
@@ -21,6 +21,9 @@ def scenarios():
     for method, control, dropped in [("PCP", True, ""), ("NAT-PMP", True, PCP), ("UPnP", False, "")]:
         show = partial(let_in, method, control, dropped, False)
         yield Scenario(f"port-mapping.{method.lower()}", show, NEEDS, own_network=True)
+
+
+    yield Scenario("port-mapping.pinholes", open_up, NEEDS, own_network=True)
 
 
 def patient():
@@ -71,6 +74,54 @@ def let_in(method, control, dropped, waits, run):
         raise Failure(f"the seed exited with {seed.code}")
     if house.mappings() != {neighbours}:
         raise Failure(f"left at the router: {house.mappings()}")
+
+
+def open_up(run):
+    """Over IPv6 the router lets nobody in, until downpour has it do so; at the end again."""
+    house = House(run)
+    house.add_ipv6()
+    house.route(True, ipv6=True)
+    root = payload.folder(run.folder("content"), run.random)
+    made = makers.Mktorrent().make(run, root, PIECE_LENGTH)
+    port = free_port()
+
+    def seed(*options):
+        argv = [run.config.bin, "seed", made.path, "--data", root.parent, "--json", "--port", port]
+        argv += ["--no-trackers", "--no-lsd", "--dht-bootstrap", "127.0.0.1:1", *options]
+        argv += ["--state-dir", run.folder("state")]
+        process = house.start("downpour-seed", argv, may_exit=True)
+        run.until(lambda: process.find('"event":"(listening)"'), "a seed")
+        return process
+
+    def download(*options):
+        argv = [run.config.bin, "download", made.path, "--output", run.folder("output"), *options]
+        argv += ["--no-trackers", "--no-dht", "--no-lsd", "--no-upnp"]
+        argv += ["--peer", endpoint(INSIDE_V6, port)]
+        process = house.start_outside("downpour-download", argv, may_exit=True)
+        run.until(lambda: process.code is not None, "a download from outside")
+        return process.code
+
+    def end(process):
+        process.signal(signal.SIGINT)
+        run.until(lambda: process.code is not None, "the seed to end")
+        if process.code != 0:
+            raise Failure(f"the seed exited with {process.code}")
+
+    shut = seed("--no-upnp")
+    if download("--timeout", "3s") != 4:
+        raise Failure("the firewall lets peers in by itself")
+    end(shut)
+    opened = seed()
+    event = rf'"event":"opened","address":"{INSIDE_V6}","port":{port},"dht_port":(\d+)}}'
+    run.until(lambda: opened.find(event), "pinholes")
+    ours = {("tcp", port), ("udp", int(opened.find(event)))}
+    if house.pinholes() != ours:
+        raise Failure(f"opened as {ours} are {house.pinholes()}")
+    if download() != 0:
+        raise Failure("nobody came in")
+    end(opened)
+    if house.pinholes():
+        raise Failure(f"left open: {house.pinholes()}")
 
 
 def tracker(run, house, made):

@@ -1,7 +1,7 @@
 //! What happens to a torrent, told as it happens: warnings always, pieces and peers when asked for. Also
 //! where a gateway lets peers in.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::Serialize;
 use tokio::sync::broadcast::error::TryRecvError;
@@ -14,7 +14,7 @@ use crate::{
         progress::short_duration,
         terminal::{Warning, printable},
     },
-    session::{Encryption, Mapped, Session, TorrentEvent, WebSeedChange},
+    session::{Encryption, Mapped, Opened, Session, TorrentEvent, WebSeedChange},
 };
 
 #[derive(Serialize)]
@@ -61,7 +61,17 @@ struct Outside {
 }
 
 #[derive(Serialize)]
-struct Unmapped {}
+struct Pinholes {
+    address: Ipv6Addr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dht_port: Option<u16>,
+}
+
+/// An event that says everything by its name.
+#[derive(Serialize)]
+struct Nothing {}
 
 impl Transfer {
     /// Tells where a gateway lets peers in, when that has changed.
@@ -76,18 +86,40 @@ impl Transfer {
                     let outside = Outside { address, port, dht_port, by: by.to_string() };
                     self.terminal.event("mapped", &outside)
                 }
-                None => self.terminal.event("unmapped", &Unmapped {}),
+                None => self.terminal.event("unmapped", &Nothing {}),
             };
         }
         if self.terminal.verbose || !self.goal.fetches {
             self.progress.say(&match mapped {
                 Some(Mapped { ip, tcp, udp, by }) => {
-                    let port = tcp.map(|port| format!("peers in on port {port}"));
-                    let dht = udp.map(|port| format!("the DHT on {port}"));
-                    let both: Vec<String> = [port, dht].into_iter().flatten().collect();
-                    format!("The gateway at {ip} lets {} ({by}).", both.join(", "))
+                    format!("The gateway at {ip} lets {} ({by}).", let_in(tcp, udp))
                 }
                 None => "No gateway lets peers in any more.".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Tells what a gateway lets in over IPv6, when that has changed.
+    pub(super) fn hear_of_pinholes(&mut self) -> Result<(), Failure> {
+        let opened = self.session.as_ref().and_then(Session::opened);
+        if opened == std::mem::replace(&mut self.opened, opened) {
+            return Ok(());
+        }
+        if self.terminal.json {
+            return match opened {
+                Some(Opened { ip: address, tcp: port, udp: dht_port }) => {
+                    self.terminal.event("opened", &Pinholes { address, port, dht_port })
+                }
+                None => self.terminal.event("closed", &Nothing {}),
+            };
+        }
+        if self.terminal.verbose || !self.goal.fetches {
+            self.progress.say(&match opened {
+                Some(Opened { ip, tcp, udp }) => {
+                    format!("The gateway lets {} at {ip} (PCP).", let_in(tcp, udp))
+                }
+                None => "No gateway lets peers in over IPv6 any more.".to_owned(),
             });
         }
         Ok(())
@@ -267,6 +299,13 @@ const fn word(encryption: Encryption) -> &'static str {
 }
 
 /// What a tracker said, or what was said of it; its name once.
+/// Who is let in by these ports.
+fn let_in(tcp: Option<u16>, udp: Option<u16>) -> String {
+    let port = tcp.map(|port| format!("peers in on port {port}"));
+    let dht = udp.map(|port| format!("the DHT on {port}"));
+    port.into_iter().chain(dht).collect::<Vec<_>>().join(", ")
+}
+
 fn complaint(url: &str, message: &str) -> String {
     let host = without_secrets(url);
     match message.strip_prefix(&host) {

@@ -24,7 +24,7 @@ use super::{
     signals::Signals,
     terminal::{Terminal, printable},
 };
-use crate::session::{AddError, AddTorrent, Mapped, Session, TorrentEvent, TorrentHandle};
+use crate::session::{AddError, AddTorrent, Mapped, Opened, Session, TorrentEvent, TorrentHandle};
 use failures::{failed, gave_up, incomplete, refused};
 use metadata::Pending;
 pub(super) use metadata::{Known, Then};
@@ -65,6 +65,7 @@ pub(super) struct Transfer {
     refused: Vec<Failure>,
     /// What was told of the ports that peers outside use.
     mapped: Option<Mapped>,
+    opened: Option<Opened>,
     /// Rung when a torrent may have ended.
     bell: Arc<Notify>,
 }
@@ -145,6 +146,7 @@ impl Transfer {
             torrents: Vec::new(),
             refused: Vec::new(),
             mapped: None,
+            opened: None,
             bell: Arc::default(),
         }
     }
@@ -272,6 +274,7 @@ impl Transfer {
     async fn look(&mut self) -> Result<(), Failure> {
         let now = self.start.elapsed();
         self.hear_of_ports()?;
+        self.hear_of_pinholes()?;
         for i in 0..self.torrents.len() {
             self.hear(i)?;
             let t = &mut self.torrents[i];

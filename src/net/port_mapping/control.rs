@@ -3,11 +3,14 @@
 //! A question is sent three times; what is no answer to it is passed over.
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    net::UdpSocket,
+    time::{Instant, timeout_at},
+};
 
 use super::{Binding, Port, Trouble, towards};
 use crate::{
@@ -50,10 +53,24 @@ async fn map_by_pcp(
     nonce: [u8; 12],
 ) -> Result<(Granted, Ipv4Addr), Trouble> {
     let (socket, client) = towards(binding, addr)?;
+    match map(&socket, client.into(), port, lifetime, nonce).await? {
+        (granted, IpAddr::V4(ip)) => Ok((granted, ip)),
+        (_, IpAddr::V6(_)) => Err(Trouble::Refused(Refusal::Nonsense)),
+    }
+}
+
+/// Asks by PCP for a mapping of `port` at `client`, which `socket` sends from; for no time at all for its end.
+pub(super) async fn map(
+    socket: &UdpSocket,
+    client: IpAddr,
+    port: Port,
+    lifetime: Duration,
+    nonce: [u8; 12],
+) -> Result<(Granted, IpAddr), Trouble> {
     let Port { transport, inside, .. } = port;
     let outside = if lifetime.is_zero() { 0 } else { port.wish() };
     let request = Request { transport, client, port: inside, outside, lifetime, nonce };
-    ask(&socket, &request.encode(), |datagram| request.read(datagram)).await
+    ask(socket, &request.encode(), |datagram| request.read(datagram)).await
 }
 
 /// Asks for the address outside.
@@ -98,7 +115,7 @@ async fn map_by_nat_pmp(
 }
 
 /// A mapping for no time at all, which else makes no sense, is its end.
-fn closed<T>(answer: Result<T, Trouble>) -> Result<(), Trouble> {
+pub(super) fn closed<T>(answer: Result<T, Trouble>) -> Result<(), Trouble> {
     match answer {
         Ok(_) | Err(Trouble::Refused(Refusal::Nonsense)) => Ok(()),
         Err(trouble) => Err(trouble),
@@ -106,7 +123,7 @@ fn closed<T>(answer: Result<T, Trouble>) -> Result<(), Trouble> {
 }
 
 async fn ask<T>(
-    socket: &tokio::net::UdpSocket,
+    socket: &UdpSocket,
     question: &[u8],
     read: impl Fn(&[u8]) -> Option<Result<T, Refusal>>,
 ) -> Result<T, Trouble> {
