@@ -80,6 +80,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("reqwest", &["net/http.rs"]),
     ("hyper", &["net/http_server.rs"]),
     ("clap", &["cli/args/"]),
+    ("strsim", &["cli/args/settings.rs"]),
+    ("toml::", &["cli/args/settings.rs"]),
     ("indicatif", &["cli/progress/"]),
     ("rustls", &["net/http.rs"]),
     ("roxmltree", &["gateway/igd.rs"]),

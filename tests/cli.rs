@@ -134,9 +134,20 @@ impl Drop for Running {
 
 // ---- help and usage ----
 
-const COMMANDS: [&str; 11] = [
-    "download", "seed", "share", "get", "create", "show", "verify", "magnet", "tracker", "dht",
+const COMMANDS: [&str; 13] = [
+    "download",
+    "seed",
+    "share",
+    "get",
+    "create",
+    "show",
+    "verify",
+    "magnet",
+    "tracker",
+    "dht",
     "demo",
+    "completions",
+    "man",
 ];
 
 #[test]
@@ -153,7 +164,7 @@ fn help_names_every_command_and_each_has_help() {
             assert!(!own.out.to_lowercase().contains(&format!("--{not_yet}")), "{command}");
         }
     }
-    for not_yet in ["daemon", "why", "completions", "lab"] {
+    for not_yet in ["daemon", "why", "lab"] {
         assert_eq!(place.run(&[not_yet]).code, 2, "{not_yet}");
     }
 }
@@ -212,15 +223,97 @@ fn an_option_wins_over_the_environment_that_over_the_file() {
     assert!(with_env("false").ok().out.starts_with("name\t"));
     with_env("true").ok().last();
 
-    place.write("other.toml", "jsom = true\n");
+    // A switch of the environment or the file is taken back by the line.
+    let back = place.run(&["show", &torrent, "--json=false"]).ok().out;
+    assert!(back.starts_with("name\t"), "{back}");
+    let mut c = place.command(&["show", &torrent, "--json=no"]);
+    let back = Ran::from(c.env("DOWNPOUR_JSON", "1").output().expect("started")).ok().out;
+    assert!(back.starts_with("name\t"), "{back}");
+    assert_eq!(place.run(&["show", &torrent, "--json=maybe"]).code, 2);
+    place.write(".config/downpour/config.toml", "json = false\n[command.show]\njson = true\n");
+    place.run(&["show", &torrent]).ok().last();
+
+    place.write("other.toml", "\njsom = true\n");
     let ran = place.run(&["show", &torrent, "--config", "other.toml"]);
     assert_eq!(ran.code, 3);
-    assert!(ran.err.contains("other.toml") && ran.err.contains("jsom"), "{}", ran.err);
+    let told = "line 2: there is no option `jsom`; `json` is one";
+    assert!(ran.err.contains("other.toml") && ran.err.contains(told), "{}", ran.err);
     place.write("other.toml", "interval = \"many\"\n");
     let ran = place.run(&["tracker", "--config", "other.toml"]);
     assert_eq!(ran.code, 3);
-    assert!(ran.err.contains("many"), "{}", ran.err);
+    let told = "line 1: invalid value 'many' for '--interval <DUR>'";
+    assert!(ran.err.contains(told), "{}", ran.err);
     assert_eq!(place.run(&["show", &torrent, "--config", "missing.toml"]).code, 3);
+}
+
+// ---- for shells and packagers ----
+
+#[test]
+fn the_version_is_a_line_or_says_what_it_was_built_from() {
+    let place = Place::new();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(place.run(&["-V"]).ok().out, format!("downpour {version}\n"));
+    let long = place.run(&["--version"]).ok().out;
+    assert!(long.starts_with(&format!("downpour {version}\ncommit ")), "{long}");
+    assert!(long.contains("\ntarget ") && long.contains("\nhashing "), "{long}");
+}
+
+#[test]
+fn each_shell_has_a_script_that_knows_every_command() {
+    let place = Place::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = place.run(&["completions", shell]).ok().out;
+        let missing: Vec<_> = COMMANDS.iter().filter(|name| !script.contains(**name)).collect();
+        assert!(missing.is_empty() && script.contains("max-down"), "{shell}: {missing:?}");
+    }
+    assert_eq!(place.run(&["completions", "csh"]).code, 2);
+}
+
+/// In a real shell, where there is one.
+#[test]
+fn bash_completes_commands_options_and_values() {
+    let place = Place::new();
+    place.write("script", place.run(&["completions", "bash"]).ok().out);
+    let completed = |words: &str| {
+        let line = format!(
+            "source ./script; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _downpour downpour \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; \
+             printf '%s ' \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = Command::new("bash");
+        let ran = bash.args(["--norc", "-c", &line]).current_dir(place.dir.path()).output();
+        ran.ok().map(|output| Ran::from(output).ok().out)
+    };
+    for (words, want) in [
+        ("downpour dow", "download "),
+        ("downpour seed --max-u", "--max-up "),
+        ("downpour seed --encryption re", "required "),
+        ("downpour dht fi", "find "),
+    ] {
+        // A system without it.
+        let Some(found) = completed(words) else { return };
+        assert_eq!(found, want, "{words}");
+    }
+}
+
+#[test]
+fn the_manual_is_one_page_or_a_page_for_each_command() {
+    let place = Place::new();
+    let page = place.run(&["man"]).ok().out;
+    assert!(page.contains(".TH downpour 1") && page.contains("DOWNPOUR_MAX_UP"), "{page:.200}");
+    place.run(&["man", "--dir", "pages/man1"]).ok();
+    for command in COMMANDS {
+        let title = format!(".SH \"DOWNPOUR {}\"", command.to_uppercase());
+        assert!(page.contains(&title), "{title}");
+        let path = place.path("pages/man1").join(format!("downpour-{command}.1"));
+        let own = std::fs::read_to_string(path).expect("a page");
+        assert!(own.contains(".SH SYNOPSIS"), "{command}");
+    }
+    assert!(place.path("pages/man1/downpour.1").exists());
+    // The same source makes the same manual: nothing of this machine is in it.
+    assert!(!page.contains("side by side ("));
+    place.write("file", "");
+    assert_eq!(place.run(&["man", "--dir", "file/pages"]).code, 6);
 }
 
 // ---- show and magnet ----

@@ -7,6 +7,7 @@
 mod allow;
 mod args;
 mod blocklist;
+mod build_info;
 mod choice;
 mod create;
 mod demo;
@@ -19,6 +20,7 @@ mod magnet;
 mod network;
 mod observe;
 mod outlet;
+mod packaging;
 mod progress;
 mod scrape;
 mod seed;
@@ -88,6 +90,8 @@ fn command(command: Command, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Seed(args) => runtime.block_on(seed::run(&args, terminal)),
         Command::Share(args) => runtime.block_on(share::run(&args, terminal)),
         Command::Get(args) => runtime.block_on(get::run(&args, terminal)),
+        Command::Completions(args) => packaging::completions(&args, terminal),
+        Command::Man(args) => packaging::man(&args, terminal),
     }
 }
 

@@ -8,10 +8,12 @@ mod create;
 mod demo;
 mod dht;
 mod download;
+mod environment;
 mod general;
 mod magnet;
 mod network;
 mod outlet;
+mod packaging;
 mod seed;
 mod settings;
 mod show;
@@ -32,25 +34,31 @@ pub(super) use general::{Color, General, ProgressMode};
 pub(super) use magnet::Magnet;
 pub(super) use network::{Checking, Encryption, Limits, Network};
 pub(super) use outlet::Outlet;
+pub(super) use packaging::{Completions, Man, manual, pages};
 pub(super) use seed::{Seed, SeedLimit, Share};
 pub(super) use settings::state_folder;
 pub(super) use show::Show;
 pub(super) use tracker::Tracker;
 pub(super) use verify::Verify;
 
-use super::exit::Failure;
+use environment::Switches;
+use settings::Settings;
+
+use super::{build_info, exit::Failure};
 
 /// Share files with many peers, each of whom passes on what it has.
 #[derive(Debug, Parser)]
 #[command(
     name = "downpour",
     version,
+    long_version = build_info::text(),
     disable_help_subcommand = true,
     arg_required_else_help = true,
     max_term_width = 100,
     after_help = "Every option has an environment name (`--max-up` is DOWNPOUR_MAX_UP) and a key in \
                   the configuration file (`max-up = \"2M\"`, or for one command below `[command.download]`). \
-                  An option given wins over the environment, that over the file.\n\n\
+                  An option given wins over the environment, that over the file; \
+                  `--no-dht=false` takes back what they say of a switch.\n\n\
                   Exit codes: 0 done, 1 unexpected, 2 usage, 3 input, 4 network, 5 does not verify, \
                   6 disk, 7 target exists, 9 some inputs failed, 130/143 stopped by a signal."
 )]
@@ -75,6 +83,8 @@ pub(super) enum Command {
     Tracker(Tracker),
     Dht(Dht),
     Demo(Demo),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// Why there is no [`Cli`].
@@ -88,12 +98,17 @@ pub(super) enum ParseEnd {
 
 /// Reads `args` (the program's name first) with the environment and the configuration file.
 pub(super) fn parse(args: &[OsString]) -> Result<Cli, ParseEnd> {
-    let command = settings::with_environment(Cli::command());
-    let matches = command.clone().try_get_matches_from(args).map_err(ParseEnd::Clap)?;
+    let command = environment::with_environment(Cli::command());
+    let switches = Switches::of(&command, args);
+    let command = switches.without_taken_back(command);
+    let matches = command.clone().try_get_matches_from(&switches.args).map_err(ParseEnd::Clap)?;
     let cli = Cli::from_arg_matches(&matches).map_err(ParseEnd::Clap)?;
-    let Some(file) = settings::file(cli.general.config.as_deref()) else { return Ok(cli) };
-    let command = settings::with_file(command, &file).map_err(ParseEnd::Config)?;
-    let matches = command.try_get_matches_from(args).map_err(|e| settings::blame_file(&file, e))?;
+    let Some(path) = settings::path(cli.general.config.as_deref()) else { return Ok(cli) };
+    let settings = Settings::read(&path, &command).map_err(ParseEnd::Config)?;
+    let chosen = matches.subcommand_name().unwrap_or_default();
+    let command = switches.without_taken_back(settings.apply(command, chosen));
+    let matches = command.clone().try_get_matches_from(&switches.args);
+    let matches = matches.map_err(|e| settings.blame(&command, chosen, e))?;
     Cli::from_arg_matches(&matches).map_err(ParseEnd::Clap)
 }
 
@@ -103,7 +118,7 @@ mod tests {
 
     #[test]
     fn definitions_are_consistent() {
-        settings::with_environment(Cli::command()).debug_assert();
+        environment::with_environment(Cli::command()).debug_assert();
     }
 
     #[test]

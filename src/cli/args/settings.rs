@@ -1,8 +1,8 @@
-//! What an option is when it was not typed: the environment, then the configuration file.
+//! The configuration file: what an option is when neither the line nor the environment says it.
 //!
-//! Both work on clap's description of the options, so a new option has them by itself. A value
-//! from the file becomes the option's default; that puts it below the environment and lets clap
-//! check it like one that was typed.
+//! A value from the file becomes the option's default; that puts it below the environment and lets clap
+//! check it like one that was typed. Keys are the long names of the options, so a new option has one by
+//! itself. A mistake is told with its line.
 
 use std::{
     collections::BTreeMap,
@@ -12,48 +12,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, ArgAction, Command, builder::BoolishValueParser};
-use toml::{Table, Value};
+use clap::{
+    Arg, ArgAction, Command,
+    error::{ContextKind, ContextValue},
+};
+use toml::de::{DeTable, DeValue};
 
-use super::{Failure, ParseEnd};
+use super::{Failure, ParseEnd, environment::OWN_MEANING};
 use crate::{base::limits::MAX_CONFIG_BYTES, cli::exit::Exit};
 
-/// Options that mean something else in this command than elsewhere. Their environment name and
-/// their place in the file name the command.
-const OWN_MEANING: &[(&str, &str)] = &[("create", "output")];
 /// Options that say where settings come from, or are not settings.
 const NOT_SETTINGS: &[&str] = &["config", "help", "version"];
-
-/// Gives every option its environment name.
-pub(super) fn with_environment(command: Command) -> Command {
-    named(command, "")
-}
-
-fn named(command: Command, name: &str) -> Command {
-    let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    let command = command.mut_args(|a| environment(a, name));
-    names.into_iter().fold(command, |command, name| {
-        command.mut_subcommand(&name, |subcommand| named(subcommand, &name))
-    })
-}
-
-fn environment(arg: Arg, command: &str) -> Arg {
-    let Some(long) = arg.get_long().map(str::to_owned) else { return arg };
-    if matches!(long.as_str(), "help" | "version") {
-        return arg;
-    }
-    let prefix = if OWN_MEANING.contains(&(command, &long)) {
-        format!("DOWNPOUR_{command}_")
-    } else {
-        "DOWNPOUR_".to_owned()
-    };
-    let arg = match arg.get_action() {
-        // In the environment, 1 and yes are as good as true.
-        ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
-        _ => arg,
-    };
-    arg.env((prefix + &long).replace('-', "_").to_uppercase()).hide_env(true)
-}
+/// Names that are less alike than so are different ones, and not one that was misspelt.
+const ALIKE: f64 = 0.8;
 
 /// The value of an environment variable that names a folder, if it does.
 fn folder(name: &str) -> Option<PathBuf> {
@@ -69,7 +40,7 @@ pub(in crate::cli) fn state_folder() -> Option<PathBuf> {
 }
 
 /// The configuration file: the one that was named, or the user's own if there is one.
-pub(super) fn file(named: Option<&Path>) -> Option<PathBuf> {
+pub(super) fn path(named: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = named {
         return Some(path.to_owned());
     }
@@ -78,18 +49,200 @@ pub(super) fn file(named: Option<&Path>) -> Option<PathBuf> {
     Some(configs.join("downpour").join("config.toml")).filter(|f| f.is_file())
 }
 
-/// Puts the values of the file at `path` in place of the options' defaults.
-pub(super) fn with_file(command: Command, path: &Path) -> Result<Command, Failure> {
-    let failure = || {
-        Failure::new(Exit::Input, format!("could not read the configuration `{}`", path.display()))
-    };
-    let text = read_bounded(path).map_err(|e| failure().cause(&e))?;
-    let table: Table = text.parse().map_err(|e| failure().cause(&e))?;
-    apply(command, table).map_err(|problem| {
-        let mut f = failure();
-        f.causes.push(problem);
-        f
-    })
+/// One key of the file.
+#[derive(Debug)]
+struct Setting {
+    key: String,
+    /// Where it is in the file, from 1.
+    line: usize,
+    values: Vec<OsString>,
+}
+
+/// What a file says.
+#[derive(Debug)]
+pub(super) struct Settings {
+    path: PathBuf,
+    everywhere: Vec<Setting>,
+    /// By the command's name.
+    own: BTreeMap<String, Vec<Setting>>,
+}
+
+impl Settings {
+    /// Reads the file at `path`, which may name the options of `command`.
+    pub(super) fn read(path: &Path, command: &Command) -> Result<Self, Failure> {
+        let failure = || {
+            let sentence = format!("could not read the configuration `{}`", path.display());
+            Failure::new(Exit::Input, sentence)
+        };
+        let text = read_bounded(path).map_err(|e| failure().cause(&e))?;
+        Settings::parse(path, &text, command).map_err(|problem| {
+            let mut failure = failure();
+            failure.causes.push(problem);
+            failure
+        })
+    }
+
+    fn parse(path: &Path, text: &str, command: &Command) -> Result<Self, String> {
+        let line = |at: usize| 1 + text.bytes().take(at).filter(|&b| b == b'\n').count();
+        let table = DeTable::parse(text).map_err(|e| {
+            let at = e.span().map_or(0, |span| span.start);
+            format!("line {}: {}", line(at), e.message())
+        })?;
+        let mut settings =
+            Settings { path: path.to_owned(), everywhere: Vec::new(), own: BTreeMap::new() };
+        let setting = |key: &str, at, value: &DeValue<'_>| match strings(value) {
+            Ok(values) => Ok(Setting { key: key.to_owned(), line: line(at), values }),
+            Err(problem) => Err(format!("line {}: `{key}` {problem}", line(at))),
+        };
+        for (key, value) in table.get_ref() {
+            let (at, key) = (key.span().start, key.get_ref());
+            match value.get_ref() {
+                // Not at the top: `seed` and `tracker` are options as well as commands.
+                DeValue::Table(commands) if key == "command" => {
+                    for (name, table) in commands {
+                        let (at, name) = (name.span().start, name.get_ref());
+                        let DeValue::Table(keys) = table.get_ref() else {
+                            return Err(format!("line {}: `command.{name}` is no table", line(at)));
+                        };
+                        let keys = keys.iter().map(|(key, value)| {
+                            setting(key.get_ref(), key.span().start, value.get_ref())
+                        });
+                        let own = keys.collect::<Result<Vec<_>, _>>()?;
+                        let what = || format!("line {}: there is no command `{name}`", line(at));
+                        let Some(of) = command.find_subcommand(&**name) else {
+                            return Err(what() + &nearest(name, commands_of(command)));
+                        };
+                        own.iter().try_for_each(|setting| setting.belongs_to(command, of))?;
+                        settings.own.insert(name.to_string(), own);
+                    }
+                }
+                DeValue::Table(_) => {
+                    return Err(format!(
+                        "line {}: there is no section `{key}`; one command's is `[command.NAME]`",
+                        line(at)
+                    ));
+                }
+                value => settings.everywhere.push(setting(key, at, value)?),
+            }
+        }
+        settings.everywhere.iter().try_for_each(|setting| setting.is_known(command))?;
+        Ok(settings)
+    }
+
+    /// Puts what the file says in place of the defaults of `chosen`, a command of `command`.
+    pub(super) fn apply(&self, command: Command, chosen: &str) -> Command {
+        let command = command.mut_args(|arg| self.default(arg, "", chosen));
+        match command.find_subcommand(chosen) {
+            Some(_) => command.mut_subcommand(chosen, |inner| self.within(inner, chosen)),
+            None => command,
+        }
+    }
+
+    fn within(&self, command: Command, chosen: &str) -> Command {
+        command
+            .mut_args(|arg| self.default(arg, chosen, chosen))
+            .mut_subcommands(|inner| self.within(inner, chosen))
+    }
+
+    /// An option of the command `of` with the default that it has for `chosen`.
+    fn default(&self, arg: Arg, of: &str, chosen: &str) -> Arg {
+        match self.said(&arg, of, chosen).map(|setting| setting.values.clone()) {
+            Some(values) if matches!(arg.get_action(), ArgAction::Append) => {
+                arg.default_values(values)
+            }
+            Some(mut values) => match values.pop() {
+                Some(last) => arg.default_value(last),
+                None => arg,
+            },
+            None => arg,
+        }
+    }
+
+    /// What the file says of an option of the command `of`: what it says for `chosen` alone wins.
+    fn said(&self, arg: &Arg, of: &str, chosen: &str) -> Option<&Setting> {
+        let own = self.own.get(chosen).into_iter().flatten();
+        let everywhere = self.everywhere.iter();
+        let everywhere =
+            everywhere.filter(|setting| !OWN_MEANING.contains(&(of, setting.key.as_str())));
+        own.chain(everywhere).find(|setting| is_setting(arg, &setting.key))
+    }
+
+    /// A usage error that the file brought about is an error of the file: without it the same line was
+    /// good. `command` is the one that was run, `chosen` its subcommand.
+    pub(super) fn blame(&self, command: &Command, chosen: &str, error: clap::Error) -> ParseEnd {
+        if !error.use_stderr() {
+            return ParseEnd::Clap(error);
+        }
+        let text = error.to_string();
+        let lines = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
+        let what = lines.collect::<Vec<_>>().join(" ");
+        let what = what.trim_start_matches("error: ");
+        // As in `--interval <DUR>`.
+        let named = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(arg)) => arg.split([' ', '=']).next(),
+            _ => None,
+        };
+        let long = named.and_then(|arg| arg.strip_prefix("--")).unwrap_or_default();
+        let arg = all_args(command).into_iter().find(|arg| arg.get_long() == Some(long));
+        let line = arg.and_then(|arg| self.said(arg, chosen, chosen)).map(|setting| setting.line);
+        let at = line.map_or(String::new(), |line| format!("line {line}: "));
+        let sentence =
+            format!("a value in the configuration `{}` is not valid", self.path.display());
+        let mut failure = Failure::new(Exit::Input, sentence);
+        failure.causes.push(format!("{at}{what}"));
+        ParseEnd::Config(failure)
+    }
+}
+
+impl Setting {
+    /// Whether this command, or every command, has such an option.
+    fn belongs_to(&self, all: &Command, command: &Command) -> Result<(), String> {
+        let general = all.get_arguments();
+        let mut args = all_args(command).into_iter().chain(general);
+        match args.any(|arg| is_setting(arg, &self.key)) {
+            true => Ok(()),
+            false => {
+                let names = keys(all_args(command).into_iter().chain(all.get_arguments()));
+                let (line, name, key) = (self.line, command.get_name(), &self.key);
+                let near = nearest(key, names);
+                Err(format!("line {line}: `{name}` has no option `{key}`{near}"))
+            }
+        }
+    }
+
+    /// Whether any command has such an option.
+    fn is_known(&self, all: &Command) -> Result<(), String> {
+        match all_args(all).into_iter().any(|arg| is_setting(arg, &self.key)) {
+            true => Ok(()),
+            false => {
+                let (line, key) = (self.line, &self.key);
+                let near = nearest(key, keys(all_args(all).into_iter()));
+                Err(format!("line {line}: there is no option `{key}`{near}"))
+            }
+        }
+    }
+}
+
+/// The options of a command and of those below it.
+fn all_args(command: &Command) -> Vec<&Arg> {
+    let below = command.get_subcommands().flat_map(all_args);
+    command.get_arguments().chain(below).collect()
+}
+
+fn keys<'a>(args: impl Iterator<Item = &'a Arg>) -> Vec<String> {
+    let long = args.filter_map(Arg::get_long).filter(|long| !NOT_SETTINGS.contains(long));
+    long.map(str::to_owned).collect()
+}
+
+fn commands_of(command: &Command) -> Vec<String> {
+    command.get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
+
+/// What was meant, maybe, to be put behind a sentence.
+fn nearest(name: &str, names: Vec<String>) -> String {
+    let alike = names.into_iter().map(|other| (strsim::jaro(name, &other), other));
+    let nearest = alike.filter(|(alike, _)| *alike >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
+    nearest.map_or(String::new(), |(_, other)| format!("; `{other}` is one"))
 }
 
 fn read_bounded(path: &Path) -> io::Result<String> {
@@ -101,89 +254,6 @@ fn read_bounded(path: &Path) -> io::Result<String> {
     }
 }
 
-/// A usage error that the file brought about is an error of the file.
-pub(super) fn blame_file(path: &Path, error: clap::Error) -> ParseEnd {
-    if !error.use_stderr() {
-        return ParseEnd::Clap(error);
-    }
-    // Without the file the same line was good.
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let mut f = Failure::new(
-        Exit::Input,
-        format!("a value in the configuration `{}` is not valid", path.display()),
-    );
-    f.causes.push(first.trim_start_matches("error: ").to_owned());
-    ParseEnd::Config(f)
-}
-
-fn apply(command: Command, table: Table) -> Result<Command, String> {
-    let mut everywhere = BTreeMap::new();
-    let mut by_command: BTreeMap<String, BTreeMap<String, Vec<OsString>>> = BTreeMap::new();
-    let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    for (key, value) in table {
-        match value {
-            // Not at the top: `seed` and `tracker` are options as well as commands.
-            Value::Table(commands) if key == "command" => {
-                for (name, value) in commands {
-                    let Value::Table(inner) = value else {
-                        return Err(format!("`command.{name}` is not a table"));
-                    };
-                    if !names.contains(&name) {
-                        return Err(format!("there is no command `{name}`"));
-                    }
-                    let values = inner
-                        .into_iter()
-                        .map(|(k, v)| Ok((k.clone(), strings(&k, v)?)))
-                        .collect::<Result<_, String>>()?;
-                    by_command.insert(name, values);
-                }
-            }
-            Value::Table(_) => {
-                return Err(format!(
-                    "there is no section `{key}`; one command's is `[command.NAME]`"
-                ));
-            }
-            value => {
-                let value = strings(&key, value)?;
-                everywhere.insert(key, value);
-            }
-        }
-    }
-
-    // `mut_args` takes a closure that can't fail, so names are checked first.
-    let takes = |c: &Command, key: &str, own: bool| {
-        c.get_arguments().any(|a| is_setting(a, key))
-            && (own || !OWN_MEANING.contains(&(c.get_name(), key)))
-    };
-    for key in everywhere.keys() {
-        if !takes(&command, key, false) && !command.get_subcommands().any(|c| takes(c, key, false))
-        {
-            return Err(format!("there is no option `{key}`"));
-        }
-    }
-    for (name, values) in &by_command {
-        for key in values.keys() {
-            let has = command.find_subcommand(name).is_some_and(|c| takes(c, key, true));
-            if !has {
-                return Err(format!("`{name}` has no option `{key}`"));
-            }
-        }
-    }
-
-    let command = command.mut_args(|a| default(a, &everywhere, |_| true));
-    Ok(names.into_iter().fold(command, |command, name| {
-        let nothing = BTreeMap::new();
-        let own = by_command.get(&name).unwrap_or(&nothing);
-        command.mut_subcommand(&name, |c| {
-            c.mut_args(|a| {
-                let a = default(a, &everywhere, |key| !OWN_MEANING.contains(&(&name, key)));
-                default(a, own, |_| true)
-            })
-        })
-    }))
-}
-
 /// Whether `key` is the long name, or another name, of this option.
 fn is_setting(arg: &Arg, key: &str) -> bool {
     let named = arg.get_long() == Some(key)
@@ -191,38 +261,28 @@ fn is_setting(arg: &Arg, key: &str) -> bool {
     named && !NOT_SETTINGS.contains(&key)
 }
 
-fn default(
-    arg: Arg,
-    values: &BTreeMap<String, Vec<OsString>>,
-    applies: impl Fn(&str) -> bool,
-) -> Arg {
-    let found = values.iter().find(|(key, _)| is_setting(&arg, key) && applies(key));
-    match found.map(|(_, v)| v.clone()) {
-        Some(v) if matches!(arg.get_action(), ArgAction::Append) => arg.default_values(v),
-        Some(mut v) => match v.pop() {
-            Some(last) => arg.default_value(last),
-            None => arg,
-        },
-        None => arg,
-    }
-}
-
-fn strings(key: &str, value: Value) -> Result<Vec<OsString>, String> {
+/// A value as it would be typed, several if it is a list.
+fn strings(value: &DeValue<'_>) -> Result<Vec<OsString>, &'static str> {
     Ok(match value {
-        Value::String(s) => vec![s.into()],
-        Value::Integer(n) => vec![n.to_string().into()],
-        Value::Float(n) => vec![n.to_string().into()],
-        Value::Boolean(b) => vec![b.to_string().into()],
-        Value::Array(items) => items
-            .into_iter()
-            .map(|v| match v {
-                Value::Array(_) => Err(format!("`{key}` holds a list in a list")),
-                v => strings(key, v),
-            })
-            .collect::<Result<Vec<_>, _>>()?
-            .concat(),
-        Value::Datetime(_) | Value::Table(_) => {
-            return Err(format!("`{key}` is not a text, number, yes/no or list"));
+        DeValue::String(text) => vec![text.to_string().into()],
+        DeValue::Integer(n) => {
+            let n = i64::from_str_radix(n.as_str(), n.radix()).map_err(|_| "is too large")?;
+            vec![n.to_string().into()]
+        }
+        DeValue::Float(n) => {
+            let n: f64 = n.as_str().parse().map_err(|_| "is no number")?;
+            vec![n.to_string().into()]
+        }
+        DeValue::Boolean(b) => vec![b.to_string().into()],
+        DeValue::Array(items) => {
+            let items = items.iter().map(|item| match item.get_ref() {
+                DeValue::Array(_) => Err("holds a list in a list"),
+                item => strings(item),
+            });
+            items.collect::<Result<Vec<_>, _>>()?.concat()
+        }
+        DeValue::Datetime(_) | DeValue::Table(_) => {
+            return Err("is not a text, number, yes/no or list");
         }
     })
 }
@@ -232,15 +292,23 @@ mod tests {
     use clap::{CommandFactory, FromArgMatches};
 
     use super::{
-        super::{Cli, Command as Chosen},
+        super::{Cli, Command as Chosen, environment::with_environment},
         *,
     };
 
+    fn settings(file: &str) -> Result<Settings, String> {
+        Settings::parse(Path::new("c.toml"), file, &Cli::command())
+    }
+
     fn parse(file: &str, args: &str) -> Result<Cli, String> {
-        let table = file.parse().map_err(|e: toml::de::Error| e.to_string())?;
-        let matches = apply(Cli::command(), table)?
-            .try_get_matches_from(args.split(' '))
-            .map_err(|e| e.to_string())?;
+        let settings = settings(file)?;
+        let words: Vec<_> = args.split(' ').collect();
+        let command = settings.apply(Cli::command(), words[1]);
+        let matches = command.clone().try_get_matches_from(&words);
+        let matches = matches.map_err(|e| match settings.blame(&command, words[1], e) {
+            ParseEnd::Config(failure) => failure.causes.join("\n"),
+            ParseEnd::Clap(e) => panic!("{e}"),
+        })?;
         Cli::from_arg_matches(&matches).map_err(|e| e.to_string())
     }
 
@@ -307,5 +375,84 @@ mod tests {
             assert!(e.contains(named), "{e}");
         }
         assert!(parse("piece-length = \"long\"", "downpour create x").is_err());
+    }
+
+    #[test]
+    fn one_command_has_its_own_and_may_say_how_it_talks() {
+        let file = "json = true\nsalt = \"a\"\n[command.show]\njson = false\n\
+                    [command.dht]\nsalt = \"b\"\nverbose = 2\n";
+        let show = parse(file, "downpour show x").expect("valid");
+        assert!(!show.general.json);
+        let dht = parse(file, "downpour dht get x").expect("valid");
+        assert_eq!((dht.general.json, dht.general.verbose), (true, 2));
+        let Chosen::Dht(dht) = dht.command else { panic!("dht") };
+        assert!(
+            matches!(&dht.question, super::super::DhtQuestion::Get { salt, .. } if salt == "b"),
+            "{dht:?}"
+        );
+        assert!(parse(file, "downpour create x").expect("valid").general.json);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_line_and_what_is_like_them() {
+        for (file, told) in [
+            (
+                "json = true\n\nmax-upp = 1\n",
+                "line 3: there is no option `max-upp`; `max-up` is one",
+            ),
+            ("x = 1\n", "line 1: there is no option `x`"),
+            ("[command.creat]\n", "line 1: there is no command `creat`; `create` is one"),
+            (
+                "[command.show]\n\nfile = true",
+                "line 3: `show` has no option `file`; `files` is one",
+            ),
+            ("peer = [\n 1, [2]]\n", "line 1: `peer` holds a list in a list"),
+            ("port = 99999999999999999999", "line 1: `port` is too large"),
+            ("\n[command]\nshow = 1", "line 3: `command.show` is no table"),
+        ] {
+            assert_eq!(settings(file).expect_err(file), told);
+        }
+        let broken = settings("json = true\nport = = 1\n").expect_err("broken");
+        assert!(broken.starts_with("line 2: "), "{broken}");
+        let many = parse("json = true\ninterval = \"many\"", "downpour tracker").expect_err("bad");
+        assert!(
+            many.starts_with("line 2: invalid value 'many' for '--interval <DUR>': "),
+            "{many}"
+        );
+        let how = parse("progress = \"x\"\n", "downpour show x").expect_err("bad");
+        assert!(how.contains("line 1: ") && how.contains("possible values: auto, bar"), "{how}");
+        let alias = parse("\nupload-limit = \"x\"\n", "downpour seed x").expect_err("bad");
+        assert!(alias.starts_with("line 2: invalid value 'x' for '--max-up <RATE>'"), "{alias}");
+    }
+
+    /// An option that is added tomorrow has both names too.
+    #[test]
+    fn every_option_has_a_name_in_the_environment_and_a_key() {
+        let command = with_environment(Cli::command());
+        let mut seen = 0;
+        let mut check = |of: &Command, section: &str| {
+            for arg in all_args(of) {
+                let Some(long) = arg.get_long() else {
+                    assert!(arg.is_positional(), "{arg} has no long name");
+                    continue;
+                };
+                if NOT_SETTINGS.contains(&long) {
+                    continue;
+                }
+                let env = arg.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+                let end = long.replace('-', "_").to_uppercase();
+                assert!(env.starts_with("DOWNPOUR_") && env.ends_with(&end), "--{long}: {env}");
+                let file = format!("{section}{long} = \"1\"\n");
+                if let Err(problem) = Settings::parse(Path::new("c.toml"), &file, &command) {
+                    panic!("{section} {long}: {problem}");
+                }
+                seen += 1;
+            }
+        };
+        check(&command, "");
+        for inner in command.get_subcommands() {
+            check(inner, &format!("[command.{}]\n", inner.get_name()));
+        }
+        assert!(seen > 200, "{seen} options");
     }
 }
