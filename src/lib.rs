@@ -16,7 +16,7 @@
 //!
 //! | level | module | is |
 //! |---|---|---|
-//! | 5 | [`cli`] | arguments, settings, commands, progress bars, tables, exit codes |
+//! | 5 | [`cli`] | arguments, settings, commands, progress bars, tables, exit codes, the log; what is never told |
 //! | 4 | [`session`] | the running program: shards, turns, registry, discovery, tools; the public face |
 //! | 4 | [`sim`] | the other driver: a seeded world of links, disks, trackers and rogues |
 //! | 3 | [`net`] | every socket and by which way it goes, TCP, accepting, the HTTP client and server, names, proxies, the UDP that all share, trackers over HTTP and UDP, the DHT's and LSD's drivers, port mapping, web seeds |

@@ -243,6 +243,10 @@ fn an_option_wins_over_the_environment_that_over_the_file() {
     assert_eq!(ran.code, 3);
     let told = "line 1: invalid value 'many' for '--interval <DUR>'";
     assert!(ran.err.contains(told), "{}", ran.err);
+    place.write("other.toml", "proxy = \"socks4://me:s3cret@p.example\"\n");
+    let ran = place.run(&["show", &torrent, "--config", "other.toml"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.contains("'--proxy <URL>'") && !ran.err.contains("s3cret"), "{}", ran.err);
     assert_eq!(place.run(&["show", &torrent, "--config", "missing.toml"]).code, 3);
 }
 

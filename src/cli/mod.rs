@@ -8,6 +8,7 @@ mod allow;
 mod args;
 mod blocklist;
 mod build_info;
+mod calendar;
 mod choice;
 mod create;
 mod demo;
@@ -16,12 +17,14 @@ mod download;
 mod exit;
 mod get;
 mod input;
+mod log;
 mod magnet;
 mod network;
 mod observe;
 mod outlet;
 mod packaging;
 mod progress;
+mod redact;
 mod scrape;
 mod seed;
 mod share;
@@ -34,13 +37,21 @@ mod transfer;
 mod verify;
 mod work;
 
-use std::{ffi::OsString, fs::File, io, panic, process::ExitCode};
+use std::{
+    borrow::Cow,
+    ffi::OsString,
+    fs::File,
+    io::{self, Write as _},
+    panic,
+    process::ExitCode,
+};
 
 use tokio::runtime::Builder;
 
-use args::{Command, General, ParseEnd};
+use args::{Command, General, LogLevel, ParseEnd};
 pub use exit::Exit;
 use exit::Failure;
+use log::Log;
 use terminal::Terminal;
 
 /// Runs the program as its arguments say.
@@ -56,14 +67,21 @@ fn run(args: &[OsString]) -> Exit {
         Ok(cli) => cli,
         Err(end) => return not_parsed(args, end),
     };
-    let terminal = Terminal::new(&cli.general);
-    match command(cli.command, terminal) {
-        Ok(exit) => exit,
-        Err(failure) => {
-            terminal.failure(&failure);
-            failure.exit
-        }
-    }
+    let mut terminal = Terminal::new(&cli.general);
+    let exit = Log::open(&cli.general).and_then(|log| {
+        terminal.log = log;
+        let version = env!("CARGO_PKG_VERSION");
+        terminal.log(LogLevel::Info, "start", |line| {
+            line.with("version", version).with("pid", std::process::id())
+        });
+        command(cli.command, terminal)
+    });
+    let exit = exit.unwrap_or_else(|failure| {
+        terminal.failure(&failure);
+        failure.exit
+    });
+    terminal.log(LogLevel::Info, "end", |line| line.with("exit", exit.code()));
+    exit
 }
 
 /// Descriptors without which no command can do anything; a runtime alone needs some.
@@ -101,14 +119,18 @@ fn not_parsed(args: &[OsString], end: ParseEnd) -> Exit {
     match end {
         ParseEnd::Clap(e) => {
             let exit = if e.use_stderr() { Exit::Usage } else { Exit::Done };
+            let text = e.to_string();
+            let told = redact::secrets(&text);
             if general.json && exit != Exit::Done {
-                let text = e.to_string();
-                let first = text.lines().next().unwrap_or_default();
+                let first = told.lines().next().unwrap_or_default();
                 let message = first.trim_start_matches("error: ");
                 Terminal::new(&general).failure_object(&Failure::new(exit, message));
             }
             // A closed pipe is success, and nobody is left to be told of anything else.
-            let _ = e.print();
+            let _ = match told {
+                Cow::Owned(told) if exit != Exit::Done => write!(io::stderr(), "{told}"),
+                _ => e.print(),
+            };
             exit
         }
         ParseEnd::Config(failure) => {

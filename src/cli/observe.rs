@@ -30,10 +30,10 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    /// Looks at `handle` from `now` on, counted from the start of the run.
-    pub(super) fn new(handle: &TorrentHandle, now: Duration) -> Self {
+    /// Looks at `handle` from `now` on, counted from the start of the run. It is called `id`.
+    pub(super) fn new(handle: &TorrentHandle, id: String, now: Duration) -> Self {
         Observed {
-            id: handle.info().info_hash().wire().to_string(),
+            id,
             name: handle.name().to_owned(),
             pieces: handle.info().geometry().pieces(),
             checking: RateMeter::default(),
@@ -44,7 +44,7 @@ impl Observed {
         }
     }
 
-    /// The info hash in hex.
+    /// What it is called: by its info hash in hex, as a rule.
     pub(super) fn id(&self) -> &str {
         &self.id
     }
@@ -54,9 +54,9 @@ impl Observed {
         &self.name
     }
 
-    /// Calls it otherwise than it calls itself.
-    pub(super) fn rename(&mut self, id: String, name: String) {
-        (self.id, self.name) = (id, name);
+    /// Shows it under another name than its own.
+    pub(super) fn rename(&mut self, name: String) {
+        self.name = name;
     }
 
     /// Remembers what a tracker complained of; `None` once one works.

@@ -2,13 +2,18 @@
 //!
 //! Owns both streams. Progress is in [`progress`](super::progress).
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal, Write},
+};
 
 use serde::Serialize;
 
 use super::{
-    args::{Color, General, ProgressMode},
+    args::{Color, General, LogLevel, ProgressMode},
     exit::{Exit, Failure, Subject},
+    log::{Line, Log},
+    redact,
 };
 
 /// How this run talks.
@@ -26,6 +31,8 @@ pub(super) struct Terminal {
     pub(super) style: Style,
     /// Standard output is a terminal: tables are aligned.
     pub(super) tables_aligned: bool,
+    /// Where what happens is written down.
+    pub(super) log: Option<&'static Log>,
 }
 
 impl Terminal {
@@ -53,6 +60,7 @@ impl Terminal {
             progress,
             style: Style { color },
             tables_aligned: io::stdout().is_terminal(),
+            log: None,
         }
     }
 
@@ -87,8 +95,19 @@ impl Terminal {
         }
     }
 
+    /// Writes a line into the log, if there is one that wants it.
+    pub(super) fn log(&self, level: LogLevel, what: &'static str, fill: impl FnOnce(Line) -> Line) {
+        let Some(log) = self.log.filter(|log| log.wants(level)) else { return };
+        if let Err(error) = log.write(&fill(Line::new(level, what))) {
+            // The run matters more than what is written of it.
+            let _ = self.warn(&format!("nothing more is written into the log: {error}"));
+        }
+    }
+
     /// Tells of something odd that stops nothing.
     pub(super) fn warn(&self, message: &str) -> Result<(), Failure> {
+        let message = &*redact::secrets(message);
+        self.log(LogLevel::Warn, "warning", |line| line.with("text", message));
         if self.json {
             return self.event("warning", &Warning { id: None, message });
         }
@@ -113,6 +132,7 @@ impl Terminal {
         if failure.closed_pipe {
             return;
         }
+        self.log_failure(failure);
         if self.json {
             self.failure_object(failure);
         }
@@ -122,13 +142,29 @@ impl Terminal {
             Exit::Interrupted | Exit::Terminated => String::new(),
             _ => self.style.red("error:") + " ",
         };
-        let _ = writeln!(err, "{label}{}", failure.message);
+        let _ = writeln!(err, "{label}{}", redact::secrets(&failure.message));
         for cause in &failure.causes {
-            let _ = writeln!(err, "  because: {cause}");
+            let _ = writeln!(err, "  because: {}", redact::secrets(cause));
         }
         if let Some(remedy) = &failure.remedy {
             let _ = writeln!(err, "  {remedy}");
         }
+    }
+
+    fn log_failure(&self, failure: &Failure) {
+        let level = match failure.exit {
+            Exit::Interrupted | Exit::Terminated => LogLevel::Info,
+            _ => LogLevel::Error,
+        };
+        self.log(level, "failed", |line| {
+            let line = match failure.subject.as_deref() {
+                Some(Subject::Torrent(id)) => line.of(id),
+                Some(Subject::Input(_)) | None => line,
+            };
+            let causes = (!failure.causes.is_empty()).then(|| failure.causes.join(": "));
+            let line = line.with("exit", failure.exit.code()).with("text", &failure.message);
+            line.with_some("because", causes)
+        });
     }
 
     /// Tells a program what went wrong.
@@ -167,8 +203,8 @@ struct End {
 #[derive(Debug, Serialize)]
 struct Error<'a> {
     exit: u8,
-    message: &'a str,
-    causes: &'a [String],
+    message: Cow<'a, str>,
+    causes: Vec<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,8 +222,8 @@ impl<'a> Error<'a> {
         };
         Error {
             exit: failure.exit.code(),
-            message: &failure.message,
-            causes: &failure.causes,
+            message: redact::secrets(&failure.message),
+            causes: failure.causes.iter().map(|cause| redact::secrets(cause)).collect(),
             remedy: failure.remedy.as_deref(),
             id,
             input,

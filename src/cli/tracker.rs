@@ -7,9 +7,10 @@ use tokio::time::sleep;
 
 use super::{
     allow::AllowFile,
-    args,
+    args::{self, LogLevel},
     create::plural,
     exit::{Exit, Failure},
+    redact,
     signals::Signals,
     terminal::Terminal,
 };
@@ -60,6 +61,7 @@ pub(super) async fn run(args: &args::Tracker, terminal: Terminal) -> Result<Exit
         host.allow_only(allowed);
     }
     let url = host.announce_url();
+    terminal.log(LogLevel::Info, "listening", |line| line.with("addr", redact::host(&url)));
     if terminal.json {
         terminal.event("listening", &Listening { url: &url })?;
     } else {

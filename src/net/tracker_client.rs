@@ -104,6 +104,22 @@ pub enum TrackerError {
 }
 
 impl TrackerError {
+    /// The kind of failure, in one word that stays the same.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            TrackerError::BadUrl => "bad_url",
+            TrackerError::Forbidden { .. } => "forbidden",
+            TrackerError::NoScrape { .. } => "no_scrape",
+            TrackerError::Unsupported { .. } => "unsupported",
+            TrackerError::Unreachable { .. } => "unreachable",
+            TrackerError::TimedOut { .. } => "timed_out",
+            TrackerError::Redirected { .. } => "redirected",
+            TrackerError::Status { .. } => "status",
+            TrackerError::Refused { .. } => "refused",
+            TrackerError::Malformed { .. } => "malformed",
+        }
+    }
+
     /// What the tracker said about trying again; an address that cannot work is never tried again.
     pub const fn retry(&self) -> Option<Retry> {
         match self {

@@ -393,10 +393,10 @@ impl Discovery {
                 shared.tell(|| TorrentEvent::TrackerReply { url, peers, seeds, leeches, warning });
             }
             Err(err) => {
-                let (message, retry) = (err.to_string(), err.retry());
+                let (message, reason, retry) = (err.to_string(), err.word(), err.retry());
                 let failed = tiers::Input::Failed { ticket, message: message.clone(), retry };
                 self.handle(id, failed);
-                shared.tell(|| TorrentEvent::TrackerError { url: url(), message });
+                shared.tell(|| TorrentEvent::TrackerError { url: url(), reason, message });
             }
         }
     }

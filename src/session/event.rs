@@ -6,7 +6,7 @@ use crate::{
     base::index::PieceIndex,
     mse::Encryption,
     pieces::job::DiskFault,
-    torrent::{CloseCause, Disconnect, WebSeedChange},
+    torrent::{CloseCause, DialFailure, Disconnect, WebSeedChange},
 };
 
 /// Events kept for a listener that is behind.
@@ -56,6 +56,8 @@ pub enum TorrentEvent {
     TrackerError {
         /// Its URL.
         url: String,
+        /// Why, in one word that stays the same.
+        reason: &'static str,
         /// One sentence.
         message: String,
     },
@@ -65,6 +67,13 @@ pub enum TorrentEvent {
         nodes: u32,
         /// Peers they named.
         peers: usize,
+    },
+    /// An address was dialled in vain.
+    DialFailed {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        failure: DialFailure,
     },
     /// A connection began.
     PeerConnected {

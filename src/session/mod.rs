@@ -93,9 +93,12 @@ use tokio::{
 pub use crate::gateway::{Mapped, Method, pinhole::Opened};
 pub use crate::mse::{Encryption, Policy as EncryptionPolicy};
 pub use crate::net::outlet::{Outlet, OutletError, OutletOptions};
-pub use crate::pieces::Priority;
+pub use crate::pieces::{
+    Priority,
+    job::{DiskFault, FaultKind},
+};
 pub use crate::proxy::{ProxyAddress, ProxyAddressError, Scheme as ProxyScheme};
-pub use crate::torrent::{WebSeedChange, WebSeedSnapshot};
+pub use crate::torrent::{CloseCause, DialFailure, Disconnect, WebSeedChange, WebSeedSnapshot};
 pub use crate::webseed::Failure as WebSeedFailure;
 pub use adding::{AddTorrent, Check};
 pub use config::{Config, DiskPlacement, Limits, LimitsConfig, ListenConfig, LsdOptions};

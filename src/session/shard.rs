@@ -417,6 +417,9 @@ impl Shard {
                 let _ = self.turns.admit(now, torrent, addr, Direction::Outgoing, opened);
             }
             Err(failure) => {
+                if let Some(tenant) = self.tenants.get(&torrent) {
+                    tenant.shared.tell(|| TorrentEvent::DialFailed { addr, failure });
+                }
                 self.turns.handle(now, torrent, Input::DialFailed { addr, failure });
             }
         }

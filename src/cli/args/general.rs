@@ -1,8 +1,10 @@
-//! Options that every command takes: how to talk, and where the configuration is.
+//! Options that every command takes: how to talk, where the configuration is, what is written down.
 
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgAction, Args, ValueEnum};
+
+use crate::base::units::ByteCount;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "General")]
@@ -44,6 +46,29 @@ pub(in crate::cli) struct General {
     /// Configuration file instead of `downpour/config.toml` in the user's configuration folder
     #[arg(long, global = true, value_name = "FILE")]
     pub(in crate::cli) config: Option<PathBuf>,
+
+    /// Write what happens to this file, a line each, without secrets
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(in crate::cli) log: Option<PathBuf>,
+
+    /// What goes to the log: error, warn, info, debug or trace [default: info, with -v debug, with -vv
+    /// trace]
+    #[arg(long, global = true, value_name = "LEVEL", hide_possible_values = true)]
+    pub(in crate::cli) log_level: Option<LogLevel>,
+
+    /// Begin a new log at this size; the last four stay as FILE.1 to FILE.4
+    #[arg(long, global = true, value_name = "SIZE", default_value = "16M")]
+    pub(in crate::cli) log_size: ByteCount,
+}
+
+/// How much a line of the log matters; each level has those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(in crate::cli) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
 }
 
 /// How progress is shown.
@@ -73,6 +98,35 @@ impl General {
             progress: ProgressMode::Auto,
             color: Color::Auto,
             config: None,
+            log: None,
+            log_level: None,
+            log_size: ByteCount(0),
         }
+    }
+
+    /// What goes to the log.
+    pub(in crate::cli) fn log_level(&self) -> LogLevel {
+        self.log_level.unwrap_or(match self.verbose {
+            0 => LogLevel::Info,
+            1 => LogLevel::Debug,
+            _ => LogLevel::Trace,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_said_or_follows_from_how_much_is_told() {
+        let mut general = General::of_unread(&[]);
+        assert_eq!(general.log_level(), LogLevel::Info);
+        general.verbose = 1;
+        assert_eq!(general.log_level(), LogLevel::Debug);
+        general.verbose = 3;
+        assert_eq!(general.log_level(), LogLevel::Trace);
+        general.log_level = Some(LogLevel::Error);
+        assert_eq!(general.log_level(), LogLevel::Error);
     }
 }

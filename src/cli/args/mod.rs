@@ -30,7 +30,7 @@ pub(super) use create::Create;
 pub(super) use demo::{Demo, Kill};
 pub(super) use dht::{Dht, Question as DhtQuestion, Way as DhtWay};
 pub(super) use download::{Download, Fetch, Get};
-pub(super) use general::{Color, General, ProgressMode};
+pub(super) use general::{Color, General, LogLevel, ProgressMode};
 pub(super) use magnet::Magnet;
 pub(super) use network::{Checking, Encryption, Limits, Network};
 pub(super) use outlet::Outlet;

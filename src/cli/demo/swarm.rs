@@ -170,9 +170,10 @@ impl Swarm {
                     Failure::new(Exit::Unexpected, "the seeder has not got everything").cause(&e)
                 })?;
             }
-            let mut observed = Observed::new(&handle, Duration::ZERO);
             let name = if i == 0 { "seeder".to_owned() } else { format!("{} {i}", plan.role) };
-            observed.rename(name.replace(' ', "-"), name);
+            let id = name.replace(' ', "-");
+            let mut observed = Observed::new(&handle, id, Duration::ZERO);
+            observed.rename(name);
             let events = handle.subscribe();
             let (view, complete) = (View::default(), None);
             peers.push(Peer { session: Some(session), handle, observed, events, view, complete });

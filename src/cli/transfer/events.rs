@@ -9,9 +9,11 @@ use tokio::sync::broadcast::error::TryRecvError;
 use super::Transfer;
 use crate::{
     cli::{
+        args::LogLevel,
         create::plural,
         exit::Failure,
         progress::short_duration,
+        redact,
         terminal::{Warning, printable},
     },
     session::{Encryption, Mapped, Opened, Session, TorrentEvent, WebSeedChange},
@@ -79,6 +81,17 @@ impl Transfer {
         let mapped = self.session.as_ref().and_then(Session::mapped);
         if mapped == std::mem::replace(&mut self.mapped, mapped) {
             return Ok(());
+        }
+        match mapped {
+            Some(Mapped { ip, tcp, udp, by }) => {
+                self.terminal.log(LogLevel::Info, "mapped", |line| {
+                    line.with("address", ip)
+                        .with("by", by)
+                        .with_some("port", tcp)
+                        .with_some("dht_port", udp)
+                })
+            }
+            None => self.terminal.log(LogLevel::Info, "unmapped", |line| line),
         }
         if self.terminal.json {
             return match mapped {
@@ -189,7 +202,7 @@ impl Transfer {
                     }
                 }
             }
-            TorrentEvent::TrackerError { url, message } => {
+            TorrentEvent::TrackerError { url, message, .. } => {
                 let complaint = complaint(&url, &message);
                 t.observed.complaint(Some(complaint.clone()));
                 if !t.told.contains(&complaint) {
@@ -234,7 +247,7 @@ impl Transfer {
 
     /// Tells of a web seed; of one that is given up always.
     fn tell_web_seed(&self, i: usize, url: &str, change: WebSeedChange) -> Result<(), Failure> {
-        let host = without_secrets(url);
+        let host = redact::host(url);
         if let WebSeedChange::GivenUp(why) = change {
             self.warn(i, format!("web seed {host} is not used any more: {why}"))?;
         }
@@ -278,9 +291,10 @@ impl Transfer {
     }
 
     fn warn(&self, i: usize, message: String) -> Result<(), Failure> {
+        let message = &*redact::secrets(&message);
         let observed = &self.torrents[i].observed;
         if self.terminal.json {
-            let warning = Warning { id: Some(observed.id()), message: &message };
+            let warning = Warning { id: Some(observed.id()), message };
             return self.terminal.event("warning", &warning);
         }
         let text = printable(&format!("{}: {message}", observed.name()));
@@ -307,18 +321,12 @@ fn let_in(tcp: Option<u16>, udp: Option<u16>) -> String {
 }
 
 fn complaint(url: &str, message: &str) -> String {
-    let host = without_secrets(url);
+    let host = redact::host(url);
+    let message = redact::echo(url, message);
     match message.strip_prefix(&host) {
         Some(rest) => format!("tracker {host}{rest}"),
         None => format!("tracker {host}: {message}"),
     }
-}
-
-/// A tracker or web seed without the path, which may hold a key.
-fn without_secrets(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    host.rsplit('@').next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -326,14 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trackers_are_named_without_keys() {
-        for (url, host) in [
-            ("http://a.example:80/key/announce?k=1", "a.example:80"),
-            ("udp://user:secret@b.example", "b.example"),
-            ("https://[::1]:7/x", "[::1]:7"),
-        ] {
-            assert_eq!(without_secrets(url), host);
-        }
+    fn trackers_are_named_once_and_without_keys() {
         let url = "http://a.example:80/key";
         assert_eq!(complaint(url, "a.example:80 refused"), "tracker a.example:80 refused");
         assert_eq!(complaint(url, "busy"), "tracker a.example:80: busy");

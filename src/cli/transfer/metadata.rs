@@ -94,13 +94,16 @@ impl Transfer {
             Known::Hash(fetch) => {
                 (fetch.magnet.info_hash.wire().to_string(), session.fetch_metadata(fetch).await)
             }
-            Known::Code(code, peers) => (code.to_string(), session.fetch_shared(code, peers).await),
+            // By where those who know the code meet: anybody may see that, and nobody the code.
+            Known::Code(code, peers) => {
+                (code.place().to_string(), session.fetch_shared(code, peers).await)
+            }
         };
         match fetching {
             Ok(fetching) => {
                 let handle = fetching.torrent().clone();
                 let path = handle.name().into();
-                let mut torrent = self.watch(handle, path);
+                let mut torrent = self.watch(handle, path, name);
                 torrent.pending = Some(Pending { fetching, then });
                 self.torrents.push(torrent);
             }

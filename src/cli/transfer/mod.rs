@@ -16,9 +16,10 @@ use tokio::{
 };
 
 use super::{
-    args::SeedLimit,
+    args::{LogLevel, SeedLimit},
     create::plural,
     exit::{Exit, Failure},
+    log::Followers,
     observe::Observed,
     progress::{Progress, Stage, View},
     signals::Signals,
@@ -68,6 +69,8 @@ pub(super) struct Transfer {
     opened: Option<Opened>,
     /// Rung when a torrent may have ended.
     bell: Arc<Notify>,
+    /// Those who write down what happens.
+    followers: Followers,
 }
 
 /// One torrent.
@@ -148,6 +151,7 @@ impl Transfer {
             mapped: None,
             opened: None,
             bell: Arc::default(),
+            followers: Followers::new(terminal),
         }
     }
 
@@ -182,15 +186,26 @@ impl Transfer {
     }
 
     /// A torrent of the session, told of.
-    fn enter(&self, handle: TorrentHandle, path: PathBuf) -> Result<Torrent, Failure> {
-        let torrent = self.watch(handle, path);
+    fn enter(&mut self, handle: TorrentHandle, path: PathBuf) -> Result<Torrent, Failure> {
+        let id = handle.info().info_hash().wire().to_string();
+        let torrent = self.watch(handle, path, id);
+        self.terminal.log(LogLevel::Info, "added", |line| {
+            let geometry = torrent.handle.info().geometry();
+            line.of(torrent.observed.id())
+                .with("name", torrent.observed.name())
+                .with("bytes", geometry.total())
+                .with("pieces", geometry.pieces())
+                .with("path", torrent.path.display())
+        });
         if self.terminal.json {
             self.terminal.event("added", &Added::of(&torrent))?;
         }
         Ok(torrent)
     }
 
-    fn watch(&self, handle: TorrentHandle, path: PathBuf) -> Torrent {
+    /// A torrent that is called by the hash `id`.
+    fn watch(&mut self, handle: TorrentHandle, path: PathBuf, id: String) -> Torrent {
+        self.followers.follow(&handle, id.clone());
         let (events, waiter) = (handle.subscribe(), handle.clone());
         let bell = self.bell.clone();
         tokio::spawn(async move {
@@ -199,7 +214,7 @@ impl Transfer {
             bell.notify_one();
         });
         let now = self.start.elapsed();
-        let mut observed = Observed::new(&handle, now);
+        let mut observed = Observed::new(&handle, id, now);
         let last = observed.look(now, &handle.snapshot());
         Torrent {
             observed,
@@ -224,6 +239,9 @@ impl Transfer {
         }
         let dht_port = self.session.as_ref().and_then(Session::dht_port);
         if let Some(port) = self.session.as_ref().and_then(Session::port) {
+            self.terminal.log(LogLevel::Info, "listening", |line| {
+                line.with("port", port).with_some("dht_port", dht_port)
+            });
             if self.terminal.json {
                 self.terminal.event("listening", &Listening { port, dht_port })?;
             } else if self.terminal.verbose || !self.goal.fetches {
@@ -254,6 +272,7 @@ impl Transfer {
     async fn end_session(&mut self, signals: &mut Signals) {
         if let Some(session) = self.session.take() {
             signals.end_well(session.shutdown(), self.terminal).await;
+            self.followers.end().await;
         }
     }
 
