@@ -71,6 +71,7 @@ lint_steps() {
     step "cargo fmt" 2 cargo fmt --all --check
     step "cargo clippy" 10 cargo clippy --locked --all-targets -- -D warnings
     step "cargo doc" 10 env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+    step "supply chain" 5 .ci/supply_chain.py
 }
 
 # interop SET ARGUMENTS...: runs a set of scenarios of tests/interop.
