@@ -18,7 +18,7 @@ use std::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{dns, redirect};
 use rustls::{
-    ClientConfig, RootCertStore,
+    CertificateError, ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use tokio::time::timeout;
@@ -174,6 +174,14 @@ pub enum HttpError {
     /// No connection: name, network, refused, or TLS.
     #[error("{0}")]
     Unreachable(String),
+    /// No connection: the certificate of the server is not valid at the time that it is here.
+    #[error("{cause}")]
+    Validity {
+        /// It is to become valid later; otherwise it has run out.
+        early: bool,
+        /// What TLS said.
+        cause: String,
+    },
     /// One of the time-outs has passed.
     #[error("no answer in time")]
     TimedOut,
@@ -543,10 +551,37 @@ fn classify(err: reqwest::Error) -> HttpError {
     if err.is_timeout() {
         HttpError::TimedOut
     } else if err.is_connect() {
-        HttpError::Unreachable(innermost(&err))
+        let cause = innermost(&err);
+        match validity(&err) {
+            Some(early) => HttpError::Validity { early, cause },
+            None => HttpError::Unreachable(cause),
+        }
     } else {
         HttpError::Broken(innermost(&err))
     }
+}
+
+/// Whether the certificate of the other side is not valid yet, or no longer, by the clock here.
+fn validity(err: &(dyn StdError + 'static)) -> Option<bool> {
+    let mut link = Some(err);
+    while let Some(cause) = link {
+        // What an I/O error holds is not in its chain.
+        let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let held = held.and_then(|held| held.downcast_ref::<rustls::Error>());
+        if let Some(error) = held.or_else(|| cause.downcast_ref::<rustls::Error>()) {
+            return match error {
+                rustls::Error::InvalidCertificate(
+                    CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+                ) => Some(true),
+                rustls::Error::InvalidCertificate(
+                    CertificateError::Expired | CertificateError::ExpiredContext { .. },
+                ) => Some(false),
+                _ => None,
+            };
+        }
+        link = cause.source();
+    }
+    None
 }
 
 /// The text of the first cause: the outer ones say only that a request failed.
@@ -618,11 +653,11 @@ mod tests {
         assert_eq!(err, HttpError::Unreachable("the name has no address".to_owned()));
     }
 
-    /// Answers TLS connections, one after the other, until the socket closes.
-    fn serve_tls(listener: std::net::TcpListener) {
+    /// Answers so many TLS connections, one after the other.
+    fn serve_tls(listener: &std::net::TcpListener, (chain, key): (&str, &str), connections: u32) {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let chain = CertificateDer::pem_slice_iter(CERTIFICATE.as_bytes()).map(|c| c.expect("PEM"));
-        let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).expect("PEM");
+        let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(|c| c.expect("PEM"));
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("versions")
@@ -630,7 +665,7 @@ mod tests {
             .with_single_cert(chain.collect(), key)
             .expect("a pair");
         let config = Arc::new(config);
-        for _ in 0..3 {
+        for _ in 0..connections {
             let (stream, _) = listener.accept().expect("a client");
             let tls = rustls::ServerConnection::new(config.clone()).expect("a connection");
             let mut stream = rustls::StreamOwned::new(tls, stream);
@@ -651,7 +686,8 @@ mod tests {
     async fn a_private_authority_is_trusted_only_if_its_file_is_given() {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("bound").port();
-        let server = tokio::task::spawn_blocking(move || serve_tls(listener));
+        let serve = move || serve_tls(&listener, (CERTIFICATE, KEY), 3);
+        let server = tokio::task::spawn_blocking(serve);
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("ca.pem");
         std::fs::write(&file, AUTHORITY).expect("written");
@@ -675,7 +711,24 @@ mod tests {
         server.await.expect("served");
     }
 
-    /// Made for this test, and good for nothing else.
+    #[tokio::test]
+    async fn a_certificate_of_another_time_is_told_from_one_that_nobody_trusts() {
+        let resolver =
+            Arc::new(FixedResolver::new([("tracker.example", &[Ipv4Addr::LOCALHOST.into()][..])]));
+        let http = Http::new(&HttpConfig::new(Outlet::resolving_by(resolver))).expect("a client");
+        for (certificate, want) in [(OF_2099, true), (OF_2000, false)] {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+            let port = listener.local_addr().expect("bound").port();
+            let serve = move || serve_tls(&listener, (certificate, KEY_OF_BOTH), 1);
+            let server = tokio::task::spawn_blocking(serve);
+            let url = Url::parse(&format!("https://tracker.example:{port}/")).expect("valid");
+            let err = http.get(&url, Route::V4, Reach::Anywhere, 100).await.expect_err("not now");
+            assert!(matches!(err, HttpError::Validity { early, .. } if early == want), "{err:?}");
+            server.await.expect("served");
+        }
+    }
+
+    /// Made for these tests, and good for nothing else.
     const AUTHORITY: &str = "\
 -----BEGIN CERTIFICATE-----
 MIIBdzCCAR2gAwIBAgIBATAKBggqhkjOPQQDAjAiMSAwHgYDVQQDDBdkb3ducG91
@@ -707,6 +760,41 @@ BQcDATAdBgNVHQ4EFgQUWJV4KANVocX2XxgaMbQAV3mfgA8wHwYDVR0jBBgwFoAU
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgKN5yE6UzCEDY0gf0
 qlBJvEPmDBx7MtpEaO8CQ+wKie2hRANCAATbJoC5NyfvHegpwC382+sjzlxQ3epP
 4g98RMk/247sywkUmX/6NpRupAmNR3ugDbecmwvSoz7KRmELGj1RPYzP
+-----END PRIVATE KEY-----
+";
+    /// Signed by itself, for the year 2099.
+    const OF_2099: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBhTCCASqgAwIBAgIBATAKBggqhkjOPQQDAjAaMRgwFgYDVQQDDA90cmFja2Vy
+LmV4YW1wbGUwIhgPMjA5OTAxMDEwMDAwMDBaGA8yMTAwMDEwMTAwMDAwMFowGjEY
+MBYGA1UEAwwPdHJhY2tlci5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcD
+QgAEOY6t/s/Vk3h7gWitQYbx58EFb3ZNIDlEpAPayfoDtZG9qvf/uQM9HkbUEOVG
+X2PQamwO2hpONvRdvog9rTW0o6NdMFswGgYDVR0RBBMwEYIPdHJhY2tlci5leGFt
+cGxlMAkGA1UdEwQCMAAwEwYDVR0lBAwwCgYIKwYBBQUHAwEwHQYDVR0OBBYEFG3N
+ssWW7Y8OicGSmWGX3glzK/twMAoGCCqGSM49BAMCA0kAMEYCIQDXu/k4kkdiC4Eb
+FQsH2TqX1rTdAZv5hJ2QdjktUZt2CgIhAK5pmfFQJ2xviO2DdZ24HB+DIMqDyFk0
+4BseEOjHsFhV
+-----END CERTIFICATE-----
+";
+    /// Signed by itself, for the year 2000.
+    const OF_2000: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBfzCCASagAwIBAgIBAjAKBggqhkjOPQQDAjAaMRgwFgYDVQQDDA90cmFja2Vy
+LmV4YW1wbGUwHhcNMDAwMTAxMDAwMDAwWhcNMDEwMTAxMDAwMDAwWjAaMRgwFgYD
+VQQDDA90cmFja2VyLmV4YW1wbGUwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQ5
+jq3+z9WTeHuBaK1BhvHnwQVvdk0gOUSkA9rJ+gO1kb2q9/+5Az0eRtQQ5UZfY9Bq
+bA7aGk429F2+iD2tNbSjo10wWzAaBgNVHREEEzARgg90cmFja2VyLmV4YW1wbGUw
+CQYDVR0TBAIwADATBgNVHSUEDDAKBggrBgEFBQcDATAdBgNVHQ4EFgQUbc2yxZbt
+jw6JwZKZYZfeCXMr+3AwCgYIKoZIzj0EAwIDRwAwRAIgKB1s9OAOlfs0bxBF6p+x
+eO9nzWYFMDMxoajqq7qa2T4CIG2n6aXdjBQTrrHnx7GgE6N/S4OIFm+L/c3W5xSa
+o0Q1
+-----END CERTIFICATE-----
+";
+    const KEY_OF_BOTH: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg7/z8yTtELgaWpbWj
+JnyCWWQHoGIP0+iGDTS/TYd0a6ihRANCAAQ5jq3+z9WTeHuBaK1BhvHnwQVvdk0g
+OUSkA9rJ+gO1kb2q9/+5Az0eRtQQ5UZfY9BqbA7aGk429F2+iD2tNbSj
 -----END PRIVATE KEY-----
 ";
 }

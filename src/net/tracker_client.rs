@@ -63,6 +63,16 @@ pub enum TrackerError {
         /// What the system or TLS said.
         cause: String,
     },
+    /// There is no connection, because its certificate is not valid at the time that it is here.
+    #[error("could not reach {host}: {cause}")]
+    Validity {
+        /// The tracker.
+        host: String,
+        /// It is to become valid later; otherwise it has run out.
+        early: bool,
+        /// What TLS said.
+        cause: String,
+    },
     /// Nothing came in time.
     #[error("{host} did not answer in time")]
     TimedOut {
@@ -270,6 +280,7 @@ impl TrackerClient {
         let reach = if names_a_tracker(url) { Reach::Anywhere } else { Reach::Public };
         self.http.get(url, route, reach, MAX_TRACKER_REPLY).await.map_err(|error| match error {
             HttpError::Unreachable(cause) => TrackerError::Unreachable { host, cause },
+            HttpError::Validity { early, cause } => TrackerError::Validity { host, early, cause },
             HttpError::TimedOut => TrackerError::TimedOut { host },
             HttpError::Redirect(cause) => TrackerError::Redirected { host, cause },
             HttpError::TooLarge { .. } | HttpError::Broken(_) => {

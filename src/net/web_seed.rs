@@ -286,7 +286,7 @@ impl Server {
 
 fn failure(error: &HttpError) -> Failure {
     match error {
-        HttpError::Unreachable(_) => Failure::Unreachable,
+        HttpError::Unreachable(_) | HttpError::Validity { .. } => Failure::Unreachable,
         HttpError::TimedOut => Failure::TimedOut,
         HttpError::Redirect(_) => Failure::Redirect,
         HttpError::TooLarge { .. } | HttpError::Broken(_) => Failure::Broken,
