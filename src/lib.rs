@@ -28,6 +28,7 @@
 //! | 2a | [`dht`] | a node of the distributed hash table: messages, routing tables, searches, storage |
 //! | 2a | [`webseed`] | HTTP servers as peers: the peer-wire protocol on one side, ranges of files on the other |
 //! | 2a | [`tracker`] | announces, tiers and timing, the swarms of the embedded tracker |
+//! | 1b | [`why`] | from evidence to causes: why a torrent is slow or stuck, and what to do about it |
 //! | 1b | [`resume`] | what one run leaves for the next: its codec, and what of it to believe |
 //! | 1a | [`proxy`] | proxies by their names; what is said to them, SOCKS5 and HTTP |
 //! | 1a | [`metainfo`] | torrent files, magnet links, file layout, safe paths, the builder |
@@ -78,4 +79,5 @@ pub mod sim;
 pub mod torrent;
 pub mod tracker;
 pub mod webseed;
+pub mod why;
 pub mod wire;

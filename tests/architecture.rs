@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metainfo", &["base", "bencode"]),
     ("mse", &["base"]),
     ("proxy", &["base"]),
+    ("why", &["base", "mse"]),
     ("wire", &["base", "bencode"]),
     ("resume", &["base", "bencode", "metainfo"]),
     ("tracker", &["base", "bencode"]),
@@ -21,12 +22,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("webseed", &["base", "metainfo", "wire"]),
     ("pieces", &["base", "metainfo"]),
     ("peer", &["base", "mse", "wire"]),
-    ("torrent", &["base", "mse", "wire", "metainfo", "pieces", "peer", "webseed"]),
+    ("torrent", &["base", "mse", "wire", "metainfo", "pieces", "peer", "webseed", "why"]),
     (
         "sim",
         &[
             "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "pieces",
-            "peer", "torrent", "webseed",
+            "peer", "torrent", "webseed", "why",
         ],
     ),
     ("disk", &["base", "metainfo", "pieces"]),
@@ -35,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "session",
         &[
             "base", "bencode", "metainfo", "mse", "proxy", "wire", "resume", "tracker", "dht",
-            "gateway", "pieces", "peer", "torrent", "webseed", "disk", "net",
+            "gateway", "pieces", "peer", "torrent", "webseed", "why", "disk", "net",
         ],
     ),
     ("cli", &["base", "metainfo", "session", "sim"]),
@@ -50,7 +51,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
 
 const PURE: &[&str] = &[
     "base", "bencode", "metainfo", "mse", "proxy", "wire", "resume", "tracker", "dht", "gateway",
-    "pieces", "peer", "torrent", "webseed", "sim",
+    "pieces", "peer", "torrent", "webseed", "why", "sim",
 ];
 
 /// What a pure folder does not name.

@@ -134,7 +134,7 @@ impl Drop for Running {
 
 // ---- help and usage ----
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "download",
     "seed",
     "share",
@@ -145,6 +145,7 @@ const COMMANDS: [&str; 13] = [
     "magnet",
     "tracker",
     "dht",
+    "why",
     "demo",
     "completions",
     "man",
@@ -164,7 +165,7 @@ fn help_names_every_command_and_each_has_help() {
             assert!(!own.out.to_lowercase().contains(&format!("--{not_yet}")), "{command}");
         }
     }
-    for not_yet in ["daemon", "why", "lab"] {
+    for not_yet in ["daemon", "lab"] {
         assert_eq!(place.run(&[not_yet]).code, 2, "{not_yet}");
     }
 }
@@ -992,6 +993,51 @@ fn without_progress_it_gives_up_in_time() {
     let ran = place.run(&[&args[..], &["--timeout", "100ms"]].concat());
     assert_eq!(ran.code, 4, "{}", ran.err);
     assert!(ran.err.contains("no progress") && ran.out.is_empty(), "{}", ran.err);
+}
+
+#[test]
+fn why_a_download_did_not_get_on_is_told_at_its_end_and_afterwards() {
+    let place = Place::new();
+    let (_seeder, peer) = place.seeder();
+    let nothing = place.run(&["why"]).ok();
+    assert!(nothing.out.is_empty() && nothing.err.contains("No unfinished torrents"));
+    let download = ["download", "share.torrent", "-o", "out", "--timeout", "300ms"];
+    let ran = place.run(&[&download[..], &NOBODY, &["--json"]].concat());
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    let line = "no peers known (nobody is asked for any)";
+    let last = ran.last();
+    assert_eq!(last["causes"][0], line, "{last}");
+    assert!(last["remedy"].as_str().is_some_and(|r| r.contains("--no-trackers")), "{last}");
+
+    let all = place.run(&["why"]).ok();
+    assert_eq!(all.out, format!("0.0%\tshare\t{line}\n"));
+    let hash = place.run(&["show", "share.torrent", "--json"]).ok().last()["info_hash"].clone();
+    let hash = hash.as_str().expect("a hash");
+    for named in ["share.torrent", hash, &format!("magnet:?xt=urn:btih:{hash}")] {
+        let one = place.run(&["why", named]).ok().out;
+        let lines: Vec<&str> = one.lines().collect();
+        assert!(
+            lines[0].starts_with("share: 0.0% of ") && lines[0].ends_with("/out/share"),
+            "{one}"
+        );
+        assert_eq!(lines[1], format!("1. {line}"), "{one}");
+        assert!(lines[2].contains("--no-trackers") && lines[3].contains("Leave out"), "{one}");
+    }
+    let told = place.run(&["why", hash, "--json"]).ok();
+    let why = told.objects().remove(0);
+    assert_eq!((&why["event"], &why["id"]), (&"why".into(), &hash.into()), "{why}");
+    assert_eq!(why["causes"][0]["cause"], "nobody_asked", "{why}");
+    for key in ["line", "evidence", "remedy"] {
+        assert!(why["causes"][0][key].is_string(), "{key}: {why}");
+    }
+    assert_eq!(told.last()["torrents"], 1);
+
+    // What is complete needs no reason.
+    place.run(&[&download[..4], &ALONE, &["--peer", &peer]].concat()).ok();
+    let gone = place.run(&["why", "share.torrent"]);
+    assert_eq!(gone.code, 3, "{}", gone.out);
+    assert!(gone.err.contains("--state-dir"), "{}", gone.err);
+    assert_eq!(place.run(&["why", "missing.torrent"]).code, 3);
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub const MAX_TEXT_BYTES: usize = 16 << 10;
 pub const MAX_RESUME_BYTES: usize = 64 << 20;
 /// Addresses of peers kept from one run to the next: enough to be back in the swarm at once.
 pub const MAX_RESUME_PEERS: usize = 100;
+/// Longest account of why a torrent is unfinished: some dozens of causes, each in three sentences.
+pub const MAX_WHY_BYTES: usize = 64 << 10;
 /// Largest configuration file: every option many times over.
 pub const MAX_CONFIG_BYTES: usize = 1 << 20;
 /// Largest file of certificates: a system's whole store is below 1 MiB.

@@ -35,6 +35,7 @@ mod terminal;
 mod tracker;
 mod transfer;
 mod verify;
+mod why;
 mod work;
 
 use std::{
@@ -101,6 +102,7 @@ fn command(command: Command, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Magnet(args) => runtime.block_on(magnet::run(&args, terminal)),
         Command::Tracker(args) => runtime.block_on(tracker::run(&args, terminal)),
         Command::Dht(args) => runtime.block_on(dht::run(&args, terminal)),
+        Command::Why(args) => runtime.block_on(why::run(&args, terminal)),
         Command::Demo(args) => runtime.block_on(demo::run(&args, terminal)),
         Command::Create(args) => create::run(&args, terminal),
         Command::Verify(args) => runtime.block_on(verify::run(&args, terminal)),

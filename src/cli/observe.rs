@@ -1,7 +1,7 @@
 //! A torrent of a session as it is shown: a snapshot turned into a [`View`].
 //!
 //! Remembers from one look to the next what a snapshot does not say: since when nothing moved, how
-//! fast a check goes, what trackers complained of.
+//! fast a check goes.
 
 use std::time::Duration;
 
@@ -25,8 +25,6 @@ pub(super) struct Observed {
     /// What was received and verified when it last changed, and when that was.
     moved: (u64, u64),
     moved_at: Duration,
-    /// The last complaint of a tracker.
-    complaint: Option<String>,
 }
 
 impl Observed {
@@ -40,7 +38,6 @@ impl Observed {
             checked: 0,
             moved: (0, 0),
             moved_at: now,
-            complaint: None,
         }
     }
 
@@ -57,11 +54,6 @@ impl Observed {
     /// Shows it under another name than its own.
     pub(super) fn rename(&mut self, name: String) {
         self.name = name;
-    }
-
-    /// Remembers what a tracker complained of; `None` once one works.
-    pub(super) fn complaint(&mut self, complaint: Option<String>) {
-        self.complaint = complaint;
     }
 
     /// How long nothing has moved.
@@ -113,20 +105,9 @@ impl Observed {
             (self.moved, self.moved_at) = (moved, now);
         }
         if self.idle(now) >= PATIENCE && fetches {
-            view.waiting = self.reason(snapshot);
+            view.waiting = snapshot.why.first().map(|found| found.cause.to_string());
         }
         view
-    }
-
-    /// Why nothing arrives, as far as it is known already.
-    pub(super) fn reason(&self, snapshot: &TorrentSnapshot) -> Option<String> {
-        let m = &snapshot.machine;
-        let complaint = self.complaint.as_ref().filter(|_| m.peers == 0);
-        match (&m.waiting, complaint) {
-            (Some(waiting), Some(complaint)) => Some(format!("{waiting} ({complaint})")),
-            (Some(waiting), None) => Some(waiting.to_string()),
-            (None, complaint) => complaint.cloned(),
-        }
     }
 
     /// A check has figures of its own.
@@ -146,7 +127,7 @@ mod tests {
     use super::*;
     use crate::{
         base::units::ByteRate,
-        session::{TorrentSnapshot, TorrentState},
+        session::{Cause, Finding, TorrentSnapshot, TorrentState},
     };
 
     fn observed() -> Observed {
@@ -158,13 +139,12 @@ mod tests {
             checked: 0,
             moved: (0, 0),
             moved_at: Duration::ZERO,
-            complaint: None,
         }
     }
 
     fn snapshot(state: TorrentState) -> TorrentSnapshot {
         let machine = Default::default();
-        TorrentSnapshot { state, machine, trackers: [].into(), eta: None }
+        TorrentSnapshot { state, machine, trackers: [].into(), eta: None, why: [].into() }
     }
 
     #[test]
@@ -184,13 +164,11 @@ mod tests {
         let mut o = observed();
         let mut s = snapshot(TorrentState::Downloading);
         s.machine.wanted = 100;
-        s.machine.waiting = Some(crate::torrent::Waiting::NoPeersKnown);
+        s.why = [Finding { cause: Cause::NoMetadata(1), weight: 80 }].into();
         let at = Duration::from_secs;
         assert_eq!(o.look(at(9), &s).waiting, None);
-        assert_eq!(o.look(at(10), &s).waiting.as_deref(), Some("no peers known"));
-        o.complaint(Some("tracker a.example: refused".into()));
-        let waiting = o.look(at(11), &s).waiting;
-        assert_eq!(waiting.as_deref(), Some("no peers known (tracker a.example: refused)"));
+        let waiting = o.look(at(10), &s).waiting;
+        assert_eq!(waiting.as_deref(), Some("1 peer connected, it sends no metadata"));
         s.machine.downloaded = 1;
         assert_eq!(o.look(at(12), &s).waiting, None);
         assert_eq!(o.idle(at(15)), at(3));

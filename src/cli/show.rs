@@ -267,7 +267,7 @@ fn label(key: &str) -> String {
 }
 
 /// Seconds since 1970 as `2026-11-24 06:30:00 UTC`.
-fn utc(seconds: u64) -> String {
+pub(super) fn utc(seconds: u64) -> String {
     let [year, month, day, h, m, s] = civil(seconds);
     format!("{year:04}-{month:02}-{day:02} {h:02}:{m:02}:{s:02} UTC")
 }

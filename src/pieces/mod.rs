@@ -19,6 +19,8 @@ pub use assembly::Sender;
 pub use picker::{Offer, PeerView, Wish};
 pub use priority::Priority;
 
+use std::ops::RangeInclusive;
+
 use crate::base::{
     bitfield::Bitfield,
     geometry::Geometry,
@@ -267,6 +269,23 @@ impl Pieces {
         let waiting = waiting.flat_map(Bitfield::iter);
         let waiting = waiting.filter(|&piece| self.availability.of(piece) == 0).count();
         self.availability.in_no_bitfield() + (open + waiting) as u32
+    }
+
+    /// The first missing pieces that no connected peer has, as so many ranges at most. Looks at every piece.
+    pub fn first_nobody_has(&self, ranges: usize) -> Vec<RangeInclusive<u32>> {
+        let mut found: Vec<RangeInclusive<u32>> = Vec::new();
+        let all = (0..self.geometry.pieces()).map(PieceIndex);
+        for piece in all.filter(|&p| self.lacks(p) && self.availability(p) == 0) {
+            match found.last().cloned() {
+                Some(last) if last.end() + 1 == piece.0 => {
+                    found.pop();
+                    found.push(*last.start()..=piece.0);
+                }
+                _ if found.len() == ranges => break,
+                _ => found.push(piece.0..=piece.0),
+            }
+        }
+        found
     }
 
     /// The peer has left.

@@ -29,6 +29,23 @@ pub(super) struct Rates {
     pub(super) peer: Option<ByteRate>,
 }
 
+/// Whose limit it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    All,
+    Torrent,
+    Peer,
+}
+
+/// A limit that holds a torrent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Holding {
+    pub(super) rate: ByteRate,
+    pub(super) level: Level,
+    /// Peers that wait because of it.
+    pub(super) waiting: u32,
+}
+
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Bandwidth {
@@ -91,6 +108,23 @@ impl Bandwidth {
         let Rates { all, torrent, peer } = self.rates;
         let own = self.branches.get(&id).and_then(|branch| branch.own).unwrap_or(torrent);
         all.is_none() && own.is_none() && peer.is_none()
+    }
+
+    /// The limit that holds a torrent, and how many of its peers wait for it; `None` if none does.
+    pub(super) fn holding(&self, id: TorrentId) -> Option<Holding> {
+        let branch = self.branches.get(&id)?;
+        let parked =
+            self.parked.iter().filter(|Reverse((_, of, peer))| *of == id && peer.is_some());
+        let waiting = (branch.waiting.len() + parked.count()) as u32;
+        let Rates { all, torrent, peer } = self.rates;
+        let limits = [
+            (all, Level::All),
+            (branch.own.unwrap_or(torrent), Level::Torrent),
+            (peer, Level::Peer),
+        ];
+        let least = limits.into_iter().filter_map(|(rate, level)| Some((rate?, level)));
+        let (rate, level) = least.min_by_key(|&(rate, _)| rate)?;
+        (waiting > 0).then_some(Holding { rate, level, waiting })
     }
 
     /// A peer waits for its turn, if it does not already.

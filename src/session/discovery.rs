@@ -7,6 +7,7 @@
 
 mod errand;
 mod local;
+mod outcomes;
 mod pace;
 mod room;
 mod search;
@@ -28,6 +29,7 @@ use tokio::{
 
 use errand::{Errand, LastFigures};
 use local::Local;
+use outcomes::Outcomes;
 use pace::Pace;
 use room::Room;
 use trackerless::Trackerless;
@@ -162,6 +164,8 @@ struct Announcer {
     key: u32,
     /// The port that trackers were told last.
     told: Option<u16>,
+    /// What came of asking trackers and the DHT.
+    outcomes: Outcomes,
     /// What the shard said last.
     figures: LastFigures,
     armed: Option<Instant>,
@@ -293,6 +297,9 @@ impl Discovery {
             }
             Input::Slow { torrent, ticket } => self.handle(torrent, tiers::Input::Slow { ticket }),
             Input::Answered { torrent, ticket, url, port, result } => {
+                if let Some(announcer) = self.torrents.get_mut(&torrent) {
+                    announcer.outcomes.answered(url.clone(), &result);
+                }
                 self.answered(torrent, ticket, &url, result);
                 if port != self.identity.announced() {
                     // It was under way when that changed.
@@ -301,8 +308,13 @@ impl Discovery {
             }
             Input::Searched { torrent, round, nodes, peers } => {
                 self.trackerless(torrent, |search, now| search.ended(now, round, nodes, peers));
-                if let Some(announcer) = self.torrents.get(&torrent).filter(|_| nodes > 0) {
-                    announcer.shared.tell(|| TorrentEvent::DhtReply { nodes, peers });
+                let now = self.clock.now();
+                if let Some(announcer) = self.torrents.get_mut(&torrent) {
+                    announcer.outcomes.searched(nodes, peers);
+                    announcer.show(now);
+                    if nodes > 0 {
+                        announcer.shared.tell(|| TorrentEvent::DhtReply { nodes, peers });
+                    }
                 }
             }
         }
@@ -323,6 +335,7 @@ impl Discovery {
             searching: JoinSet::new(),
             key: self.rng.next_u64() as u32,
             told: None,
+            outcomes: Outcomes::new(dht.is_some()),
             figures: LastFigures::default(),
             armed: None,
             starting: false,
@@ -330,11 +343,11 @@ impl Discovery {
             shard,
             shared,
         };
+        announcer.show(self.clock.now());
         let local = self.lsd.is_some() && !private;
         if announcer.tiers.is_empty() && announcer.trackerless.is_none() && !local {
             return;
         }
-        announcer.show(self.clock.now());
         self.torrents.insert(announcer.shared.id, announcer);
     }
 
@@ -543,9 +556,11 @@ impl Announcer {
             leeches: status.leeches,
             next: None,
             last_error: status.message.map(str::to_owned),
+            last: self.outcomes.last(status.url),
         });
         let (statuses, next) = (statuses.collect(), self.tiers.poll_timeout());
-        self.shared.set_trackers(now, Trackers { statuses, next });
+        let dht = Some(self.outcomes.dht);
+        self.shared.set_trackers(now, Trackers { statuses, dht, next });
     }
 
     fn errand(&self, identity: Identity, output: tiers::Output) -> Errand {

@@ -29,6 +29,7 @@
 //! tracker_host       the embedded tracker
 //! torrent_file       a torrent fetched by its address
 //! peer_names         addresses of what people name
+//! unfinished         what runs did not complete, and why
 //! ```
 //!
 //! A session lives in the runtime it is started in: accepting, checking and announcing are tasks
@@ -74,6 +75,7 @@ mod socket;
 pub mod torrent_file;
 pub mod tracker_host;
 pub mod turn;
+pub mod unfinished;
 mod uplink;
 
 use std::{
@@ -100,6 +102,7 @@ pub use crate::pieces::{
 pub use crate::proxy::{ProxyAddress, ProxyAddressError, Scheme as ProxyScheme};
 pub use crate::torrent::{CloseCause, DialFailure, Disconnect, WebSeedChange, WebSeedSnapshot};
 pub use crate::webseed::Failure as WebSeedFailure;
+pub use crate::why::{Cause, Finding, Told, Trouble};
 pub use adding::{AddTorrent, Check};
 pub use config::{Config, DiskPlacement, Limits, LimitsConfig, ListenConfig, LsdOptions};
 pub use dht::DhtOptions;

@@ -3,8 +3,8 @@
 //! Between turns it takes commands and mail, hands over disk work, dials, and publishes snapshots.
 //! It waits only here. What happens inside a turn is in [`turn`](super::turn), what is saved for
 //! the next run in [`saving`], what torrents share in [`leasing`], where a gateway lets peers in in
-//! [`mapped`], what happens and who is told in [`telling`], connections with web seeds in [`web_seeds`], how the
-//! session reaches it in [`handle`].
+//! [`mapped`], what happens and who is told in [`telling`], connections with web seeds in [`web_seeds`], why
+//! torrents do not get on in [`why`], how the session reaches it in [`handle`].
 
 mod handle;
 mod leasing;
@@ -12,6 +12,7 @@ mod mapped;
 mod saving;
 mod telling;
 mod web_seeds;
+mod why;
 
 use std::{
     collections::HashMap,
@@ -101,6 +102,8 @@ struct Shard {
     mapped: Option<Mapped>,
     gauges: Arc<Gauges>,
     saves: Option<Saves>,
+    /// What may keep torrents from getting on.
+    settings: why::Settings,
     /// Torrents somebody looks at.
     watched: Vec<TorrentId>,
     published: Instant,
@@ -158,6 +161,7 @@ pub(super) fn start(
         mapped: None,
         gauges: gauges.clone(),
         saves,
+        settings: why::Settings::of(config),
         watched: Vec::new(),
         published: now,
         leaving: Vec::new(),
@@ -328,6 +332,7 @@ impl Shard {
 
     fn pause(&mut self, now: Instant, id: TorrentId) {
         self.remember_peers(id);
+        self.remember_why(now, id);
         self.turns.handle(now, id, Input::Command(torrent::Command::Pause));
         self.tell_trackers_of_stop(now, id);
     }
@@ -493,7 +498,7 @@ impl Shard {
         }
         for id in std::mem::take(&mut self.leaving) {
             let works = self.tenants.get(&id).is_some_and(|tenant| tenant.jobs > 0);
-            if works || !self.is_saved(id) {
+            if works || !self.is_saved(now, id) {
                 self.leaving.push(id);
                 continue;
             }
@@ -533,9 +538,11 @@ impl Shard {
         }
     }
 
-    fn publish(&self, now: Instant, id: TorrentId) {
-        let Some(tenant) = self.tenants.get(&id) else { return };
+    fn publish(&mut self, now: Instant, id: TorrentId) {
         let Some(machine) = self.turns.torrent(id).map(|t| t.snapshot(now)) else { return };
+        let why = self.diagnose(now, id, &machine);
+        self.reason_changed(now, id, why.first());
+        let Some(tenant) = self.tenants.get(&id) else { return };
         let state = match (machine.phase, &tenant.fault) {
             (_, Some(fault)) => TorrentState::Failed(fault.to_string()),
             (Phase::Downloading, None) if machine.wants_metadata => TorrentState::Metadata,
@@ -546,7 +553,7 @@ impl Shard {
         };
         let eta = TorrentSnapshot::eta_of(&machine);
         let trackers = tenant.shared.trackers_at(now);
-        tenant.shared.publish(TorrentSnapshot { state, machine, trackers, eta });
+        tenant.shared.publish(TorrentSnapshot { state, machine, trackers, eta, why: why.into() });
     }
 
     fn show_gauges(&self) {

@@ -27,6 +27,7 @@ use crate::{
     base::{hash::Sha1Hash, time::Instant},
     metainfo::{Info, ShareCode},
     torrent::Snapshot,
+    why::Dht,
 };
 
 /// How far a torrent has come, for those who wait.
@@ -53,6 +54,8 @@ pub(super) struct Trackers {
     pub(super) statuses: Vec<TrackerStatus>,
     /// When the next announce is due.
     pub(super) next: Option<Instant>,
+    /// What the DHT does for it; `None` as long as discovery has not heard of the torrent.
+    pub(super) dht: Option<Dht>,
 }
 
 /// One torrent's shared values.
@@ -101,6 +104,7 @@ impl Shared {
             machine,
             trackers: Arc::default(),
             eta: None,
+            why: Arc::default(),
         };
         Arc::new(Shared {
             id,
@@ -156,6 +160,11 @@ impl Shared {
         let trackers = lock(&self.trackers);
         let next = trackers.next.map(|at| at.since(now));
         trackers.statuses.iter().map(|status| TrackerStatus { next, ..status.clone() }).collect()
+    }
+
+    /// What the DHT does for it, once that is known.
+    pub(super) fn dht(&self) -> Option<Dht> {
+        lock(&self.trackers).dht
     }
 
     pub(super) fn ask(&self, request: Request) {

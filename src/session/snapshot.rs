@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     base::units::ByteRate,
     torrent::{Phase, Snapshot},
+    why::{Finding, Trouble},
 };
 
 /// Where a torrent is in its life.
@@ -40,6 +41,8 @@ pub struct TorrentSnapshot {
     pub trackers: Arc<[TrackerStatus]>,
     /// Time until it is complete at the present rate; `None` when nothing arrives or it is complete.
     pub eta: Option<Duration>,
+    /// Why it is slow or stuck, the heaviest cause first; nothing when all is well.
+    pub why: Arc<[Finding]>,
 }
 
 impl TorrentSnapshot {
@@ -71,6 +74,8 @@ pub struct TrackerStatus {
     pub next: Option<Duration>,
     /// Its last failure or warning.
     pub last_error: Option<String>,
+    /// How its last announce ended, if one has.
+    pub last: Option<Result<(), Trouble>>,
 }
 
 /// What a tracker does for us.

@@ -78,7 +78,7 @@ pub struct Turns<T> {
     /// Connections with something to say.
     speakers: VecDeque<Key>,
     up: Bandwidth,
-    down: Bandwidth,
+    pub(super) down: Bandwidth,
     /// Whether limits are for peers of the local network too.
     limit_local: bool,
     /// One entry per torrent that waits for a moment, or a few stale ones.

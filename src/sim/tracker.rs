@@ -2,7 +2,10 @@
 
 use std::{ops::Range, time::Duration};
 
-use crate::base::{rng::Rng, time::Instant};
+use crate::{
+    base::{rng::Rng, time::Instant},
+    why::{TrackerState, Trouble},
+};
 
 use super::HostId;
 
@@ -46,9 +49,28 @@ pub(super) struct Announcer {
     /// When it will ask next.
     next: Option<Instant>,
     failures: u32,
+    /// Peers in the last answer, once there was one.
+    named: Option<usize>,
 }
 
 impl Announcer {
+    /// The tracker has answered, and named so many.
+    pub(super) const fn answered(&mut self, named: usize) {
+        self.named = Some(named);
+    }
+
+    /// What the tracker does for the host.
+    pub(super) fn state(&self) -> TrackerState {
+        match self.named {
+            _ if self.failures > 0 => {
+                let text = "tracker.sim did not answer in time";
+                TrackerState::Failed(Trouble::TimedOut, text.to_owned())
+            }
+            Some(named) => TrackerState::Answered(named),
+            None => TrackerState::Asked,
+        }
+    }
+
     /// It has an appointment at `now`: whether it still stands.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.next == Some(now)

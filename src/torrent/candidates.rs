@@ -16,6 +16,7 @@ use std::{
 use crate::{
     base::{id::PeerKey, ip_filter::IpFilter, limits, rng::Rng, time::Instant},
     mse::Policy,
+    why::{Addresses, Miss},
 };
 
 use super::{
@@ -51,6 +52,8 @@ struct Known {
     encrypted: bool,
     /// The other way was tried since it failed last.
     tried_both: bool,
+    /// How the last try failed, if it did.
+    miss: Option<Miss>,
     state: State,
     /// The order among equals, smallest first.
     lot: u64,
@@ -65,6 +68,8 @@ pub(super) enum Ended {
     Failed,
     /// It hung up on our handshake, or did not answer it.
     Silent,
+    /// It has another torrent.
+    Stranger,
     /// We turned it away before it began.
     Refused,
     /// There is another connection to the same peer.
@@ -140,12 +145,15 @@ impl Candidates {
         priority_of(&self.own, self.own_port, addr)
     }
 
-    pub(super) fn found(&mut self, now: Instant, source: Source, addrs: &[SocketAddr]) {
+    /// Takes in addresses that are not known yet. Gives how many are blocked.
+    pub(super) fn found(&mut self, now: Instant, source: Source, addrs: &[SocketAddr]) -> u32 {
+        let mut blocked = 0;
         for &addr in addrs {
             if addr.port() == 0 || addr.ip().is_unspecified() || self.is_banned(addr) {
                 continue;
             }
             if self.blocked.blocks(addr.ip()) {
+                blocked += 1;
                 continue;
             }
             if let Some(known) = self.known.get_mut(&addr) {
@@ -153,7 +161,7 @@ impl Candidates {
                 continue;
             }
             if self.known.len() >= limits::MAX_CANDIDATES && !self.make_room(source) {
-                return;
+                break;
             }
             let lot = self.priority(addr).map_or_else(|| self.rng.next_u64(), lot);
             let state = State::Idle(now);
@@ -163,11 +171,13 @@ impl Candidates {
                 seed: false,
                 encrypted: self.encryption.prefers_encrypted(),
                 tried_both: false,
+                miss: None,
                 state,
                 lot,
             };
             self.known.insert(addr, known);
         }
+        blocked
     }
 
     /// The peer there is said to prefer encryption.
@@ -187,7 +197,7 @@ impl Candidates {
     /// The peer that was dialled there has answered: that is the way to dial it.
     pub(super) fn greeted(&mut self, addr: SocketAddr) {
         if let Some(known) = self.known.get_mut(&addr) {
-            known.tried_both = false;
+            (known.tried_both, known.miss) = (false, None);
         }
     }
 
@@ -225,10 +235,10 @@ impl Candidates {
         match failure {
             // Says nothing about the peer: soon again.
             DialFailure::NoDescriptor => self.set_idle(addr, now + Duration::from_secs(2)),
-            DialFailure::Refused | DialFailure::TimedOut | DialFailure::Unreachable => {
-                self.failed(now, addr);
-            }
-            DialFailure::Declined => self.turned_away(now, addr),
+            DialFailure::Refused => self.failed(now, addr, Miss::Refused),
+            DialFailure::TimedOut => self.failed(now, addr, Miss::TimedOut),
+            DialFailure::Unreachable => self.failed(now, addr, Miss::Unreachable),
+            DialFailure::Declined => self.turned_away(now, addr, Miss::Declined),
         }
     }
 
@@ -241,8 +251,9 @@ impl Candidates {
                 let wait = self.jitter(FIRST_WAIT / 2);
                 self.set_idle(addr, now + wait);
             }
-            Ended::Failed => self.failed(now, addr),
-            Ended::Silent => self.turned_away(now, addr),
+            Ended::Failed => self.failed(now, addr, Miss::Broke),
+            Ended::Stranger => self.failed(now, addr, Miss::OtherTorrent),
+            Ended::Silent => self.turned_away(now, addr, Miss::HungUp),
             Ended::Refused => self.set_idle(addr, now + FIRST_WAIT * 3),
             Ended::Duplicate => self.set_idle(addr, now + FIRST_WAIT * 12),
             Ended::Seed => {
@@ -287,21 +298,27 @@ impl Candidates {
         self.known.len() as u32
     }
 
-    /// Known addresses, our own left out.
-    pub(super) fn count(&self) -> u32 {
-        self.known.values().filter(|k| k.state != State::Never).count() as u32
+    /// Known addresses, our own left out, and how those failed that did.
+    pub(super) fn tally(&self) -> Addresses {
+        let mut tally = Addresses { dialling: self.dialling, ..Addresses::default() };
+        for known in self.known.values().filter(|known| known.state != State::Never) {
+            tally.known += 1;
+            known.miss.into_iter().for_each(|miss| tally.misses.add(miss));
+        }
+        tally
     }
 
-    fn failed(&mut self, now: Instant, addr: SocketAddr) {
+    fn failed(&mut self, now: Instant, addr: SocketAddr, miss: Miss) {
         let Some(known) = self.known.get_mut(&addr) else { return };
         let wait = FIRST_WAIT * 2u32.saturating_pow(u32::from(known.failures).min(10));
         known.failures = known.failures.saturating_add(1);
+        known.miss = Some(miss);
         let wait = self.jitter(wait.min(LONGEST_WAIT));
         self.set_idle(addr, now + wait);
     }
 
     /// Somebody is there, and does not speak with us in this way: perhaps in the other.
-    fn turned_away(&mut self, now: Instant, addr: SocketAddr) {
+    fn turned_away(&mut self, now: Instant, addr: SocketAddr, miss: Miss) {
         let Some(known) = self.known.get_mut(&addr) else { return };
         let other = !known.encrypted;
         let allowed = match other {
@@ -315,7 +332,7 @@ impl Candidates {
             self.set_idle(addr, now);
         } else {
             known.tried_both = false;
-            self.failed(now, addr);
+            self.failed(now, addr, miss);
         }
     }
 
@@ -497,7 +514,7 @@ mod tests {
         let mut dialled: Vec<_> = std::iter::from_fn(|| c.next(Instant::ZERO, false)).collect();
         dialled.sort();
         assert_eq!(dialled, [1, 2, 6, 7].map(addr));
-        assert_eq!((c.count(), c.next_due(false)), (4, None));
+        assert_eq!((c.tally().known, c.next_due(false)), (4, None));
     }
 
     #[test]
@@ -505,7 +522,7 @@ mod tests {
         let mut c = candidates(None, Policy::Disabled);
         let many: Vec<_> = (0..5_000).map(addr).collect();
         c.found(Instant::ZERO, Source::Tracker, &many);
-        assert_eq!(c.count() as usize, limits::MAX_CANDIDATES);
+        assert_eq!(c.tally().known as usize, limits::MAX_CANDIDATES);
         c.ban(addr(7));
         c.found(Instant::ZERO, Source::User, &[addr(7), addr(9)]);
         assert!(c.is_banned(addr(7)));

@@ -16,6 +16,7 @@ use crate::{
     },
     mse::Encryption,
     peer::{Peer, Stage},
+    why::Happening,
     wire::{self, Decoder, ExtensionHandshake, Handshake, Message, Reserved, extension::local_id},
 };
 
@@ -287,6 +288,7 @@ impl Torrent {
             let addr = peer.addr;
             self.candidates.greeted(addr);
         } else {
+            self.recent.note(now, Happening::Incoming, 1);
             self.send_handshake(now, key, hello.info_hash);
         }
         self.introduce(key);
@@ -419,6 +421,7 @@ impl Torrent {
             Disconnect::HandshakeTimeout if peer.is_silent() => Ended::Silent,
             Disconnect::Ourselves => Ended::Never,
             Disconnect::Poison => Ended::Banned,
+            Disconnect::WrongInfoHash => Ended::Stranger,
             Disconnect::Duplicate => Ended::Duplicate,
             Disconnect::BothSeeds => Ended::Seed,
             Disconnect::Idle
@@ -430,7 +433,6 @@ impl Torrent {
             | Disconnect::OutOfRange
             | Disconnect::OutOfTurn(_)
             | Disconnect::Unasked
-            | Disconnect::WrongInfoHash
             | Disconnect::Flood(_) => Ended::Failed,
         };
         self.outputs.push_back(Output::Disconnect { peer: key, reason });

@@ -19,6 +19,7 @@ use crate::{
         Closed, Offer, PeerView, Stored, Wish,
         job::{DiskEvent, DiskFault, DiskJob, FaultKind, Verdict},
     },
+    why::Happening,
     wire::{self, Message},
 };
 
@@ -343,6 +344,7 @@ impl Torrent {
             return;
         }
         let patience = request_patience(peer);
+        self.recent.note(now, Happening::Unanswered, 1);
         peer.forgot = true;
         peer.pipeline.snub();
         if let Some(block) = peer.stop_keeping() {
@@ -408,6 +410,7 @@ impl Torrent {
         }
         match closed {
             Closed::Had => {
+                self.recent.note(now, Happening::PieceVerified, 1);
                 self.piece_is_ours(piece);
                 for guilty in self.blame.good(piece, digests) {
                     self.ban(now, guilty, pool);
@@ -417,6 +420,7 @@ impl Torrent {
                 }
             }
             Closed::Bad(senders) => {
+                self.recent.note(now, Happening::PieceFailed, 1);
                 self.totals.corrupt += u64::from(self.pieces.geometry().piece_len(piece));
                 self.say(Event::PieceFailed(piece));
                 self.freed = true;
@@ -481,6 +485,7 @@ impl Torrent {
             return;
         }
         self.phase = Phase::Failed;
+        self.fault = Some(Box::new(fault.clone()));
         self.cancel_everything();
         self.pieces.drop_open(pool);
         self.say(Event::Stopped(fault));

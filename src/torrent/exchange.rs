@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use crate::{
     base::{compact::may_name, id::PeerKey, limits::MAX_PEX_TAKEN, time::Instant},
+    why::Happening,
     wire::{
         self, Message,
         ut_pex::{PexFlags, PexMessage},
@@ -106,7 +107,8 @@ impl Torrent {
         let named = message.added.into_iter().filter(|&(addr, _)| may_name(from, addr));
         let (addrs, flags): (Vec<SocketAddr>, Vec<PexFlags>) = named.take(left).unzip();
         peer.named_peers += addrs.len();
-        self.candidates.found(now, Source::Pex, &addrs);
+        let blocked = self.candidates.found(now, Source::Pex, &addrs);
+        self.recent.note(now, Happening::Blocked, blocked);
         for (addr, flags) in addrs.into_iter().zip(flags) {
             if flags.prefers_encryption() {
                 self.candidates.prefers_encryption(addr);
@@ -188,9 +190,9 @@ mod tests {
     fn without_exchange_nobody_is_told_and_nobody_is_heard() {
         let (mut torrent, [first, ..], mut pool) = swarm(false);
         assert_eq!(told(&mut torrent, START, first), None);
-        let known = torrent.candidates.count();
+        let known = torrent.candidates.tally().known;
         name(&mut torrent, &mut pool, first, &[([9, 9, 9, 9], 9).into()]);
-        assert_eq!(torrent.candidates.count(), known);
+        assert_eq!(torrent.candidates.tally().known, known);
     }
 
     fn name(torrent: &mut Torrent, pool: &mut Pool, key: PeerKey, addrs: &[SocketAddr]) {
@@ -202,15 +204,15 @@ mod tests {
     #[test]
     fn a_peer_that_names_others_too_often_is_not_heard_and_ends() {
         let (mut torrent, [first, second, _], mut pool) = swarm(true);
-        let known = torrent.candidates.count();
+        let known = torrent.candidates.tally().known;
         let addr = |n: u8| SocketAddr::from(([9, 9, 9, n], 9));
         name(&mut torrent, &mut pool, first, &[addr(1), addr(2)]);
         name(&mut torrent, &mut pool, first, &[addr(3)]);
         name(&mut torrent, &mut pool, second, &[addr(4)]);
-        assert_eq!(torrent.candidates.count(), known + 3);
+        assert_eq!(torrent.candidates.tally().known, known + 3);
         (0..1_000).for_each(|_| name(&mut torrent, &mut pool, first, &[addr(5)]));
         assert!(torrent.peers.get(first).is_none(), "struck out");
-        assert_eq!(torrent.candidates.count(), known + 3);
+        assert_eq!(torrent.candidates.tally().known, known + 3);
     }
 
     /// Addresses of our network are none of a stranger's business; a neighbour may know of strangers.
@@ -247,8 +249,8 @@ mod tests {
             dropped: vec![],
         }
         .encode();
-        let known = torrent.candidates.count();
+        let known = torrent.candidates.tally().known;
         torrent.peers_named(START, key, &payload).expect("taken");
-        assert_eq!(torrent.candidates.count(), known + 1);
+        assert_eq!(torrent.candidates.tally().known, known + 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What happens by itself: the second's tick, time-outs, dialling, pauses, and why nothing arrives.
+//! What happens by itself: the second's tick, time-outs, dialling and pauses.
 
 use std::time::Duration;
 
@@ -9,8 +9,7 @@ use crate::{
 };
 
 use super::{
-    Command, Disconnect, Output, PeerSnapshot, Phase, Snapshot, Torrent, Waiting,
-    download::is_unanswered,
+    Command, Disconnect, Output, PeerSnapshot, Phase, Snapshot, Torrent, download::is_unanswered,
 };
 
 /// How often a torrent with peers looks at its clocks.
@@ -19,8 +18,6 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 const NEED_PEERS_EVERY: Duration = Duration::from_secs(15);
 /// With fewer connections than this we look for more.
 pub(super) const ENOUGH_PEERS: u32 = 30;
-/// Nothing has arrived for so long: say why.
-const STALLED_AFTER: Duration = Duration::from_secs(2);
 
 impl Torrent {
     pub(super) fn tick(&mut self, now: Instant, pool: &mut Pool) {
@@ -108,6 +105,7 @@ impl Torrent {
             }
             Command::Resume if matches!(self.phase, Phase::Paused | Phase::Failed) => {
                 self.phase = if self.is_done() { Phase::Seeding } else { Phase::Downloading };
+                self.fault = None;
                 self.next_need_peers = now;
                 self.dial_dirty = true;
                 for key in self.peers.keys() {
@@ -128,6 +126,7 @@ impl Torrent {
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let open = || self.peers.iter().filter(|(_, p)| p.is_open() && !p.is_web_seed());
         let (wanted, wanted_done) = self.pieces.bytes_wanted();
+        let evidence = self.evidence(now);
         Snapshot {
             phase: self.phase,
             wants_metadata: self.wants_metadata(),
@@ -147,10 +146,10 @@ impl Torrent {
             seeds: open().filter(|(_, p)| p.pieces.is_all()).count() as u32,
             web_seeds: self.web_seeds.connected(),
             unchoked: open().filter(|(_, p)| !p.am_choking).count() as u32,
-            known: self.candidates.count(),
+            known: evidence.addresses.known,
             dialling: self.candidates.dialling(),
             banned: self.candidates.banned(),
-            waiting: self.waiting(now),
+            evidence,
         }
     }
 
@@ -174,50 +173,6 @@ impl Torrent {
                 outstanding: p.requests.len(),
             })
             .collect()
-    }
-
-    /// Why nothing arrives; `None` while something does, or nothing is to.
-    fn waiting(&self, now: Instant) -> Option<Waiting> {
-        if self.phase == Phase::Failed {
-            return Some(Waiting::Disk);
-        }
-        if self.phase == Phase::Downloading && !self.settings.fetch {
-            let missing = self.pieces.all_lacking();
-            return Some(Waiting::NotFetching(missing));
-        }
-        if self.phase != Phase::Downloading || now.since(self.last_block) < STALLED_AFTER {
-            return None;
-        }
-        let open: Vec<&Peer> = self.peers.iter().map(|(_, p)| p).filter(|p| p.is_open()).collect();
-        let connected = open.len() as u32;
-        if connected == 0 {
-            let dialling = self.candidates.dialling() + self.peers.len();
-            let known = self.candidates.count();
-            return Some(match (known, dialling) {
-                (0, 0) if self.web_seeds.resting() > 0 => {
-                    Waiting::WebSeedsFail(self.web_seeds.resting())
-                }
-                (0, 0) => Waiting::NoPeersKnown,
-                (_, 0) => Waiting::NobodyReachable(known),
-                (_, n) => Waiting::Dialling(n),
-            });
-        }
-        if self.wants_metadata() {
-            return Some(Waiting::NoMetadata(connected));
-        }
-        let useful = || open.iter().filter(|p| p.am_interested);
-        if useful().next().is_none() {
-            return Some(Waiting::NobodyHas(self.pieces.nobody_has()));
-        }
-        if useful().all(|p| p.peer_choking) {
-            return Some(Waiting::AllChoke(connected));
-        }
-        let asked = useful().filter(|p| !p.requests.is_empty()).count() as u32;
-        Some(match asked {
-            0 if self.memory_short => Waiting::DiskSlow,
-            0 => Waiting::NobodyHas(self.pieces.nobody_has()),
-            n => Waiting::Silent(n),
-        })
     }
 }
 

@@ -11,6 +11,7 @@ mod choking;
 mod connections;
 mod donthave;
 mod download;
+mod evidence;
 mod exchange;
 mod input;
 mod lifecycle;
@@ -32,7 +33,7 @@ pub use input::{CloseCause, Command, DialFailure, Input, OutsidePorts, Source};
 pub use metadata::InfoBytes;
 pub use output::{Event, Output};
 pub use priority::Claimant;
-pub use reason::{Disconnect, Refusal, Waiting};
+pub use reason::{Disconnect, Refusal};
 pub use snapshot::{Demand, Lease, PeerSnapshot, Phase, Snapshot};
 pub use web_seeds::{WebSeedChange, WebSeedSnapshot};
 
@@ -59,7 +60,8 @@ use crate::{
     metainfo::ShareCode,
     mse::Policy,
     peer::Peer,
-    pieces::{Pieces, Priority},
+    pieces::{Pieces, Priority, job::DiskFault},
+    why::{Happening, Recent},
 };
 use blame::Blame;
 use candidates::Candidates;
@@ -211,6 +213,10 @@ pub struct Torrent {
     up: RateMeter,
     /// When a block last arrived.
     last_block: Instant,
+    /// What happened lately.
+    recent: Recent,
+    /// Why the disk stopped us.
+    fault: Option<Box<DiskFault>>,
 }
 
 /// Payload counted over the life of the machine, in bytes.
@@ -271,6 +277,8 @@ impl Torrent {
             down: RateMeter::default(),
             up: RateMeter::default(),
             last_block: now,
+            recent: Recent::default(),
+            fault: None,
         };
         checks.into_iter().for_each(|job| torrent.hand_to_disk(job));
         torrent
@@ -284,14 +292,19 @@ impl Torrent {
             Input::DialFailed { addr, failure } => {
                 match WebSeedNumber::of(addr) {
                     Some(number) => self.web_seed_not_opened(now, number, failure),
-                    None => self.candidates.dial_failed(now, addr, failure),
+                    None => {
+                        let no_socket = failure == DialFailure::NoDescriptor;
+                        self.recent.note(now, Happening::NoSocket, no_socket.into());
+                        self.candidates.dial_failed(now, addr, failure);
+                    }
                 }
                 self.dial_dirty = true;
             }
             Input::Mapped(mapped) => self.mapped = mapped,
             Input::OwnAddress { ip, by } => self.candidates.hear_own(ip, by),
             Input::PeersFound { source, addrs } => {
-                self.candidates.found(now, source, &addrs);
+                let blocked = self.candidates.found(now, source, &addrs);
+                self.recent.note(now, Happening::Blocked, blocked);
                 self.dial_dirty = true;
             }
             Input::WebSeeds(urls) => self.web_seeds_found(now, urls),

@@ -2,9 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use crate::{base::units::ByteRate, mse::Encryption};
-
-use super::reason::Waiting;
+use crate::{base::units::ByteRate, mse::Encryption, why::Swarm};
 
 /// Where a torrent is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,8 +63,8 @@ pub struct Snapshot {
     pub dialling: u32,
     /// Peers banned for bad data.
     pub banned: u32,
-    /// Why nothing arrives, once nothing has for a while.
-    pub waiting: Option<Waiting>,
+    /// What may say why it is slow or stuck.
+    pub evidence: Swarm,
 }
 
 /// What a torrent would like to have of what the torrents of a session share.

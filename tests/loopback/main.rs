@@ -22,6 +22,7 @@ mod selection;
 mod shared;
 mod trackerless;
 mod web_seeds;
+mod why;
 
 use std::{
     fs,

@@ -20,6 +20,7 @@ mod show;
 mod tracker;
 mod value;
 mod verify;
+mod why;
 
 use std::ffi::OsString;
 
@@ -40,6 +41,7 @@ pub(super) use settings::state_folder;
 pub(super) use show::Show;
 pub(super) use tracker::Tracker;
 pub(super) use verify::Verify;
+pub(super) use why::Why;
 
 use environment::Switches;
 use settings::Settings;
@@ -82,6 +84,7 @@ pub(super) enum Command {
     Magnet(Magnet),
     Tracker(Tracker),
     Dht(Dht),
+    Why(Why),
     Demo(Demo),
     Completions(Completions),
     Man(Man),

@@ -1,7 +1,10 @@
 //! What happens to a torrent, told as it happens: warnings always, pieces and peers when asked for. Also
-//! where a gateway lets peers in.
+//! where a gateway lets peers in, and why nothing happens.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use serde::Serialize;
 use tokio::sync::broadcast::error::TryRecvError;
@@ -16,8 +19,13 @@ use crate::{
         redact,
         terminal::{Warning, printable},
     },
-    session::{Encryption, Mapped, Opened, Session, TorrentEvent, WebSeedChange},
+    session::{
+        Encryption, Finding, Mapped, Opened, Session, Told, TorrentEvent, WebSeedChange,
+    },
 };
+
+/// Time between two accounts of why a torrent does not get on.
+const WHY_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 struct Piece<'a> {
@@ -45,6 +53,13 @@ struct WebSeed<'a> {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     again_s: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Why<'a> {
+    id: &'a str,
+    name: &'a str,
+    causes: Vec<Told>,
 }
 
 #[derive(Serialize)]
@@ -192,19 +207,15 @@ impl Transfer {
                 t.told.push(trouble.clone());
                 return self.warn(i, trouble);
             }
-            TorrentEvent::TrackerReply { url, warning, .. } => {
-                t.observed.complaint(None);
-                if let Some(warning) = warning {
-                    let text = complaint(&url, &warning);
-                    if !t.told.contains(&text) {
-                        t.told.push(text.clone());
-                        return self.warn(i, text);
-                    }
+            TorrentEvent::TrackerReply { url, warning: Some(warning), .. } => {
+                let text = complaint(&url, &warning);
+                if !t.told.contains(&text) {
+                    t.told.push(text.clone());
+                    return self.warn(i, text);
                 }
             }
             TorrentEvent::TrackerError { url, message, .. } => {
                 let complaint = complaint(&url, &message);
-                t.observed.complaint(Some(complaint.clone()));
                 if !t.told.contains(&complaint) {
                     t.told.push(complaint.clone());
                     return self.warn(i, complaint);
@@ -274,6 +285,35 @@ impl Transfer {
             WebSeedChange::GivenUp(_) => return Ok(()),
         };
         self.progress.say(&printable(&format!("{}: {what}", observed.name())));
+        Ok(())
+    }
+
+    /// Tells all causes why a torrent does not get on, to whoever wants to know more: when there is another
+    /// first one, and not too often.
+    pub(super) fn tell_why(
+        &mut self,
+        i: usize,
+        now: Duration,
+        found: &[Finding],
+    ) -> Result<(), Failure> {
+        let t = &mut self.torrents[i];
+        let first = found.first().map(|found| found.cause.name());
+        let early = t.why.is_some_and(|(at, _)| now.saturating_sub(at) < WHY_EVERY);
+        if first.is_none() || early || t.why.is_some_and(|(_, told)| Some(told) == first) {
+            return Ok(());
+        }
+        t.why = first.map(|first| (now, first));
+        let (id, name) = (t.observed.id(), t.observed.name());
+        let causes: Vec<Told> = found.iter().map(Told::from).collect();
+        if self.terminal.json {
+            return self.terminal.event("why", &Why { id, name, causes });
+        }
+        if self.terminal.verbose {
+            for Told { line, evidence, remedy, .. } in &causes {
+                let text = format!("{name}: {line}: {evidence}. {remedy}");
+                self.progress.say(&printable(&text));
+            }
+        }
         Ok(())
     }
 

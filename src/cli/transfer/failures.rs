@@ -8,7 +8,7 @@ use crate::{
         progress::{View, percent, short_duration},
         terminal::printable,
     },
-    session::{AddError, TorrentError},
+    session::{AddError, Finding, TorrentError},
 };
 
 /// Why a session did not take the torrent whose file or folder is `path`.
@@ -54,11 +54,14 @@ pub(super) fn incomplete(view: &View) -> Failure {
         .remedy("`verify` names what is wrong, `download` fetches it; --data names the folder.")
 }
 
-/// Nothing moved for too long.
-pub(super) fn gave_up(view: &View, timeout: Duration, reason: Option<String>) -> Failure {
+/// Nothing moved for too long: why, and what to do about what explains most of it.
+pub(super) fn gave_up(view: &View, timeout: Duration, why: &[Finding]) -> Failure {
     let name = printable(&view.name);
     let message = format!("no progress for {}: gave up `{name}`", short_duration(timeout));
     let mut failure = Failure::new(Exit::Network, message);
-    failure.causes.extend(reason);
-    failure
+    failure.causes.extend(why.iter().map(|found| printable(&found.cause.to_string())));
+    match why.first() {
+        Some(found) => failure.remedy(found.cause.remedy()),
+        None => failure,
+    }
 }

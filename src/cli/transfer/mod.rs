@@ -91,6 +91,8 @@ struct Torrent {
     last: View,
     /// Complaints that were told already.
     told: Vec<String>,
+    /// When all causes for its standing still were told, and which came first.
+    why: Option<(Duration, &'static str)>,
 }
 
 #[derive(Serialize)]
@@ -228,6 +230,7 @@ impl Transfer {
             end: None,
             last,
             told: Vec::new(),
+            why: None,
         }
     }
 
@@ -306,6 +309,12 @@ impl Transfer {
             if t.last.stage != Stage::Checking {
                 t.began.get_or_insert(now);
             }
+            let is_stuck = matches!(t.last.stage, Stage::Metadata | Stage::Downloading)
+                && t.last.waiting.is_some();
+            if is_stuck {
+                self.tell_why(i, now, &snapshot.why)?;
+            }
+            let t = &mut self.torrents[i];
             if let Some(Err(error)) = t.handle.outcome() {
                 let failure = failed(&t.path, &error, self.goal.fetches).about(t.observed.id());
                 self.torrents[i].end = Some(Err(self.tell(failure)));
@@ -355,7 +364,7 @@ impl Transfer {
             Some(incomplete(&t.last))
         } else {
             let given_up = goal.timeout.filter(|&d| t.observed.idle(now) >= d);
-            given_up.map(|d| gave_up(&t.last, d, t.observed.reason(&t.handle.snapshot())))
+            given_up.map(|d| gave_up(&t.last, d, &t.handle.snapshot().why))
         };
         if let Some(failure) = failure {
             let failure = failure.about(t.observed.id());

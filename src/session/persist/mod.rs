@@ -23,7 +23,7 @@ use std::{
 pub(super) use due::Due;
 pub(super) use record::{Record, folder};
 
-use super::{clock::Clock, id::TorrentId, mail::Mail};
+use super::{clock::Clock, id::TorrentId, mail::Mail, unfinished::Unfinished};
 use crate::{
     base::{bitfield::Bitfield, index::PartialPiece},
     disk::Storage,
@@ -43,6 +43,8 @@ pub(super) struct Save {
     pub(super) peers: Vec<std::net::SocketAddr>,
     /// No write is under way, none follows before the next save.
     pub(super) settled: bool,
+    /// What is missing, and why; `None` when nothing is.
+    pub(super) why: Option<Unfinished>,
 }
 
 /// What came of it: whether the state on disk is settled, or one sentence.
@@ -95,24 +97,25 @@ const MOST_TOGETHER: usize = 128;
 fn perform(saves: Vec<Save>, durable: &dyn Durable) -> Vec<(TorrentId, SaveResult)> {
     let (mut results, mut written, mut files) = (Vec::new(), Vec::new(), Vec::new());
     for save in saves {
-        let Save { torrent, record, storage, have, partial, peers, settled } = save;
+        let Save { torrent, record, storage, have, partial, peers, settled, why } = save;
         let entry = Entry { have, partial, peers, settled, saved: Clock::time_of_day() };
         let flushed = storage.sync().map_err(|fault| fault.to_string());
         match flushed.and_then(|flushed| record.write_beside(flushed, entry)) {
             Ok(file) => {
-                written.push((torrent, record, settled));
+                written.push((torrent, record, settled, why));
                 files.push(file);
             }
             Err(trouble) => results.push((torrent, Err(trouble))),
         }
     }
-    let Some(folder) = written.first().map(|(_, record, _)| record.folder().to_owned()) else {
+    let Some(folder) = written.first().map(|(_, record, ..)| record.folder().to_owned()) else {
         return results;
     };
     let flushed = durable::files(durable, &folder, &files);
-    for ((torrent, record, settled), flushed) in written.into_iter().zip(flushed) {
+    for ((torrent, record, settled, why), flushed) in written.into_iter().zip(flushed) {
         let flushed = flushed.map_err(|error| record.not_written(&error));
-        let result = flushed.and_then(|()| record.put_in_place()).map(|()| settled);
+        let result = flushed.and_then(|()| record.put_in_place());
+        let result = result.and_then(|()| record.keep_why(why.as_ref())).map(|()| settled);
         results.push((torrent, result));
     }
     durable::names(durable, &folder);
@@ -168,7 +171,7 @@ mod tests {
             let have = Bitfield::empty(s.info.geometry().pieces());
             let (partial, peers) = (Vec::new(), Vec::new());
             let torrent = TorrentId(n);
-            Save { torrent, record, storage, have, partial, peers, settled: true }
+            Save { torrent, record, storage, have, partial, peers, settled: true, why: None }
         };
         (0..many).map(save).collect()
     }

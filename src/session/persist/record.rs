@@ -24,6 +24,7 @@ use crate::{
     },
     metainfo::Info,
     resume::ResumeState,
+    session::unfinished::{self, Unfinished},
 };
 
 /// Bytes of the folder's hash in a file name: enough to tell a few folders apart.
@@ -41,6 +42,8 @@ pub(in crate::session) fn folder(state_dir: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(in crate::session) struct Record {
     path: PathBuf,
+    /// Where the files of the torrent are.
+    root: PathBuf,
     info: Arc<Info>,
     known: Mutex<Known>,
 }
@@ -97,7 +100,8 @@ impl Record {
             }
         };
         let known = Known { stamps, version: version(&path) };
-        let record = Record { path, info: Arc::clone(info), known: Mutex::new(known) };
+        let (info, known) = (Arc::clone(info), Mutex::new(known));
+        let record = Record { path, root: absolute(root), info, known };
         Found { record: Arc::new(record), state, trouble }
     }
 
@@ -146,6 +150,21 @@ impl Record {
         Ok(())
     }
 
+    /// Where the files of the torrent are.
+    pub(in crate::session) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Keeps beside the state what is missing and why; nothing when nothing is.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(super) fn keep_why(&self, why: Option<&Unfinished>) -> Result<(), String> {
+        let path = self.path.with_extension(unfinished::EXTENSION);
+        unfinished::keep(&path, why)
+            .map_err(|error| format!("could not write `{}`: {error}", path.display()))
+    }
+
     /// The folder it lies in.
     pub(super) fn folder(&self) -> &Path {
         self.path.parent().expect("its name is in a folder")
@@ -168,10 +187,13 @@ impl Record {
     }
 }
 
+/// The folder need not exist yet, so no link can be looked up.
+fn absolute(root: &Path) -> PathBuf {
+    std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf())
+}
+
 fn name(root: &Path, info: &Info) -> String {
-    // The folder need not exist yet, so no link can be looked up.
-    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
-    let folder = sha1(root.as_os_str().as_encoded_bytes()).to_string();
+    let folder = sha1(absolute(root).as_os_str().as_encoded_bytes()).to_string();
     format!("{}-{}.resume", info.info_hash().wire(), &folder[..FOLDER_DIGITS])
 }
 

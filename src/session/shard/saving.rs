@@ -11,6 +11,7 @@ use crate::{
         id::TorrentId,
         persist::{Due, Keeper, Record, Save, SaveResult},
     },
+    why::Told,
 };
 
 /// What a shard knows of saves.
@@ -41,13 +42,25 @@ pub(super) struct Recording {
     /// Peers it had when it was last paused.
     pub(super) peers: Vec<SocketAddr>,
     pub(super) due: Due,
+    /// Why the torrent did not get on when that was asked last.
+    pub(super) why: Vec<Told>,
+    /// The first reason that brought a save about, by its name.
+    pub(super) reason: Option<&'static str>,
     /// The last save was tried.
     last: bool,
 }
 
 impl Recording {
     pub(super) fn new(record: Arc<Record>, settled: bool) -> Self {
-        Recording { record, settled, peers: Vec::new(), due: Due::default(), last: false }
+        Recording {
+            record,
+            settled,
+            peers: Vec::new(),
+            due: Due::default(),
+            why: Vec::new(),
+            reason: None,
+            last: false,
+        }
     }
 }
 
@@ -92,21 +105,26 @@ impl Shard {
             return;
         }
         for id in std::mem::take(&mut saves.dirty) {
-            self.save_if(id, |due| due.at().is_some_and(|at| at <= now));
+            self.save_if(now, id, |due| due.at().is_some_and(|at| at <= now));
         }
         self.plan_saves();
     }
 
     /// Saves a dirty torrent, or leaves it in the list of those.
-    fn save_if(&mut self, id: TorrentId, wanted: impl FnOnce(&Due) -> bool) {
+    fn save_if(&mut self, now: Instant, id: TorrentId, wanted: impl FnOnce(&Due) -> bool) {
         let Some(saves) = &mut self.saves else { return };
-        let Some(tenant) = self.tenants.get_mut(&id) else { return };
-        let Some(recording) = &mut tenant.recording else { return };
-        let Some(torrent) = self.turns.torrent(id) else { return };
+        let tenant = self.tenants.get(&id).map(Box::as_ref);
+        let Some(Tenant { recording: Some(recording), .. }) = tenant else { return };
         if !wanted(&recording.due) {
             saves.dirty.push(id);
             return;
         }
+        self.remember_why(now, id);
+        let why = self.unfinished(now, id);
+        let Some(saves) = &mut self.saves else { return };
+        let Some(tenant) = self.tenants.get_mut(&id) else { return };
+        let Some(recording) = &mut tenant.recording else { return };
+        let Some(torrent) = self.turns.torrent(id) else { return };
         recording.due.begin();
         let peers = torrent.reachable();
         let rests = torrent.is_done() || tenant.retiring.is_some();
@@ -118,6 +136,7 @@ impl Shard {
             partial: torrent.partial(),
             peers: if peers.is_empty() { recording.peers.clone() } else { peers },
             settled: rests && tenant.writes == 0,
+            why,
         });
     }
 
@@ -150,7 +169,7 @@ impl Shard {
     }
 
     /// Whether nothing of a leaving torrent is left to be saved; begins the last save.
-    pub(super) fn is_saved(&mut self, id: TorrentId) -> bool {
+    pub(super) fn is_saved(&mut self, now: Instant, id: TorrentId) -> bool {
         let Some(tenant) = self.tenants.get_mut(&id) else { return true };
         let Some(recording) = &mut tenant.recording else { return true };
         if recording.due.is_under_way() {
@@ -163,7 +182,7 @@ impl Shard {
         if let Some(saves) = &mut self.saves {
             saves.dirty.retain(|&dirty| dirty != id);
         }
-        self.save_if(id, |_| true);
+        self.save_if(now, id, |_| true);
         self.plan_saves();
         false
     }

@@ -148,6 +148,7 @@ impl World {
     pub(super) fn answer(&mut self, host: HostId) {
         let named = self.tracker.answer(host);
         let addrs: Vec<SocketAddr> = named.iter().map(|h| self.hosts[h.at()].addr).collect();
+        self.hosts[host.at()].announcer.answered(addrs.len());
         match self.hosts[host.at()].mind {
             Mind::Absent { .. } => {}
             Mind::Machine(_) => {

@@ -11,6 +11,7 @@ use crate::{
         observer::Observer,
     },
     torrent::{PeerSnapshot, Torrent},
+    why::{Finding, Outside, Tracker, diagnose},
 };
 
 use super::{Ban, World};
@@ -95,6 +96,19 @@ impl World {
         (host.pool.lent(), host.pool.budget(), host.disk.pending())
     }
 
+    /// Why a host's torrent is slow or stuck; nothing for a rogue, or a host that is not there.
+    pub fn why(&self, host: HostId, outside: &Outside) -> Vec<Finding> {
+        let torrent = self.torrent(host);
+        torrent.map_or_else(Vec::new, |t| diagnose(&t.snapshot(self.now).evidence, outside))
+    }
+
+    /// What a host knows besides its swarm: the tracker, and nothing else.
+    pub fn outside(&self, host: HostId) -> Outside {
+        let state = self.hosts[host.at()].announcer.state();
+        let trackers = vec![Tracker { host: "tracker.sim".to_owned(), state }];
+        Outside { trackers, ..Outside::default() }
+    }
+
     /// Nothing will ever happen any more.
     pub fn is_over(&self) -> bool {
         self.agenda.is_empty()
@@ -124,6 +138,7 @@ impl World {
             return;
         };
         let s = machine.snapshot(self.now);
+        let why = diagnose(&s.evidence, &self.outside(id)).into_iter().next();
         let (lent, budget, jobs) = self.memory(id);
         let _ = writeln!(
             out,
@@ -137,7 +152,7 @@ impl World {
             s.up,
             s.peers,
             s.unchoked,
-            s.waiting.map_or_else(|| "no".to_owned(), |w| w.to_string()),
+            why.map_or_else(|| "no".to_owned(), |found| found.cause.to_string()),
             lent >> 10,
             budget >> 10,
             jobs,

@@ -1,0 +1,138 @@
+//! Why a torrent is slow or stuck: what only the session knows about it, put beside what the torrent knows.
+//!
+//! The judgement is in [`crate::why`].
+
+use super::Shard;
+use crate::{
+    base::{limits::MAX_URLS, time::Instant},
+    net::tracker_client::host_of,
+    session::{
+        bandwidth::{Holding, Level},
+        clock::Clock,
+        config::Config,
+        id::TorrentId,
+        shared::Shared,
+        snapshot::{TrackerState, TrackerStatus},
+        unfinished::Unfinished,
+    },
+    torrent::{Phase, Snapshot},
+    why::{self, Dht, Door, Finding, Limit, Outside, Told, Tracker, diagnose},
+};
+
+/// What of the configuration may be a cause.
+#[derive(Debug)]
+pub(super) struct Settings {
+    trackers: bool,
+    local: bool,
+    maps_ports: bool,
+    proxied: bool,
+}
+
+impl Settings {
+    pub(super) fn of(config: &Config) -> Self {
+        let proxied = config.outlet.is_proxied();
+        Settings {
+            trackers: config.trackers,
+            local: config.lsd.is_some() && !proxied,
+            maps_ports: config.port_mapping,
+            proxied,
+        }
+    }
+}
+
+impl Shard {
+    /// Why the torrent, which looks like `machine`, is slow or stuck.
+    pub(super) fn diagnose(&self, now: Instant, id: TorrentId, machine: &Snapshot) -> Vec<Finding> {
+        match self.tenants.get(&id) {
+            Some(tenant) => diagnose(&machine.evidence, &self.outside(now, id, &tenant.shared)),
+            None => Vec::new(),
+        }
+    }
+
+    fn outside(&self, now: Instant, id: TorrentId, shared: &Shared) -> Outside {
+        let settings = &self.settings;
+        let door = match self.mapped.and_then(|mapped| mapped.tcp) {
+            _ if settings.proxied => Door::Proxied,
+            Some(_) => Door::Mapped,
+            None if settings.maps_ports => Door::Unmapped,
+            None => Door::NotAsked,
+        };
+        let trackers = shared.trackers_at(now);
+        Outside {
+            private: shared.info.private(),
+            trackers_off: !settings.trackers,
+            trackers: trackers.iter().take(MAX_URLS).map(tracker).collect(),
+            // Whom discovery has not heard of yet it will ask about in a moment.
+            dht: shared.dht().unwrap_or(Dht::Asked),
+            local: settings.local,
+            limit: self.turns.down.holding(id).map(limit),
+            door,
+        }
+    }
+
+    /// Keeps in mind why a torrent does not get on; to be called before it is paused.
+    pub(super) fn remember_why(&mut self, now: Instant, id: TorrentId) {
+        let Some(machine) = self.turns.torrent(id).map(|t| t.snapshot(now)) else { return };
+        let stopped = matches!(machine.phase, Phase::Paused | Phase::Seeding);
+        let found = self.diagnose(now, id, &machine);
+        if let Some(recording) = self.tenants.get_mut(&id).and_then(|t| t.recording.as_mut())
+            && !stopped
+        {
+            recording.why = found.iter().map(Told::from).collect();
+        }
+    }
+
+    /// Has the state written anew when there is another reason than the one that it knows.
+    pub(super) fn reason_changed(&mut self, now: Instant, id: TorrentId, first: Option<&Finding>) {
+        let Some(cause) = first.map(|found| &found.cause).filter(|c| !c.is_passing()) else {
+            return;
+        };
+        let recording = self.tenants.get_mut(&id).and_then(|t| t.recording.as_mut());
+        let Some(recording) = recording else { return };
+        if recording.reason != Some(cause.name()) {
+            recording.reason = Some(cause.name());
+            self.changed(now, id, 0);
+        }
+    }
+
+    /// What `downpour why` is to know of the torrent once nobody runs it; `None` when nothing is missing.
+    pub(super) fn unfinished(&self, now: Instant, id: TorrentId) -> Option<Unfinished> {
+        let machine = self.turns.torrent(id)?.snapshot(now);
+        let tenant = self.tenants.get(&id)?;
+        let recording = tenant.recording.as_ref()?;
+        if machine.wanted_done == machine.wanted {
+            return None;
+        }
+        let info = &tenant.shared.info;
+        Some(Unfinished {
+            info_hash: info.info_hash().wire().to_string(),
+            name: info.name().to_owned(),
+            path: recording.record.root().join(info.name()).display().to_string(),
+            done: machine.wanted_done,
+            total: machine.wanted,
+            saved: Clock::time_of_day() / 1_000_000_000,
+            causes: recording.why.clone(),
+        })
+    }
+}
+
+fn tracker(status: &TrackerStatus) -> Tracker {
+    let state = match (status.last, status.state) {
+        (Some(Err(trouble)), _) => {
+            why::TrackerState::Failed(trouble, status.last_error.clone().unwrap_or_default())
+        }
+        (Some(Ok(())), _) => why::TrackerState::Answered(status.peers),
+        (None, TrackerState::Idle) => why::TrackerState::Unasked,
+        (None, _) => why::TrackerState::Asked,
+    };
+    Tracker { host: host_of(&status.url), state }
+}
+
+fn limit(holding: Holding) -> Limit {
+    let option = match holding.level {
+        Level::All => "--max-down",
+        Level::Torrent => "--torrent-max-down",
+        Level::Peer => "--peer-max-down",
+    };
+    Limit { rate: holding.rate, option, waiting: holding.waiting }
+}

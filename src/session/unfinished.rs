@@ -1,0 +1,147 @@
+//! What a run leaves about a torrent that it did not complete: how far it came, and why no farther.
+//!
+//! One small file beside the resume state, written with it. Nothing depends on it, so it is not flushed, and
+//! one that cannot be read is passed over.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::persist;
+use crate::{base::limits::MAX_WHY_BYTES, why::Told};
+
+/// The format that is written, and the only one that is read.
+const VERSION: u32 = 1;
+/// How the file's name ends.
+pub(super) const EXTENSION: &str = "why";
+
+/// A torrent that a run did not complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// Its info hash in hex.
+    pub info_hash: String,
+    /// Its name.
+    pub name: String,
+    /// Its file or folder.
+    pub path: String,
+    /// Bytes verified of what is wanted.
+    pub done: u64,
+    /// Bytes wanted.
+    pub total: u64,
+    /// When that was so, in seconds since 1970.
+    pub saved: i64,
+    /// Why it did not get on, the heaviest cause first.
+    pub causes: Vec<Told>,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u32,
+    torrent: &'a Unfinished,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    version: u32,
+    torrent: Unfinished,
+}
+
+/// The torrents that runs with this state folder did not complete, by name.
+///
+/// # Errors
+/// The folder is there and cannot be read.
+pub fn list(state_dir: &Path) -> io::Result<Vec<Unfinished>> {
+    let entries = match fs::read_dir(persist::folder(state_dir)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            found.extend(read(&path));
+        }
+    }
+    found.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
+    Ok(found)
+}
+
+fn read(path: &Path) -> Option<Unfinished> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_WHY_BYTES as u64).read_to_end(&mut bytes).ok()?;
+    let read: Read = serde_json::from_slice(&bytes).ok()?;
+    (read.version == VERSION).then_some(read.torrent)
+}
+
+/// Writes it to `path`, whole or not at all; takes it away when nothing is missing any more.
+pub(super) fn keep(path: &Path, torrent: Option<&Unfinished>) -> io::Result<()> {
+    let Some(torrent) = torrent else {
+        return match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    };
+    let text = serde_json::to_vec(&Written { version: VERSION, torrent })?;
+    // Two runs may write at once.
+    let beside = path.with_extension(format!("{EXTENSION}.new-{}", std::process::id()));
+    fs::write(&beside, text)?;
+    fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn torrent(name: &str) -> Unfinished {
+        let told = Told {
+            cause: "all_choke".to_owned(),
+            weight: 80,
+            line: "9 peers connected, all choke us".to_owned(),
+            evidence: "9 peers have what we want and choke us".to_owned(),
+            remedy: "Wait.".to_owned(),
+        };
+        Unfinished {
+            info_hash: "00".repeat(20),
+            name: name.to_owned(),
+            path: format!("/data/{name}"),
+            done: 5,
+            total: 10,
+            saved: 7,
+            causes: vec![told],
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_found_and_taken_away() {
+        let dir = tempfile::tempdir().expect("dir");
+        assert_eq!(list(dir.path()).expect("no folder is none"), []);
+        let folder = persist::folder(dir.path());
+        fs::create_dir_all(&folder).expect("made");
+        for name in ["b", "a"] {
+            keep(&folder.join(format!("{name}.why")), Some(&torrent(name))).expect("written");
+        }
+        assert_eq!(list(dir.path()).expect("read"), [torrent("a"), torrent("b")]);
+        keep(&folder.join("a.why"), None).expect("taken away");
+        keep(&folder.join("a.why"), None).expect("it is not there, as it should be");
+        assert_eq!(list(dir.path()).expect("read"), [torrent("b")]);
+    }
+
+    #[test]
+    fn what_is_damaged_or_of_another_version_is_passed_over() {
+        let dir = tempfile::tempdir().expect("dir");
+        let folder = persist::folder(dir.path());
+        fs::create_dir_all(&folder).expect("made");
+        let path = folder.join("a.why");
+        keep(&path, Some(&torrent("a"))).expect("written");
+        let text = fs::read_to_string(&path).expect("text");
+        for bad in [text.replace("\"version\":1", "\"version\":2"), text[..20].to_owned()] {
+            fs::write(&path, bad).expect("written");
+            assert_eq!(list(dir.path()).expect("read"), []);
+        }
+    }
+}
