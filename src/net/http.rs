@@ -563,23 +563,24 @@ fn classify(err: reqwest::Error) -> HttpError {
 
 /// Whether the certificate of the other side is not valid yet, or no longer, by the clock here.
 fn validity(err: &(dyn StdError + 'static)) -> Option<bool> {
+    use rustls::Error::InvalidCertificate;
     let mut link = Some(err);
     while let Some(cause) = link {
-        // What an I/O error holds is not in its chain.
-        let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let held = held.and_then(|held| held.downcast_ref::<rustls::Error>());
-        if let Some(error) = held.or_else(|| cause.downcast_ref::<rustls::Error>()) {
-            return match error {
-                rustls::Error::InvalidCertificate(
-                    CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-                ) => Some(true),
-                rustls::Error::InvalidCertificate(
-                    CertificateError::Expired | CertificateError::ExpiredContext { .. },
-                ) => Some(false),
-                _ => None,
-            };
+        match cause.downcast_ref::<rustls::Error>() {
+            Some(InvalidCertificate(
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+            )) => return Some(true),
+            Some(InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+            )) => return Some(false),
+            _ => {}
         }
-        link = cause.source();
+        // What an I/O error holds is not its source.
+        let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        link = match held {
+            Some(held) => Some(held),
+            None => cause.source(),
+        };
     }
     None
 }
