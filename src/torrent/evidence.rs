@@ -5,7 +5,7 @@ use crate::{
     base::time::Instant,
     peer::Peer,
     pieces::job::{DiskFault, FaultKind},
-    why::{DiskTrouble, DiskTroubleKind, Progress, Scarce, Swarm},
+    why::{Addresses, DiskTrouble, DiskTroubleKind, Progress, Scarce, Swarm},
 };
 
 use super::{Phase, Torrent};
@@ -14,16 +14,19 @@ use super::{Phase, Torrent};
 const RANGES_TOLD: usize = 4;
 
 impl Torrent {
-    /// What there is to be known at this moment.
-    pub(super) fn evidence(&self, now: Instant) -> Swarm {
+    /// What there is to be known at this moment, with the addresses that are known; `None` when nothing is missing.
+    pub(super) fn evidence(&self, now: Instant, mut addresses: Addresses) -> Option<Swarm> {
+        let progress = self.progress();
+        if progress == Progress::Done {
+            return None;
+        }
         let open: Vec<&Peer> = self.peers.iter().map(|(_, p)| p).filter(|p| p.is_open()).collect();
         let useful = || open.iter().filter(|p| p.am_interested);
         let asked = useful().filter(|p| !p.requests.is_empty()).count() as u32;
-        let mut addresses = self.candidates.tally();
         // Whoever is being greeted was dialled, or dialled us.
         addresses.dialling += self.peers.len() - open.len() as u32;
-        Swarm {
-            progress: self.progress(),
+        Some(Swarm {
+            progress,
             wants_metadata: self.wants_metadata(),
             idle: (self.down.total() > 0).then(|| now.since(self.last_block)),
             down: self.down.rate(now),
@@ -42,7 +45,7 @@ impl Torrent {
             max_peers: self.max_peers(),
             port: self.listen_port,
             encryption: self.settings.encryption,
-        }
+        })
     }
 
     fn progress(&self) -> Progress {

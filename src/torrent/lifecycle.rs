@@ -126,7 +126,7 @@ impl Torrent {
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let open = || self.peers.iter().filter(|(_, p)| p.is_open() && !p.is_web_seed());
         let (wanted, wanted_done) = self.pieces.bytes_wanted();
-        let evidence = self.evidence(now);
+        let addresses = self.candidates.tally();
         Snapshot {
             phase: self.phase,
             wants_metadata: self.wants_metadata(),
@@ -146,10 +146,10 @@ impl Torrent {
             seeds: open().filter(|(_, p)| p.pieces.is_all()).count() as u32,
             web_seeds: self.web_seeds.connected(),
             unchoked: open().filter(|(_, p)| !p.am_choking).count() as u32,
-            known: evidence.addresses.known,
+            known: addresses.known,
             dialling: self.candidates.dialling(),
             banned: self.candidates.banned(),
-            evidence,
+            evidence: self.evidence(now, addresses).map(Box::new),
         }
     }
 

@@ -63,8 +63,8 @@ pub struct Snapshot {
     pub dialling: u32,
     /// Peers banned for bad data.
     pub banned: u32,
-    /// What may say why it is slow or stuck.
-    pub evidence: Swarm,
+    /// What may say why it is slow or stuck; `None` of one that has what it wants.
+    pub evidence: Option<Box<Swarm>>,
 }
 
 /// What a torrent would like to have of what the torrents of a session share.

@@ -204,14 +204,12 @@ impl Causes<'_> {
     /// What trackers have to do with it; `alone` if nobody else has named a peer.
     fn trackers(&mut self, weight: u8, alone: bool) {
         let all = self.outside.trackers.len() as u32;
-        let texts: Vec<String> = self
-            .outside
-            .failing()
-            .map(|(host, _, text)| named(host, text))
-            .take(MAX_TEXTS)
-            .collect();
-        if let Some((_, trouble, _)) = self.outside.failing().next() {
-            let failing = (self.outside.failing().count() as u32, all);
+        // Of those the clock is told.
+        let failing = || self.outside.failing().filter(|(_, t, _)| *t != Trouble::NotYetValid);
+        if let Some((_, trouble, _)) = failing().next() {
+            let texts: Vec<String> =
+                failing().map(|(host, _, text)| named(host, text)).take(MAX_TEXTS).collect();
+            let failing = (failing().count() as u32, all);
             self.add(weight, Cause::TrackersFail { failing, trouble, texts, alone });
         }
         let answered = |t: &&super::Tracker| matches!(t.state, TrackerState::Answered(_));
@@ -303,7 +301,7 @@ mod tests {
         assert_eq!(names(&swarm, &failing(&one, Trouble::Expired)), ["trackers_fail"]);
         let found = diagnose(&swarm, &failing(&two, Trouble::Expired));
         assert_eq!(found[0].cause.to_string(), "the clock of this computer seems to be ahead");
-        assert_eq!(names(&swarm, &failing(&one, Trouble::NotYetValid))[0], "clock");
+        assert_eq!(names(&swarm, &failing(&one, Trouble::NotYetValid)), ["clock"]);
     }
 
     #[test]

@@ -43,9 +43,9 @@ impl Settings {
 impl Shard {
     /// Why the torrent, which looks like `machine`, is slow or stuck.
     pub(super) fn diagnose(&self, now: Instant, id: TorrentId, machine: &Snapshot) -> Vec<Finding> {
-        match self.tenants.get(&id) {
-            Some(tenant) => diagnose(&machine.evidence, &self.outside(now, id, &tenant.shared)),
-            None => Vec::new(),
+        match (self.tenants.get(&id), &machine.evidence) {
+            (Some(tenant), Some(swarm)) => diagnose(swarm, &self.outside(now, id, &tenant.shared)),
+            _ => Vec::new(),
         }
     }
 

@@ -98,8 +98,8 @@ impl World {
 
     /// Why a host's torrent is slow or stuck; nothing for a rogue, or a host that is not there.
     pub fn why(&self, host: HostId, outside: &Outside) -> Vec<Finding> {
-        let torrent = self.torrent(host);
-        torrent.map_or_else(Vec::new, |t| diagnose(&t.snapshot(self.now).evidence, outside))
+        let evidence = self.torrent(host).and_then(|t| t.snapshot(self.now).evidence);
+        evidence.map_or_else(Vec::new, |swarm| diagnose(&swarm, outside))
     }
 
     /// What a host knows besides its swarm: the tracker, and nothing else.
@@ -138,7 +138,7 @@ impl World {
             return;
         };
         let s = machine.snapshot(self.now);
-        let why = diagnose(&s.evidence, &self.outside(id)).into_iter().next();
+        let why = self.why(id, &self.outside(id)).into_iter().next();
         let (lent, budget, jobs) = self.memory(id);
         let _ = writeln!(
             out,
