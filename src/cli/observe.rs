@@ -144,7 +144,7 @@ mod tests {
 
     fn snapshot(state: TorrentState) -> TorrentSnapshot {
         let machine = Default::default();
-        TorrentSnapshot { state, machine, trackers: [].into(), eta: None, why: [].into() }
+        TorrentSnapshot { state, machine, trackers: [].into(), eta: None, why: Vec::new() }
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
         let mut o = observed();
         let mut s = snapshot(TorrentState::Downloading);
         s.machine.wanted = 100;
-        s.why = [Finding { cause: Cause::NoMetadata(1), weight: 80 }].into();
+        s.why = vec![Finding { cause: Cause::NoMetadata(1), weight: 80 }];
         let at = Duration::from_secs;
         assert_eq!(o.look(at(9), &s).waiting, None);
         let waiting = o.look(at(10), &s).waiting;

@@ -553,7 +553,7 @@ impl Shard {
         };
         let eta = TorrentSnapshot::eta_of(&machine);
         let trackers = tenant.shared.trackers_at(now);
-        tenant.shared.publish(TorrentSnapshot { state, machine, trackers, eta, why: why.into() });
+        tenant.shared.publish(TorrentSnapshot { state, machine, trackers, eta, why });
     }
 
     fn show_gauges(&self) {

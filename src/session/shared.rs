@@ -104,7 +104,7 @@ impl Shared {
             machine,
             trackers: Arc::default(),
             eta: None,
-            why: Arc::default(),
+            why: Vec::new(),
         };
         Arc::new(Shared {
             id,

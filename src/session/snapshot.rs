@@ -42,7 +42,7 @@ pub struct TorrentSnapshot {
     /// Time until it is complete at the present rate; `None` when nothing arrives or it is complete.
     pub eta: Option<Duration>,
     /// Why it is slow or stuck, the heaviest cause first; nothing when all is well.
-    pub why: Arc<[Finding]>,
+    pub why: Vec<Finding>,
 }
 
 impl TorrentSnapshot {

@@ -16,7 +16,7 @@ use crate::{
     },
     mse::Encryption,
     peer::{Peer, Stage},
-    why::Happening,
+    why::{Happening, Recent},
     wire::{self, Decoder, ExtensionHandshake, Handshake, Message, Reserved, extension::local_id},
 };
 
@@ -288,7 +288,7 @@ impl Torrent {
             let addr = peer.addr;
             self.candidates.greeted(addr);
         } else {
-            self.recent.note(now, Happening::Incoming, 1);
+            Recent::note(&mut self.recent, now, Happening::Incoming, 1);
             self.send_handshake(now, key, hello.info_hash);
         }
         self.introduce(key);

@@ -19,7 +19,7 @@ use crate::{
         Closed, Offer, PeerView, Stored, Wish,
         job::{DiskEvent, DiskFault, DiskJob, FaultKind, Verdict},
     },
-    why::Happening,
+    why::{Happening, Recent},
     wire::{self, Message},
 };
 
@@ -344,7 +344,7 @@ impl Torrent {
             return;
         }
         let patience = request_patience(peer);
-        self.recent.note(now, Happening::Unanswered, 1);
+        Recent::note(&mut self.recent, now, Happening::Unanswered, 1);
         peer.forgot = true;
         peer.pipeline.snub();
         if let Some(block) = peer.stop_keeping() {
@@ -410,7 +410,7 @@ impl Torrent {
         }
         match closed {
             Closed::Had => {
-                self.recent.note(now, Happening::PieceVerified, 1);
+                Recent::note(&mut self.recent, now, Happening::PieceVerified, 1);
                 self.piece_is_ours(piece);
                 for guilty in self.blame.good(piece, digests) {
                     self.ban(now, guilty, pool);
@@ -420,7 +420,7 @@ impl Torrent {
                 }
             }
             Closed::Bad(senders) => {
-                self.recent.note(now, Happening::PieceFailed, 1);
+                Recent::note(&mut self.recent, now, Happening::PieceFailed, 1);
                 self.totals.corrupt += u64::from(self.pieces.geometry().piece_len(piece));
                 self.say(Event::PieceFailed(piece));
                 self.freed = true;

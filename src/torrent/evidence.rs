@@ -5,7 +5,7 @@ use crate::{
     base::time::Instant,
     peer::Peer,
     pieces::job::{DiskFault, FaultKind},
-    why::{Addresses, DiskTrouble, DiskTroubleKind, Progress, Scarce, Swarm},
+    why::{Addresses, DiskTrouble, DiskTroubleKind, Progress, Recent, Scarce, Swarm},
 };
 
 use super::{Phase, Torrent};
@@ -40,7 +40,7 @@ impl Torrent {
             resting_web_seeds: self.web_seeds.resting(),
             is_congested: self.memory_short,
             at_disk: self.at_disk_bytes,
-            recent: self.recent.counts(now),
+            recent: Recent::counts(self.recent.as_deref(), now),
             banned: self.candidates.banned(),
             max_peers: self.max_peers(),
             port: self.listen_port,

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use crate::{
     base::{compact::may_name, id::PeerKey, limits::MAX_PEX_TAKEN, time::Instant},
-    why::Happening,
+    why::{Happening, Recent},
     wire::{
         self, Message,
         ut_pex::{PexFlags, PexMessage},
@@ -108,7 +108,7 @@ impl Torrent {
         let (addrs, flags): (Vec<SocketAddr>, Vec<PexFlags>) = named.take(left).unzip();
         peer.named_peers += addrs.len();
         let blocked = self.candidates.found(now, Source::Pex, &addrs);
-        self.recent.note(now, Happening::Blocked, blocked);
+        Recent::note(&mut self.recent, now, Happening::Blocked, blocked);
         for (addr, flags) in addrs.into_iter().zip(flags) {
             if flags.prefers_encryption() {
                 self.candidates.prefers_encryption(addr);

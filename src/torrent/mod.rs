@@ -213,8 +213,8 @@ pub struct Torrent {
     up: RateMeter,
     /// When a block last arrived.
     last_block: Instant,
-    /// What happened lately.
-    recent: Recent,
+    /// What happened lately; nothing has to an idle torrent.
+    recent: Option<Box<Recent>>,
     /// Why the disk stopped us.
     fault: Option<Box<DiskFault>>,
 }
@@ -277,7 +277,7 @@ impl Torrent {
             down: RateMeter::default(),
             up: RateMeter::default(),
             last_block: now,
-            recent: Recent::default(),
+            recent: None,
             fault: None,
         };
         checks.into_iter().for_each(|job| torrent.hand_to_disk(job));
@@ -294,7 +294,7 @@ impl Torrent {
                     Some(number) => self.web_seed_not_opened(now, number, failure),
                     None => {
                         let no_socket = failure == DialFailure::NoDescriptor;
-                        self.recent.note(now, Happening::NoSocket, no_socket.into());
+                        Recent::note(&mut self.recent, now, Happening::NoSocket, no_socket.into());
                         self.candidates.dial_failed(now, addr, failure);
                     }
                 }
@@ -304,7 +304,7 @@ impl Torrent {
             Input::OwnAddress { ip, by } => self.candidates.hear_own(ip, by),
             Input::PeersFound { source, addrs } => {
                 let blocked = self.candidates.found(now, source, &addrs);
-                self.recent.note(now, Happening::Blocked, blocked);
+                Recent::note(&mut self.recent, now, Happening::Blocked, blocked);
                 self.dial_dirty = true;
             }
             Input::WebSeeds(urls) => self.web_seeds_found(now, urls),

@@ -54,19 +54,21 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// It happened so many times more.
-    pub fn note(&mut self, now: Instant, happening: Happening, times: u32) {
+    /// It happened so many times more. As long as nothing has there is nothing in memory.
+    pub fn note(recent: &mut Option<Box<Self>>, now: Instant, happening: Happening, times: u32) {
         if times == 0 {
             return;
         }
-        *self = self.at(now);
-        let count = &mut self.now[happening as usize];
+        let recent = recent.get_or_insert_default();
+        **recent = recent.at(now);
+        let count = &mut recent.now[happening as usize];
         *count = count.saturating_add(u16::try_from(times).unwrap_or(u16::MAX));
     }
 
     /// How often each thing happened in the last minutes.
-    pub fn counts(&self, now: Instant) -> Counts {
-        let at = self.at(now);
+    pub fn counts(recent: Option<&Self>, now: Instant) -> Counts {
+        let Some(recent) = recent else { return Counts::default() };
+        let at = recent.at(now);
         Counts(std::array::from_fn(|i| u32::from(at.now[i]) + u32::from(at.before[i])))
     }
 
@@ -89,11 +91,11 @@ mod tests {
     #[test]
     fn what_happened_counts_for_some_minutes() {
         let at = |secs| Instant::ZERO + Duration::from_secs(secs);
-        let mut recent = Recent::default();
-        recent.note(at(10), Happening::Blocked, 2);
-        recent.note(at(149), Happening::Blocked, 1);
-        recent.note(at(200), Happening::Incoming, 1);
-        let of = |secs, what| recent.counts(at(secs)).of(what);
+        let mut recent = None;
+        Recent::note(&mut recent, at(10), Happening::Blocked, 2);
+        Recent::note(&mut recent, at(149), Happening::Blocked, 1);
+        Recent::note(&mut recent, at(200), Happening::Incoming, 1);
+        let of = |secs, what| Recent::counts(recent.as_deref(), at(secs)).of(what);
         assert_eq!((of(200, Happening::Blocked), of(200, Happening::Incoming)), (3, 1));
         assert_eq!((of(310, Happening::Blocked), of(310, Happening::Incoming)), (0, 1));
         assert_eq!(of(460, Happening::Incoming), 0);
@@ -102,9 +104,10 @@ mod tests {
 
     #[test]
     fn counts_do_not_run_over() {
-        let mut recent = Recent::default();
-        recent.note(Instant::ZERO, Happening::Blocked, u32::MAX);
-        recent.note(Instant::ZERO, Happening::Blocked, 1);
-        assert_eq!(recent.counts(Instant::ZERO).of(Happening::Blocked), u32::from(u16::MAX));
+        let mut recent = None;
+        Recent::note(&mut recent, Instant::ZERO, Happening::Blocked, u32::MAX);
+        Recent::note(&mut recent, Instant::ZERO, Happening::Blocked, 1);
+        let counts = Recent::counts(recent.as_deref(), Instant::ZERO);
+        assert_eq!(counts.of(Happening::Blocked), u32::from(u16::MAX));
     }
 }

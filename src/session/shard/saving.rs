@@ -42,12 +42,19 @@ pub(super) struct Recording {
     /// Peers it had when it was last paused.
     pub(super) peers: Vec<SocketAddr>,
     pub(super) due: Due,
+    /// What keeps the torrent back, if anything did.
+    pub(super) reasons: Option<Box<Reasons>>,
+    /// The last save was tried.
+    last: bool,
+}
+
+/// What a recording knows of what keeps its torrent back.
+#[derive(Default)]
+pub(super) struct Reasons {
     /// Why the torrent did not get on when that was asked last.
     pub(super) why: Vec<Told>,
     /// The first reason that brought a save about, by its name.
-    pub(super) reason: Option<&'static str>,
-    /// The last save was tried.
-    last: bool,
+    pub(super) first: Option<&'static str>,
 }
 
 impl Recording {
@@ -57,8 +64,7 @@ impl Recording {
             settled,
             peers: Vec::new(),
             due: Due::default(),
-            why: Vec::new(),
-            reason: None,
+            reasons: None,
             last: false,
         }
     }

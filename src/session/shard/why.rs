@@ -78,7 +78,7 @@ impl Shard {
         if let Some(recording) = self.tenants.get_mut(&id).and_then(|t| t.recording.as_mut())
             && !stopped
         {
-            recording.why = found.iter().map(Told::from).collect();
+            recording.reasons.get_or_insert_default().why = found.iter().map(Told::from).collect();
         }
     }
 
@@ -89,8 +89,9 @@ impl Shard {
         };
         let recording = self.tenants.get_mut(&id).and_then(|t| t.recording.as_mut());
         let Some(recording) = recording else { return };
-        if recording.reason != Some(cause.name()) {
-            recording.reason = Some(cause.name());
+        let reasons = recording.reasons.get_or_insert_default();
+        if reasons.first != Some(cause.name()) {
+            reasons.first = Some(cause.name());
             self.changed(now, id, 0);
         }
     }
@@ -111,7 +112,7 @@ impl Shard {
             done: machine.wanted_done,
             total: machine.wanted,
             saved: Clock::time_of_day() / 1_000_000_000,
-            causes: recording.why.clone(),
+            causes: recording.reasons.as_ref().map_or_else(Vec::new, |r| r.why.clone()),
         })
     }
 }
