@@ -122,6 +122,7 @@ impl TrackerError {
             TrackerError::NoScrape { .. } => "no_scrape",
             TrackerError::Unsupported { .. } => "unsupported",
             TrackerError::Unreachable { .. } => "unreachable",
+            TrackerError::Validity { .. } => "certificate_time",
             TrackerError::TimedOut { .. } => "timed_out",
             TrackerError::Redirected { .. } => "redirected",
             TrackerError::Status { .. } => "status",
