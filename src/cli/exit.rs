@@ -23,7 +23,7 @@ pub enum Exit {
     Verify = 5,
     /// The disk refused: full, permission, I/O.
     Disk = 6,
-    /// The target exists and differs, and `--force` was not given.
+    /// The target exists and differs, and `--force` was not given; or another run of the program has it.
     Exists = 7,
     /// Some of several inputs failed.
     Some = 9,

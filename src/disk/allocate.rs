@@ -4,21 +4,21 @@
 //! and because a full disk is then met at the start. A file that is there stays as it is: it may
 //! grow to its full length, never shrink.
 
-use std::{fs::File, io};
+use std::io;
 
-use super::system;
+use super::file_system::OpenFile;
 use crate::metainfo;
 
 /// Gives `handle`, which has `length` bytes, room for all of `file`. `first` is the length of a write
 /// that begins at byte 0, else 0: a file which that write fills needs no reservation.
 pub(super) fn reserve(
-    handle: &File,
+    handle: &dyn OpenFile,
     length: u64,
     file: &metainfo::File<'_>,
     first: u64,
 ) -> io::Result<()> {
     if length < file.length && first < file.length {
-        system::extend(handle, file.length).map_err(|error| {
+        handle.extend(file.length).map_err(|error| {
             let text = format!("no room for its {} bytes: {error}", file.length);
             io::Error::new(error.kind(), text)
         })?;

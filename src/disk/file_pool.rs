@@ -1,4 +1,4 @@
-//! A bounded pool of open files, shared by all torrents, that lends `Arc<File>`.
+//! A bounded pool of open files, shared by all torrents, that lends `Arc<dyn OpenFile>`.
 //!
 //! Least recently lent goes first. A file that is lent while it leaves the pool stays open until
 //! the borrower lets go, so the number of descriptors may pass the limit by the number of threads.
@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::File,
     io,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -16,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use super::system::{self, Access};
+use super::{
+    file_system::{FileSystem, Native, OpenFile},
+    system::{self, Access},
+};
 use crate::base::index::FileIndex;
 
 /// Times a file is tried again when there is no descriptor.
@@ -33,6 +35,7 @@ type Key = (Tenant, FileIndex);
 /// Open files, at most a given number.
 #[derive(Debug)]
 pub struct FilePool {
+    file_system: Arc<dyn FileSystem>,
     shelf: Mutex<Shelf>,
     limit: usize,
     tenants: AtomicU64,
@@ -48,7 +51,7 @@ struct Shelf {
 
 #[derive(Debug)]
 struct Entry {
-    file: Arc<File>,
+    file: Arc<dyn OpenFile>,
     access: Access,
     stamp: u64,
 }
@@ -56,11 +59,22 @@ struct Entry {
 impl FilePool {
     /// A pool that keeps at most `limit` files open, and at least one.
     pub fn new(limit: usize) -> Arc<Self> {
+        FilePool::on(Arc::new(Native), limit)
+    }
+
+    /// The same, of files of another file system.
+    pub(crate) fn on(file_system: Arc<dyn FileSystem>, limit: usize) -> Arc<Self> {
         Arc::new(FilePool {
+            file_system,
             shelf: Mutex::default(),
             limit: limit.max(1),
             tenants: AtomicU64::new(0),
         })
+    }
+
+    /// Where its files are.
+    pub(crate) fn file_system(&self) -> &Arc<dyn FileSystem> {
+        &self.file_system
     }
 
     /// Number of files the pool holds open.
@@ -97,12 +111,12 @@ impl FilePool {
         &self,
         key: Key,
         access: Access,
-        open: impl Fn() -> io::Result<File>,
-    ) -> io::Result<Arc<File>> {
+        open: impl Fn() -> io::Result<Arc<dyn OpenFile>>,
+    ) -> io::Result<Arc<dyn OpenFile>> {
         if let Some(file) = self.shelf().find(key, access) {
             return Ok(file);
         }
-        let file = Arc::new(self.open(open)?);
+        let file = self.open(open)?;
         self.shelf().insert(key, access, Arc::clone(&file));
         self.shrink(self.limit);
         Ok(file)
@@ -139,7 +153,7 @@ impl FilePool {
 }
 
 impl Shelf {
-    fn find(&mut self, key: Key, access: Access) -> Option<Arc<File>> {
+    fn find(&mut self, key: Key, access: Access) -> Option<Arc<dyn OpenFile>> {
         let entry = self.entries.get_mut(&key)?;
         if access == Access::Write && entry.access == Access::Read {
             return None;
@@ -151,7 +165,7 @@ impl Shelf {
         Some(Arc::clone(&entry.file))
     }
 
-    fn insert(&mut self, key: Key, access: Access, file: Arc<File>) {
+    fn insert(&mut self, key: Key, access: Access, file: Arc<dyn OpenFile>) {
         // Two threads may have opened the same file; the handle that can write stays.
         if access == Access::Read && self.entries.contains_key(&key) {
             return;
@@ -174,11 +188,15 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
+    fn temporary() -> io::Result<Arc<dyn OpenFile>> {
+        Ok(Arc::new(tempfile::tempfile()?))
+    }
+
     fn lend(pool: &FilePool, key: Key, access: Access) -> bool {
         let opened = Cell::new(false);
         pool.lend(key, access, || {
             opened.set(true);
-            tempfile::tempfile()
+            temporary()
         })
         .expect("opens");
         opened.get()
@@ -251,11 +269,7 @@ mod tests {
         let tries = Cell::new(0);
         let scarce = || {
             tries.set(tries.get() + 1);
-            if pool.open_files() > 3 {
-                Err(io::Error::from_raw_os_error(24))
-            } else {
-                tempfile::tempfile()
-            }
+            if pool.open_files() > 3 { Err(io::Error::from_raw_os_error(24)) } else { temporary() }
         };
         pool.lend((tenant, FileIndex(9)), Access::Read, scarce).expect("second try");
         assert_eq!((tries.get(), pool.open_files()), (2, 4));

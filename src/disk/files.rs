@@ -5,7 +5,7 @@
 //! to the outside they are files of full length that were never written.
 
 use std::{
-    fs::File,
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
     sync::{
@@ -20,8 +20,10 @@ use super::{
     backend::{Backend, Extent},
     fault::fault,
     file_pool::{FilePool, Tenant},
+    file_system::{OpenFile, read_exact_at, write_all_at},
     system::{self, Access},
     touches::Touches,
+    unsynced::{Stretches, Unsynced},
 };
 use crate::{
     base::{
@@ -31,6 +33,9 @@ use crate::{
     metainfo::{self, Info},
     pieces::job::DiskFault,
 };
+
+/// Bytes read and written at once, in bytes, where something is written anew.
+const ANEW_AT_ONCE: u64 = 256 << 10;
 
 /// A torrent's files on disk.
 #[derive(Debug)]
@@ -42,8 +47,10 @@ pub struct Files {
     /// One bit for each file with bytes that may not be durable. Made at the first write.
     written: OnceLock<Box<[AtomicU64]>>,
     touches: Touches,
+    unsynced: Unsynced,
     /// Held during a sync, so that none returns while another one's files are still on their way.
-    syncing: Mutex<()>,
+    /// The files whose names are durable, one bit each.
+    syncing: Mutex<Vec<u64>>,
     /// Whether each file is unwanted, if any is.
     unwanted: Option<Box<[bool]>>,
     /// Those of them that are not there; looked for once.
@@ -61,7 +68,8 @@ impl Files {
             pool: Arc::clone(pool),
             written: OnceLock::new(),
             touches: Touches::default(),
-            syncing: Mutex::new(()),
+            unsynced: Unsynced::default(),
+            syncing: Mutex::default(),
             unwanted: None,
             aside: OnceLock::new(),
         }
@@ -79,16 +87,40 @@ impl Files {
         let unwanted = self.unwanted.as_ref()?;
         let aside = self.aside.get_or_init(|| {
             let files = (0..).map(FileIndex).zip(unwanted);
-            let absent = files.map(|(index, &unwanted)| unwanted && !self.is_there(index));
+            // What cannot be looked at is there in some way.
+            let is_there = |index| self.is_there(index).unwrap_or(true);
+            let absent = files.map(|(index, &unwanted)| unwanted && !is_there(index));
             Aside::new(&self.info, absent.collect())
         });
         aside.has(index).then_some(aside)
     }
 
-    fn is_there(&self, index: FileIndex) -> bool {
-        let open = || system::open(&self.root, self.file(index).path, Access::Read);
-        // What cannot be looked at is there in some way.
-        !matches!(self.pool.open(open), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    /// Finds out which unwanted files are there, unless that is known.
+    fn find_aside(&self) -> Result<(), DiskFault> {
+        let Some(unwanted) = self.unwanted.as_ref().filter(|_| self.aside.get().is_none()) else {
+            return Ok(());
+        };
+        let mut absent = Vec::with_capacity(unwanted.len());
+        for (index, &unwanted) in (0..).map(FileIndex).zip(unwanted) {
+            let is_there = !unwanted || self.is_there(index)?;
+            absent.push(!is_there);
+        }
+        // Whoever was faster has seen the same.
+        let _ = self.aside.set(Aside::new(&self.info, absent.into()));
+        Ok(())
+    }
+
+    fn is_there(&self, index: FileIndex) -> Result<bool, DiskFault> {
+        let path = self.file(index).path;
+        let open = || self.pool.file_system().open(&self.root, path, Access::Read);
+        match self.pool.open(open) {
+            Ok(_) => Ok(true),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound => Ok(false),
+                io::ErrorKind::PermissionDenied => Ok(true),
+                _ => Err(fault("open".into(), path.to_string(), &error)),
+            },
+        }
     }
 
     /// The file that holds the bytes of `index`.
@@ -118,21 +150,23 @@ impl Files {
         self.info.layout().file(index).expect("the file index is of this torrent")
     }
 
-    fn reading(&self, index: FileIndex) -> io::Result<Arc<File>> {
+    fn reading(&self, index: FileIndex) -> io::Result<Arc<dyn OpenFile>> {
         self.pool.lend((self.tenant, self.home(index)), Access::Read, || {
-            let (file, _) = system::open(&self.root, self.path(index), Access::Read)?;
-            self.look(index, &file);
+            let (file, _) =
+                self.pool.file_system().open(&self.root, self.path(index), Access::Read)?;
+            self.look(index, &*file);
             Ok(file)
         })
     }
 
-    fn writing(&self, index: FileIndex, first: u64) -> io::Result<Arc<File>> {
+    fn writing(&self, index: FileIndex, first: u64) -> io::Result<Arc<dyn OpenFile>> {
         self.pool.lend((self.tenant, self.home(index)), Access::Write, || {
             let file = self.file(index);
-            let (handle, facts) = system::open(&self.root, self.path(index), Access::Write)?;
-            let own = self.own_write(index, &handle);
+            let (handle, stamp) =
+                self.pool.file_system().open(&self.root, self.path(index), Access::Write)?;
+            let own = self.own_write(index, &*handle);
             if self.aside(index).is_none() {
-                allocate::reserve(&handle, facts.len(), &file, first)?;
+                allocate::reserve(&*handle, stamp.length, &file, first)?;
             }
             drop(own);
             Ok(handle)
@@ -140,7 +174,7 @@ impl Files {
     }
 
     /// Compares a file with what it was.
-    fn look(&self, index: FileIndex, handle: &File) {
+    fn look(&self, index: FileIndex, handle: &dyn OpenFile) {
         if self.touches.look(self.home(index), || stamp_of(handle)) {
             // The next save has to tell.
             self.mark(index);
@@ -148,7 +182,7 @@ impl Files {
     }
 
     /// We write to a file for as long as what is returned lives.
-    fn own_write<'a>(&'a self, index: FileIndex, handle: &'a File) -> OwnWrite<'a> {
+    fn own_write<'a>(&'a self, index: FileIndex, handle: &'a dyn OpenFile) -> OwnWrite<'a> {
         if self.touches.begin(self.home(index), || stamp_of(handle)) {
             self.mark(index);
         }
@@ -176,21 +210,82 @@ impl Files {
             }
             Err(error) => return Err(self.fault(file, "open".into(), &error)),
         };
-        self.look(file, &handle);
+        self.look(file, &*handle);
         // What comes while it is being flushed is for the next time.
-        let stamp = stamp_of(&handle).unwrap_or(FileStamp::doubtful(0));
-        match handle.sync_all() {
+        let stamp = stamp_of(&*handle).unwrap_or(FileStamp::doubtful(0));
+        let written = self.unsynced.take(self.home(file));
+        match handle.sync() {
             Ok(()) => {}
             Err(error) if system::has_nothing_to_flush(&error) => {}
             Err(error) => {
-                // The system forgets what it could not write: trying again succeeds and proves
-                // nothing.
                 self.touches.doubt(self.home(file));
-                return Err(self.fault(file, "flush".into(), &error));
+                if self.write_anew(file, &written).is_err() {
+                    for (start, end) in written {
+                        self.unsynced.add(self.home(file), start..end);
+                    }
+                    return Err(self.fault(file, "flush".into(), &error));
+                }
             }
         }
         let certain = !self.touches.is_doubtful(self.home(file));
         Ok(if certain { self.seen(file, stamp) } else { FileStamp::doubtful(stamp.inode) })
+    }
+
+    /// Writes what is in a file once more where it was `written`, and makes it durable. A sync that failed
+    /// has lost it, and the next one would succeed and prove nothing.
+    fn write_anew(&self, file: FileIndex, written: &Stretches) -> io::Result<()> {
+        let handle = self.writing(file, 0)?;
+        let own = self.own_write(file, &*handle);
+        let mut buffer = Vec::new();
+        for (&start, &end) in written {
+            let mut at = start;
+            while at < end {
+                buffer.resize((end - at).min(ANEW_AT_ONCE) as usize, 0);
+                read_exact_at(&*handle, &mut buffer, at)?;
+                write_all_at(&*handle, &buffer, at)?;
+                at += buffer.len() as u64;
+            }
+        }
+        drop(own);
+        handle.sync()
+    }
+
+    /// Makes the names durable of files that were `flushed` for the first time: a file that is not found any
+    /// more is lost, whatever is in it.
+    fn flush_names(
+        &self,
+        named: &mut Vec<u64>,
+        flushed: &[(FileIndex, FileStamp)],
+    ) -> Result<(), DiskFault> {
+        if flushed.is_empty() {
+            return Ok(());
+        }
+        if named.is_empty() {
+            let placed = self.pool.file_system().sync_place(&self.root);
+            placed.map_err(|error| {
+                fault("flush the name of".into(), self.root.display().to_string(), &error)
+            })?;
+        }
+        named.resize(self.info.layout().len().div_ceil(64), 0);
+        let mut folders = HashSet::new();
+        for &(file, _) in flushed {
+            let path = self.path(file);
+            let is_named = named[file.at() / 64] >> (file.0 % 64) & 1 == 1;
+            if is_named || !folders.insert(path.to_path_buf().parent().map(Path::to_path_buf)) {
+                continue;
+            }
+            match self.pool.file_system().sync_names(&self.root, path) {
+                // Nothing of it is left.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                result => {
+                    result.map_err(|error| self.fault(file, "flush the name of".into(), &error))?
+                }
+            }
+        }
+        for &(file, _) in flushed {
+            named[file.at() / 64] |= 1 << (file.0 % 64);
+        }
+        Ok(())
     }
 
     /// Writes to the file that holds the bytes of `file`.
@@ -204,10 +299,11 @@ impl Files {
         let handle = self
             .writing(file, first)
             .map_err(|error| self.fault(file, "open for writing".into(), &error))?;
-        let own = self.own_write(file, &handle);
-        let result = system::write_all_at(&handle, bytes, offset);
+        let own = self.own_write(file, &*handle);
+        let result = write_all_at(&*handle, bytes, offset);
         drop(own);
-        // After the write: a mark set before could be taken by a sync that misses these bytes.
+        // After the write: what is noted before could be taken by a sync that misses these bytes.
+        self.unsynced.add(self.home(file), offset..offset + bytes.len() as u64);
         self.mark(file);
         result.map_err(|error| {
             let operation = format!("write {} bytes at offset {offset} of", bytes.len());
@@ -230,7 +326,7 @@ impl Files {
             part.fill(0);
             let Some(at) = stretch.at else { continue };
             let result = match self.reading(file) {
-                Ok(handle) => system::read_exact_at(&handle, part, at),
+                Ok(handle) => read_exact_at(&*handle, part, at),
                 Err(error) => Err(error),
             };
             match result {
@@ -287,7 +383,8 @@ impl Files {
             }
             Err(error) => return Err(self.fault(file, "open".into(), &error)),
         };
-        let found = system::extent(&handle, at)
+        let found = handle
+            .extent(at)
             .map_err(|error| self.fault(file, "look for data in".into(), &error))?;
         // As far as the stretch goes, in terms of the unwanted file.
         let upto = |behind: u64| end.min(offset.saturating_add(behind.saturating_sub(at)));
@@ -310,9 +407,9 @@ impl Backend for Files {
         }
         let handle = self.reading(file).map_err(|error| self.fault(file, "open".into(), &error))?;
         if self.touches.is_time() {
-            self.look(file, &handle);
+            self.look(file, &*handle);
         }
-        system::read_exact_at(&handle, into, offset).map_err(|error| {
+        read_exact_at(&*handle, into, offset).map_err(|error| {
             let operation = format!("read {} bytes at offset {offset} of", into.len());
             self.fault(file, operation, &error)
         })
@@ -327,7 +424,7 @@ impl Backend for Files {
     }
 
     fn may_write(&self) -> Result<(), DiskFault> {
-        system::may_write(&self.root).map_err(|error| {
+        self.pool.file_system().may_write(&self.root).map_err(|error| {
             fault("write into".to_owned(), self.root.display().to_string(), &error)
         })
     }
@@ -336,20 +433,21 @@ impl Backend for Files {
         if self.aside(file).is_some() {
             return Ok(());
         }
-        let open = || system::open(&self.root, self.file(file).path, Access::Write);
+        let open = || self.pool.file_system().open(&self.root, self.file(file).path, Access::Write);
         let (handle, _) =
             self.pool.open(open).map_err(|error| self.fault(file, "create".into(), &error))?;
-        self.look(file, &handle);
+        self.look(file, &*handle);
         self.mark(file);
         Ok(())
     }
 
     fn stamp(&self, file: FileIndex) -> Result<Option<FileStamp>, DiskFault> {
-        let open = || system::open(&self.root, self.path(file), Access::Read);
+        self.find_aside()?;
+        let open = || self.pool.file_system().open(&self.root, self.path(file), Access::Read);
         match self.pool.open(open) {
-            Ok((handle, facts)) => {
-                self.look(file, &handle);
-                Ok(Some(self.seen(file, system::stamp(&facts))))
+            Ok((handle, stamp)) => {
+                self.look(file, &*handle);
+                Ok(Some(self.seen(file, stamp)))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.fault(file, "open".into(), &error)),
@@ -361,14 +459,14 @@ impl Backend for Files {
             return self.extent_aside(aside, file, offset);
         }
         self.reading(file)
-            .and_then(|handle| system::extent(&handle, offset))
+            .and_then(|handle| handle.extent(offset))
             .map_err(|error| self.fault(file, "look for data in".into(), &error))
     }
 
     fn sync(&self) -> Result<Vec<(FileIndex, FileStamp)>, DiskFault> {
         let mut flushed = Vec::new();
         let Some(written) = self.written.get() else { return Ok(flushed) };
-        let _alone = self.syncing.lock().expect("a sync does not panic");
+        let mut named = self.syncing.lock().expect("a sync does not panic");
         let mut first_fault = None;
         for (at, word) in written.iter().enumerate() {
             let mut rest = word.swap(0, Ordering::Acquire);
@@ -384,12 +482,13 @@ impl Backend for Files {
                 rest &= rest - 1;
             }
         }
-        match first_fault {
-            Some(fault) => {
+        let result = first_fault.map_or_else(|| self.flush_names(&mut named, &flushed), Err);
+        match result {
+            Ok(()) => Ok(flushed),
+            Err(fault) => {
                 flushed.iter().for_each(|&(file, _)| self.mark(file));
                 Err(fault)
             }
-            None => Ok(flushed),
         }
     }
 
@@ -410,7 +509,7 @@ impl Backend for Files {
     fn tidy(&self) {
         if self.unwanted.is_none() {
             // Most often there is none, and whoever cannot be rid of it has lost nothing.
-            let _ = std::fs::remove_file(self.root.join(aside::name(&self.info)));
+            let _ = self.pool.file_system().remove(&self.root, &aside::name(&self.info));
         }
     }
 
@@ -439,7 +538,7 @@ impl Backend for Files {
 struct OwnWrite<'a> {
     files: &'a Files,
     index: FileIndex,
-    handle: &'a File,
+    handle: &'a dyn OpenFile,
 }
 
 impl Drop for OwnWrite<'_> {
@@ -454,8 +553,8 @@ impl Drop for Files {
     }
 }
 
-fn stamp_of(handle: &File) -> Option<FileStamp> {
-    handle.metadata().ok().map(|facts| system::stamp(&facts))
+fn stamp_of(handle: &dyn OpenFile) -> Option<FileStamp> {
+    handle.stamp().ok()
 }
 
 #[cfg(test)]

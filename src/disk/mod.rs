@@ -8,8 +8,11 @@
 //!       files    real files …
 //!         file_pool  … a bounded number of them open
 //!         touches    … which somebody else may have written to
+//!         unsynced   … and what of them is not durable yet
 //!         allocate   … created and given their length at the first write
-//!         system     … by calls that keep below the output folder
+//!         file_system  … by the calls that everything which lasts goes through
+//!           system       … of the real one, which keep below the output folder
+//!           lock         … and who may be at it
 //!       memory   the same in RAM, for tests and benchmarks
 //! check      hash what is there on all cores; preflight says what must not be overwritten
 //!   effort        how much of the machine that may take
@@ -25,8 +28,12 @@ pub mod backend;
 pub mod check;
 pub mod effort;
 mod fault;
+#[cfg(test)]
+pub(crate) mod faulty;
 pub mod file_pool;
+pub(crate) mod file_system;
 pub mod files;
+mod lock;
 pub mod memory;
 pub mod preflight;
 #[cfg(test)]
@@ -35,13 +42,16 @@ pub(crate) mod side_by_side;
 pub mod storage;
 mod system;
 mod touches;
+mod unsynced;
 mod verify;
 pub mod worker;
 
 pub use check::{FileFact, FileState, Found, check};
 pub use effort::Effort;
 pub use file_pool::FilePool;
+pub(crate) use file_system::{FileSystem, Native, OpenFile, read_exact_at, write_all_at};
+pub(crate) use lock::{Lock, NoLock};
 pub use side_by_side::Watch;
 pub use storage::{Storage, perform_batch};
-pub(crate) use system::read_exact_at;
+pub(crate) use system::Access;
 pub use worker::{CompletionSink, Disk};

@@ -16,11 +16,13 @@ use crate::{base::file_stamp::FileStamp, metainfo::SafePath};
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// To read; it has to exist.
     Read,
     /// To read and write; it and the folders above it are created.
     Write,
+    /// To read and write; it is made anew, whatever was there. The folder has to exist.
+    New,
 }
 
 fn refused(what: &str, why: &str) -> io::Error {
@@ -34,6 +36,35 @@ pub(super) fn may_write(root: &Path) -> io::Result<()> {
         _ => error,
     })?;
     platform::may_write(root)
+}
+
+/// Makes the names durable of `folder` and of those above it. Where we may not make any, none is ours.
+pub(super) fn sync_place(folder: &Path) -> io::Result<()> {
+    let folder = std::path::absolute(folder)?;
+    for above in folder.ancestors().skip(1).take_while(|above| platform::may_write(above).is_ok()) {
+        as_far_as_it_goes(platform::sync_folder(above))?;
+    }
+    Ok(())
+}
+
+/// Makes the names durable by which `path` is found from `root` on.
+pub(super) fn sync_names(root: &Path, path: SafePath<'_>) -> io::Result<()> {
+    as_far_as_it_goes(platform::sync_names(root, path))
+}
+
+/// Makes everything on the file system of `folder` durable; false if the system cannot.
+pub(super) fn sync_everything(folder: &Path) -> io::Result<bool> {
+    platform::sync_everything(folder)
+}
+
+/// Not every folder that can be written to may be read, and not every file system knows how to flush one:
+/// what cannot be had there was not promised.
+fn as_far_as_it_goes(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) if has_nothing_to_flush(&error) => Ok(()),
+        other => other,
+    }
 }
 
 /// Opens `path` below `root` and tells what it is like. Only a regular file is opened.
@@ -66,38 +97,14 @@ pub(super) fn stamp(facts: &Metadata) -> FileStamp {
     }
 }
 
-/// Reads at `offset` until `into` is full; `UnexpectedEof` if the file ends before.
-pub(crate) fn read_exact_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<()> {
-    let mut done = 0;
-    while done < into.len() {
-        match platform::read_at(file, &mut into[done..], offset + done as u64) {
-            Ok(0) => {
-                let at = offset + done as u64;
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    format!("the file ends at byte {at}"),
-                ));
-            }
-            Ok(n) => done += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+/// One read at `offset`.
+pub(super) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    platform::read_at(file, into, offset)
 }
 
-/// Writes all of `bytes` at `offset`.
-pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    let mut done = 0;
-    while done < bytes.len() {
-        match platform::write_at(file, &bytes[done..], offset + done as u64) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(n) => done += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+/// One write at `offset`.
+pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    platform::write_at(file, bytes, offset)
 }
 
 /// Gives `file`, which is shorter, `length` bytes; with room on the disk if the system can.
@@ -181,6 +188,37 @@ mod platform {
         Ok(rustix::fs::access(folder, wanted)?)
     }
 
+    /// A handle on a folder whose names are to be flushed.
+    const FLUSH: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+    pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+        Ok(rustix::fs::fsync(rustix::fs::open(folder, FLUSH, Mode::empty())?)?)
+    }
+
+    pub(super) fn sync_names(root: &Path, path: SafePath<'_>) -> io::Result<()> {
+        let mut folder = rustix::fs::open(root, FLUSH, Mode::empty())?;
+        rustix::fs::fsync(&folder)?;
+        let mut names = path.components().peekable();
+        while let Some(name) = names.next()
+            && names.peek().is_some()
+        {
+            folder = rustix::fs::openat(&folder, name, FLUSH | OFlags::NOFOLLOW, Mode::empty())?;
+            rustix::fs::fsync(&folder)?;
+        }
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn sync_everything(folder: &Path) -> io::Result<bool> {
+        rustix::fs::syncfs(File::open(folder)?)?;
+        Ok(true)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn sync_everything(_folder: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
+
     fn walk(folder: &OwnedFd, name: &str, create: bool) -> io::Result<OwnedFd> {
         let step = || rustix::fs::openat(folder, name, WALK | OFlags::NOFOLLOW, Mode::empty());
         match step() {
@@ -201,6 +239,7 @@ mod platform {
         let flags = match access {
             Access::Read => OFlags::RDONLY,
             Access::Write => OFlags::RDWR | OFlags::CREATE,
+            Access::New => OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC,
         };
         match rustix::fs::openat(folder, name, always | flags, FILE_MODE) {
             Ok(file) => Ok(file.into()),
@@ -298,6 +337,19 @@ mod platform {
         Ok(())
     }
 
+    /// Folders cannot be opened.
+    pub(super) fn sync_folder(_folder: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn sync_names(_root: &Path, _path: SafePath<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn sync_everything(_folder: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Looks at every component before it goes on: enough against a torrent, though not against a
     /// local program that swaps folders at that very moment.
     pub(super) fn open(root: &Path, path: SafePath<'_>, access: Access) -> io::Result<File> {
@@ -314,8 +366,13 @@ mod platform {
                 return Err(refused(name, "is a symbolic link, and links are not followed"));
             }
         }
-        let write = access == Access::Write;
-        OpenOptions::new().read(true).write(write).create(write).truncate(false).open(&place)
+        let write = access != Access::Read;
+        OpenOptions::new()
+            .read(true)
+            .write(write)
+            .create(write)
+            .truncate(access == Access::New)
+            .open(&place)
     }
 
     /// The number is not to be had in a portable way.

@@ -31,7 +31,8 @@ pub struct Judgement {
     pub doubtful: Bitfield,
     /// Unfinished pieces whose blocks are still in the files.
     pub partial: Vec<PartialPiece>,
-    /// Files that are the ones recorded, whatever became of their content: not somebody else's.
+    /// Files that are the ones recorded, whatever became of their content, or that we have made since: not
+    /// somebody else's.
     pub own: Vec<FileIndex>,
 }
 
@@ -117,12 +118,15 @@ impl ResumeState {
         let same = |(then, now): (&Option<FileStamp>, &Option<FileStamp>)| {
             then.zip(*now).is_some_and(|(then, now)| then.inode == now.inode)
         };
-        let own = (0..).map(FileIndex).zip(self.files.iter().zip(now));
+        let own = (0..)
+            .map(FileIndex)
+            .zip(self.files.iter().zip(now))
+            .filter(|&(file, stamps)| same(stamps) || fates[file.at()] == Fate::Continued);
         Judgement {
             trusted,
             doubtful,
             partial: self.partial.iter().filter(left).cloned().collect(),
-            own: own.filter(|&(_, stamps)| same(stamps)).map(|(file, _)| file).collect(),
+            own: own.map(|(file, _)| file).collect(),
         }
     }
 
@@ -244,6 +248,16 @@ pub(super) mod tests {
         }
         let judged = state.judge(&info, &[stamp(100), stamp(100)]);
         assert!(judged.doubtful.has(PieceIndex(2)), "a doubtful file is never believed");
+    }
+
+    /// A power cut left a part of what was written since, and the file was taken for somebody else's.
+    #[test]
+    fn a_file_made_since_the_last_save_is_ours() {
+        let (info, mut state) = recorded(false);
+        state.files[1] = None;
+        state.have.remove(PieceIndex(2));
+        assert_eq!(state.judge(&info, &[stamp(100), stamp(106)]).own, [FileIndex(0), FileIndex(1)]);
+        assert_eq!(state.judge(&info, &[stamp(100), stamp(999)]).own, [FileIndex(0)]);
     }
 
     #[test]

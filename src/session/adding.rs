@@ -1,4 +1,4 @@
-//! How a torrent comes into a session: what must not be overwritten, what is there already, then
+//! How a torrent comes into a session: what must not be overwritten, what is there already (`present`), then
 //! off to the shard.
 //!
 //! Files are looked at on threads that may block, never on the shard; one check at a time, because
@@ -6,7 +6,7 @@
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,27 +19,22 @@ use super::{
     Core, EncryptionPolicy,
     command::{Command, Hosting},
     discovery::{self, Announcing},
-    error::{AddError, TorrentError},
+    error::AddError,
     event::TorrentEvent,
     handle::TorrentHandle,
-    persist::Record,
+    present::{self, Obstacle, Present, Terms},
     selection,
     shared::{Shared, Stage},
     snapshot::TorrentState,
 };
 use crate::{
-    base::{
-        bitfield::Bitfield,
-        file_stamp::FileStamp,
-        index::{FileIndex, PartialPiece},
-    },
+    base::index::FileIndex,
     disk::{
-        Effort, Found, Storage, Watch, check,
-        preflight::{Conflict, ConflictCause, conflicts},
+        Effort, Storage, Watch,
+        preflight::{Conflict, ConflictCause},
     },
-    metainfo::{Info, Metainfo, ShareCode},
-    pieces::{Priority, job::DiskFault},
-    resume::{Judgement, ResumeState},
+    metainfo::{Metainfo, ShareCode},
+    pieces::Priority,
     torrent::{InfoBytes, Settings, Setup, Source},
 };
 
@@ -125,16 +120,6 @@ pub enum Check {
     Nothing,
 }
 
-/// What is known of a torrent's data once it was looked at.
-struct Present {
-    have: Bitfield,
-    partial: Vec<PartialPiece>,
-    /// Peers of an earlier run.
-    peers: Vec<SocketAddr>,
-    recorded: Option<(Arc<Record>, bool)>,
-    trouble: Option<String>,
-}
-
 /// A torrent that is listed.
 struct Entered {
     add: AddTorrent,
@@ -142,18 +127,6 @@ struct Entered {
     shared: Arc<Shared>,
     /// What fetched its metadata.
     older: Option<Arc<Shared>>,
-}
-
-/// Why a torrent does not get to the shard.
-enum Obstacle {
-    Error(TorrentError),
-    Cancelled,
-}
-
-impl From<DiskFault> for Obstacle {
-    fn from(fault: DiskFault) -> Self {
-        Obstacle::Error(fault.into())
-    }
 }
 
 impl Core {
@@ -249,62 +222,16 @@ impl Core {
         let Entered { add, storage, shared, .. } = entered;
         let _turn = self.checks.acquire().await;
         let (storage, shared) = (storage.clone(), shared.clone());
-        let (policy, force, root) = (add.check, add.force, add.root.clone());
-        let (fetch, partly) = (add.fetch, !add.files.is_empty());
+        let (check, fetch, force, root) = (add.check, add.fetch, add.force, add.root.clone());
+        let partly = !add.files.is_empty();
         let state_dir = self.config.state_dir.clone();
+        let file_system = self.files.file_system().clone();
         blocking(move || {
-            // Only now: other checks may have taken hours.
-            let stamps = storage.stamps()?;
-            let found =
-                state_dir.map(|dir| Record::find(&dir, &root, &shared.info, stamps.clone()));
-            let state = found.as_ref().and_then(|found| found.state.as_ref());
-            let judged = judge(policy, &shared.info, state, &stamps);
-            let Judgement { trusted: mut have, mut doubtful, mut partial, own } = judged;
-            if partly {
-                for piece in have.clone().iter().filter(|&piece| !storage.is_plain(piece)) {
-                    // Whatever vouches for it, bytes that have no place are not there; and nobody can vouch
-                    // for what lies in the hidden file.
-                    let holds = storage.holds(piece);
-                    if !holds || policy == Check::Nothing {
-                        have.remove(piece);
-                    }
-                    if holds && policy == Check::Nothing {
-                        doubtful.insert(piece);
-                    }
-                }
-            }
-            let is_settled = policy == Check::Doubtful
-                && doubtful.is_empty()
-                && state.is_some_and(|state| state.settled);
-            let peers = state.map_or_else(Vec::new, |state| state.peers.clone());
-            if !doubtful.is_empty() {
-                let mut now =
-                    hash(&storage, &root, &shared, &doubtful).ok_or(Obstacle::Cancelled)?;
-                storage.found(&now.have);
-                for piece in have.iter() {
-                    now.have.insert(piece);
-                }
-                let in_the_way = conflicts(&storage, &now);
-                let foreign = in_the_way.iter().find(|c| own.binary_search(&c.file).is_err());
-                if !force && let Some(conflict) = foreign {
-                    return Err(Obstacle::Error(TorrentError::Differs(conflict.to_string())));
-                }
-                have = now.have;
-            }
-            partial.retain(|partial| !have.has(partial.piece));
-            if fetch && !have.is_full() {
-                storage.may_write()?;
-            }
-            storage.create_empty_files()?;
-            if fetch && have.is_full() {
-                storage.tidy();
-            }
-            let (recorded, trouble) = match found {
-                Some(_) if policy == Check::Nothing => (None, None),
-                Some(found) => (Some((found.record, is_settled)), found.trouble),
-                None => (None, None),
-            };
-            Ok(Present { have, partial, peers, recorded, trouble })
+            let (root, state_dir) = (&*root, state_dir.as_deref());
+            let terms = Terms { check, fetch, force, partly, root, state_dir };
+            watched(&shared, |watch| {
+                present::look(&storage, &file_system, terms, Effort::default(), watch)
+            })
         })
         .await
     }
@@ -392,28 +319,9 @@ fn look(storage: &Storage, force: bool) -> Result<(), AddError> {
     }
 }
 
-/// What need not be hashed.
-fn judge(
-    policy: Check,
-    info: &Info,
-    state: Option<&ResumeState>,
-    stamps: &[Option<FileStamp>],
-) -> Judgement {
-    let known = state.map(|state| state.judge(info, stamps));
-    let unknown = Judgement::unknown(info);
-    match policy {
-        Check::Doubtful => known.unwrap_or(unknown),
-        Check::Everything => match known {
-            Some(known) => Judgement { partial: known.partial, own: known.own, ..unknown },
-            None => unknown,
-        },
-        Check::Nothing => Judgement::vouched(info, stamps),
-    }
-}
-
-/// Hashes the pieces in `doubtful`; `None` when it was cancelled.
-fn hash(storage: &Storage, root: &Path, shared: &Shared, doubtful: &Bitfield) -> Option<Found> {
-    let total = storage.info().geometry().total();
+/// Does `work`, and tells of the bytes that it looks at.
+fn watched<R>(shared: &Shared, work: impl FnOnce(Watch<'_>) -> R) -> R {
+    let total = shared.info.geometry().total();
     let step = (total / PROGRESS_STEPS).max(PROGRESS_LEAST);
     let done = AtomicU64::new(0);
     let progress = |bytes: u64| {
@@ -424,8 +332,7 @@ fn hash(storage: &Storage, root: &Path, shared: &Shared, doubtful: &Bitfield) ->
             shared.tell(|| TorrentEvent::CheckProgress { done: now, total });
         }
     };
-    let watch = Watch { progress: &progress, cancel: &shared.cancel };
-    check(storage, Some(doubtful), Effort::default().at(root), watch)
+    work(Watch { progress: &progress, cancel: &shared.cancel })
 }
 
 /// Runs what may block where it may.

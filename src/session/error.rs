@@ -1,6 +1,6 @@
 //! Why a session does not start, a torrent is not taken, or does not complete.
 
-use std::{io, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use super::id::TorrentId;
 use crate::{
@@ -66,6 +66,9 @@ pub enum TorrentError {
     /// The files on disk hold something else: no piece of a file is right, and `force` is not set.
     #[error("{0}")]
     Differs(String),
+    /// Another run of the program has it, in the same folder.
+    #[error("{0} has it in the same folder")]
+    InUse(Owner),
     /// The disk refused; `resume` tries again.
     #[error(transparent)]
     Disk(#[from] DiskFault),
@@ -75,4 +78,17 @@ pub enum TorrentError {
     /// It was removed, or the session has ended.
     #[error("the torrent was removed")]
     Removed,
+}
+
+/// Who has a torrent: a process, by its number if that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner(pub Option<u32>);
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(process) => write!(f, "another run of the program (process {process})"),
+            None => f.write_str("another run of the program"),
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Session            start, add, limits, totals, shutdown
-//!   adding           what is on disk already, then to the shard
+//!   adding           a torrent on its way to the shard
+//!     present          what of it is on disk already
 //!   fetch_metadata   from a hash to a torrent, by way of the shard
 //!   handle           a torrent as its owner holds it
 //!   registry         which torrents there are; whose an accepted connection is
@@ -53,6 +54,8 @@ mod discovery;
 mod disk_work;
 mod error;
 mod event;
+#[cfg(test)]
+mod faults;
 mod fetch_metadata;
 pub mod glob;
 mod handle;
@@ -62,6 +65,7 @@ mod mail;
 pub mod peer_names;
 mod persist;
 mod port_mapping;
+mod present;
 mod ready;
 mod registry;
 pub mod scrape;
@@ -106,7 +110,7 @@ pub use crate::why::{Cause, Finding, Told, Trouble};
 pub use adding::{AddTorrent, Check};
 pub use config::{Config, DiskPlacement, Limits, LimitsConfig, ListenConfig, LsdOptions};
 pub use dht::DhtOptions;
-pub use error::{AddError, SessionError, TorrentError};
+pub use error::{AddError, Owner, SessionError, TorrentError};
 pub use event::{PeerEnd, TorrentEvent};
 pub use fetch_metadata::{FetchMetadata, Fetching};
 pub use handle::TorrentHandle;
@@ -115,7 +119,7 @@ pub use snapshot::{TorrentSnapshot, TorrentState, Totals, TrackerState, TrackerS
 
 use crate::{
     base::{id::PeerId, rng::Rng},
-    disk::FilePool,
+    disk::{FilePool, Native},
     net::{
         accept::{HalfOpen, accept},
         dht::Dht,
@@ -197,7 +201,7 @@ impl Session {
     pub async fn start(config: Config) -> Result<Session, SessionError> {
         let mut rng = Rng::new(config.seed.map_or_else(draw_seed, Ok)?);
         if let Some(dir) = &config.state_dir {
-            std::fs::create_dir_all(persist::folder(dir))
+            persist::make_folder(&Native, dir)
                 .map_err(|cause| SessionError::StateDir { dir: dir.clone(), cause })?;
         }
         let descriptors = Descriptors::claim(config.max_connections);

@@ -39,6 +39,12 @@ impl Content {
         }
     }
 
+    /// By another name.
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
     /// With these trackers in the torrent, tier by tier (BEP 12).
     pub(crate) fn tiers(mut self, tiers: &[&[&str]]) -> Self {
         let owned = |tier: &&[&str]| tier.iter().map(|&url| url.to_owned()).collect();

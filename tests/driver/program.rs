@@ -191,6 +191,11 @@ impl Program {
         fs::read_to_string(&self.talk).unwrap_or_default()
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it still runs.
     pub(crate) fn is_alive(&mut self) -> bool {
         self.child.try_wait().expect("waited").is_none()

@@ -20,8 +20,12 @@ from transfer import Scenario
 
 MIB = 1 << 20
 GIB = 1 << 30
-# How often a download is killed before it may finish.
-KILLS = 20
+# How often downloads are killed before the last one may finish.
+KILLS = int(os.environ.get("DOWNPOUR_KILLS", "20"))
+# When that happens: while it starts, looks at what is there and records it for the first time; while it
+# fetches; and so soon after a signal that asks it to end, while it saves. All in seconds.
+KILL_MOMENTS = {"at the start": (0.0, 0.15), "fetching": (0.15, 2.0), "saving": (0.15, 1.0)}
+SAVING_SECONDS = 0.05
 # Most anonymous memory of each side of a download, and of 300 idle peers, in bytes.
 TRANSFER_MEMORY = 64 * MIB
 IDLE_PEERS, IDLE_MEMORY = 300, 2 * MIB
@@ -37,7 +41,7 @@ EXIT_SECONDS = 7
 
 
 def scenarios():
-    yield Scenario("killed-downloads", killed_downloads, seconds=240)
+    yield Scenario("killed-downloads", killed_downloads, seconds=180 + 3 * KILLS)
     for name, number, code in [("sigint", signal.SIGINT, 130), ("sigterm", signal.SIGTERM, 143)]:
         show = functools.partial(stopped_download, number, code)
         yield Scenario(f"stopped-download.{name}", show)
@@ -70,33 +74,43 @@ def done_bytes(process):
 
 
 def killed_downloads(run):
-    """A download that is killed again and again never loses a verified piece, and finishes."""
+    """Downloads that are killed again and again never lose a verified piece, and finish."""
     root, torrent, folder = content(run, 64 * MIB, 256 * 1024)
     seed = DOWNPOUR.seed(run, torrent, folder)
     output, state = run.folder("output"), run.folder("state")
     options = ["--json", "--state-dir", state]
     peers = [f"127.0.0.1:{seed.port}"]
-    before = 0
+    before, finished = 0, 0
+    killed = dict.fromkeys(KILL_MOMENTS, 0)
     for _ in range(KILLS):
-        slow = [*options, "--max-down", "4M"]
+        slow = [*options, "--max-down", "8M"]
         peer = DOWNPOUR.leech(run, torrent, output, peers, slow)
-        until = time.monotonic() + run.random.uniform(0.1, 2.0)
-        run.until(lambda: time.monotonic() > until or peer.is_done(), "the moment to kill")
-        finished = peer.is_done()
+        moment = run.random.choice(list(KILL_MOMENTS))
+        time.sleep(run.random.uniform(*KILL_MOMENTS[moment]))
+        if moment == "saving":
+            peer.process.may_exit = True
+            peer.process.signal(signal.SIGINT)
+            time.sleep(run.random.uniform(0, SAVING_SECONDS))
+        killed[moment] += peer.process.code is None
         peer.process.signal(signal.SIGKILL)
         run.until(lambda: peer.process.code is not None, "the end of the killed download")
+        if peer.process.code not in (0, 130, -signal.SIGKILL):
+            raise Failure(f"exit code {peer.process.code}")
         said = done_bytes(peer.process)
         if said and said < before:
-            raise Failure(f"{before} bytes were done before the kill, {said} after it")
+            raise Failure(f"{before} bytes were done before a kill {moment}, {said} after it")
         before = max(before, said)
-        if finished:
-            before = 0
+        if peer.process.code == 0:
+            DOWNPOUR.compare(torrent, root, output)
+            before, finished = 0, finished + 1
             for path in (output, state):
                 shutil.rmtree(path)
                 path.mkdir()
     peer = DOWNPOUR.leech(run, torrent, output, peers, options)
     run.until(peer.is_done, "the last download to finish")
     DOWNPOUR.compare(torrent, root, output)
+    moments = ", ".join(f"{number} {moment}" for moment, number in killed.items())
+    run.note(f"{sum(killed.values())} kills ({moments}), {finished + 1} downloads complete, nothing lost")
 
 
 def stopped_download(number, code, run):

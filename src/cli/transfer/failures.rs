@@ -26,6 +26,10 @@ pub(super) fn refused(path: &Path, error: &AddError, fetches: bool) -> Failure {
 pub(super) fn failed(path: &Path, error: &TorrentError, fetches: bool) -> Failure {
     let exit = match error {
         TorrentError::Differs(_) => return in_the_way(path, fetches).cause(error),
+        TorrentError::InUse(_) => {
+            let message = format!("{} was not touched", quoted(path));
+            return Failure::new(Exit::Exists, message).cause(error);
+        }
         TorrentError::Disk(_) => Exit::Disk,
         TorrentError::Metadata(_) => Exit::Input,
         TorrentError::Removed => Exit::Unexpected,

@@ -21,14 +21,13 @@ use std::{
 };
 
 pub(super) use due::Due;
-pub(super) use record::{Record, folder};
+pub(super) use record::{Place, Record, folder, make_folder};
 
 use super::{clock::Clock, id::TorrentId, mail::Mail, unfinished::Unfinished};
 use crate::{
     base::{bitfield::Bitfield, index::PartialPiece},
     disk::Storage,
 };
-use durable::Durable;
 use record::Entry;
 
 /// What is to be saved of a torrent.
@@ -65,7 +64,7 @@ impl Keeper {
             while let Ok(first) = saves.recv() {
                 let batch: Vec<Save> =
                     std::iter::once(first).chain(saves.try_iter()).take(MOST_TOGETHER).collect();
-                let results = perform(batch, &durable::System);
+                let results = perform(batch, Clock::time_of_day());
                 mail.post(|letters| letters.saved.extend(results));
             }
         };
@@ -93,12 +92,12 @@ impl Drop for Keeper {
 /// Saves made durable together: their files are open until then.
 const MOST_TOGETHER: usize = 128;
 
-/// Carries saves out, together as far as that goes.
-fn perform(saves: Vec<Save>, durable: &dyn Durable) -> Vec<(TorrentId, SaveResult)> {
+/// Carries saves out, together as far as that goes; `saved` is the time of day.
+pub(super) fn perform(saves: Vec<Save>, saved: i64) -> Vec<(TorrentId, SaveResult)> {
     let (mut results, mut written, mut files) = (Vec::new(), Vec::new(), Vec::new());
     for save in saves {
         let Save { torrent, record, storage, have, partial, peers, settled, why } = save;
-        let entry = Entry { have, partial, peers, settled, saved: Clock::time_of_day() };
+        let entry = Entry { have, partial, peers, settled, saved };
         let flushed = storage.sync().map_err(|fault| fault.to_string());
         match flushed.and_then(|flushed| record.write_beside(flushed, entry)) {
             Ok(file) => {
@@ -108,98 +107,100 @@ fn perform(saves: Vec<Save>, durable: &dyn Durable) -> Vec<(TorrentId, SaveResul
             Err(trouble) => results.push((torrent, Err(trouble))),
         }
     }
-    let Some(folder) = written.first().map(|(_, record, ..)| record.folder().to_owned()) else {
+    let Some(first) = written.first().map(|(_, record, ..)| record.clone()) else {
         return results;
     };
-    let flushed = durable::files(durable, &folder, &files);
+    let flushed = durable::files(&**first.file_system(), first.folder(), &files);
+    let mut placed = Vec::new();
     for ((torrent, record, settled, why), flushed) in written.into_iter().zip(flushed) {
         let flushed = flushed.map_err(|error| record.not_written(&error));
         let result = flushed.and_then(|()| record.put_in_place());
-        let result = result.and_then(|()| record.keep_why(why.as_ref())).map(|()| settled);
-        results.push((torrent, result));
+        match result.and_then(|()| record.keep_why(why.as_ref())) {
+            Ok(()) => placed.push((torrent, record, settled)),
+            Err(trouble) => results.push((torrent, Err(trouble))),
+        }
     }
-    durable::names(durable, &folder);
+    // One folder has all the names.
+    let named = first.sync_names();
+    results.extend(placed.into_iter().map(|(torrent, record, settled)| {
+        let result = named.as_ref().map(|()| settled).map_err(|error| record.not_written(error));
+        (torrent, result)
+    }));
     results
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        cell::Cell,
-        fs::{self, File},
-        io,
-        path::Path,
-    };
+    use std::path::Path;
 
     use super::*;
     use crate::disk::{
-        Storage,
+        FileSystem, Storage,
+        faulty::{Fault, Faulty, Syncs},
         sample::{Sample, sample},
     };
 
-    #[derive(Default)]
-    struct Counting {
-        can_do_everything: bool,
-        files: Cell<u32>,
-        others: Cell<u32>,
-    }
-
-    impl Durable for Counting {
-        fn file(&self, _: &File) -> io::Result<()> {
-            self.files.set(self.files.get() + 1);
-            Ok(())
-        }
-
-        fn everything(&self, _: &File) -> io::Result<bool> {
-            self.others.set(self.others.get() + u32::from(self.can_do_everything));
-            Ok(self.can_do_everything)
-        }
-
-        fn folder(&self, _: &File) -> io::Result<()> {
-            self.others.set(self.others.get() + 1);
-            Ok(())
-        }
-    }
-
     /// Saves of as many torrents, or of one in as many folders.
-    fn saves(dir: &Path, s: &Sample, many: u64) -> Vec<Save> {
+    fn saves(disk: &Arc<Faulty>, s: &Sample, many: u64) -> Vec<Save> {
+        let file_system: Arc<dyn FileSystem> = disk.clone();
         let save = |n: u64| {
             let storage = Arc::new(Storage::in_memory(Arc::clone(&s.info)));
             let stamps = storage.stamps().expect("looked at");
-            let root = dir.join(n.to_string());
-            let record = Record::find(dir, &root, &s.info, stamps).record;
+            let root = Path::new("/data").join(n.to_string());
+            let place = Place::claim(&file_system, Path::new(STATE), &root, &s.info);
+            let found = Record::find(place.expect("nobody has it"), &s.info, stamps);
             let have = Bitfield::empty(s.info.geometry().pieces());
             let (partial, peers) = (Vec::new(), Vec::new());
-            let torrent = TorrentId(n);
+            let (torrent, record) = (TorrentId(n), found.record);
             Save { torrent, record, storage, have, partial, peers, settled: true, why: None }
         };
         (0..many).map(save).collect()
     }
 
+    const STATE: &str = "/state";
+
     #[test]
     fn a_batch_of_saves_is_one_sync() {
         let s = sample(16_384, &[("a", 20_000)]);
-        for (can_do_everything, many, files, others) in
-            [(true, 100, 0, 2), (true, 2, 2, 1), (false, 100, 100, 1)]
+        for (has_syncfs, many, files, everything) in
+            [(true, 100, 0, 1), (true, 2, 2, 0), (false, 100, 100, 0)]
         {
-            let dir = tempfile::tempdir().expect("dir");
-            fs::create_dir_all(folder(dir.path())).expect("made");
-            let durable = Counting { can_do_everything, ..Counting::default() };
-            let results = perform(saves(dir.path(), &s, many), &durable);
+            let disk = if has_syncfs { Faulty::new() } else { Faulty::without_syncfs() };
+            make_folder(&*disk, Path::new(STATE)).expect("made");
+            let results = perform(saves(&disk, &s, many), 1);
             assert_eq!(results.len() as u64, many);
             assert!(results.iter().all(|(_, result)| *result == Ok(true)), "{results:?}");
-            assert_eq!((durable.files.get(), durable.others.get()), (files, others));
-            let there = fs::read_dir(folder(dir.path())).expect("read").count();
-            assert_eq!(there as u64, many, "all in place, and nothing beside");
+            assert_eq!(disk.syncs(), Syncs { files, names: 1, everything });
+            let there = saves(&disk, &s, many);
+            assert!(there.iter().all(|save| save.record.state().is_some()), "all in place");
         }
     }
 
     #[test]
     fn one_that_cannot_be_saved_leaves_the_others_alone() {
         let s = sample(16_384, &[("a", 20_000)]);
-        let dir = tempfile::tempdir().expect("dir");
-        let results = perform(saves(dir.path(), &s, 3), &Counting::default());
-        assert_eq!(results.len(), 3);
-        assert!(results.iter().all(|(_, result)| result.is_err()), "there is no folder");
+        let disk = Faulty::without_syncfs();
+        make_folder(&*disk, Path::new(STATE)).expect("made");
+        let saves = saves(&disk, &s, 3);
+        // Each is made and written.
+        disk.plan(Fault::Error, 3);
+        let results = perform(saves, 1);
+        let failed: Vec<u64> =
+            results.iter().filter(|(_, result)| result.is_err()).map(|(id, _)| id.0).collect();
+        assert_eq!((results.len(), failed), (3, vec![1]));
+    }
+
+    #[test]
+    fn a_state_whose_name_may_not_last_is_not_called_saved() {
+        let s = sample(16_384, &[("a", 20_000)]);
+        let disk = Faulty::without_syncfs();
+        make_folder(&*disk, Path::new(STATE)).expect("made");
+        let save = saves(&disk, &s, 1);
+        let before = disk.syncs().names;
+        // It is made, written, synced and renamed before.
+        disk.plan(Fault::Error, 5);
+        let results = perform(save, 1);
+        assert!(results[0].1.is_err(), "{results:?}");
+        assert_eq!(disk.syncs().names, before + 1);
     }
 }

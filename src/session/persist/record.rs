@@ -2,16 +2,14 @@
 //! put in place.
 //!
 //! The name is made of the info hash and of the folder the torrent is in, so that two copies of one
-//! torrent on a machine do not share a state. Of two runs that keep the same state at once, the one
-//! that finds the other's gives up.
+//! torrent on a machine do not share a state. Only one run of the program at a time has it: the second is
+//! refused.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read as _, Write as _},
+    fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
 };
 
 use crate::{
@@ -22,7 +20,8 @@ use crate::{
         index::{FileIndex, PartialPiece},
         limits::MAX_RESUME_BYTES,
     },
-    metainfo::Info,
+    disk::{Access, FileSystem, Lock, NoLock, OpenFile, read_exact_at, write_all_at},
+    metainfo::{Info, SafePath},
     resume::ResumeState,
     session::unfinished::{self, Unfinished},
 };
@@ -34,30 +33,39 @@ const FOLDER_DIGITS: usize = 8;
 const MOST_ASIDE: u32 = 10;
 
 /// Where states lie below the state folder.
-pub(in crate::session) fn folder(state_dir: &Path) -> PathBuf {
+fn folder(state_dir: &Path) -> PathBuf {
     state_dir.join("resume")
+}
+
+/// Makes the folder of states, for good.
+pub(in crate::session) fn make_folder(
+    file_system: &dyn FileSystem,
+    state_dir: &Path,
+) -> io::Result<()> {
+    let folder = folder(state_dir);
+    file_system.make_folder(&folder)?;
+    file_system.sync_place(&folder)
 }
 
 /// The place of one torrent's state.
 #[derive(Debug)]
 pub(in crate::session) struct Record {
-    path: PathBuf,
+    place: Place,
+    info: Arc<Info>,
+    /// What the torrent's files last looked like.
+    stamps: Mutex<Vec<Option<FileStamp>>>,
+}
+
+/// Where a state lies, which is ours alone for as long as this lives.
+#[derive(Debug)]
+pub(in crate::session) struct Place {
+    file_system: Arc<dyn FileSystem>,
+    folder: PathBuf,
+    name: String,
     /// Where the files of the torrent are.
     root: PathBuf,
-    info: Arc<Info>,
-    known: Mutex<Known>,
+    _lock: Lock,
 }
-
-#[derive(Debug)]
-struct Known {
-    /// What the torrent's files last looked like.
-    stamps: Vec<Option<FileStamp>>,
-    /// The state as we found it or wrote it last; `None` if there was none.
-    version: Option<Version>,
-}
-
-/// Tells a state from the one that replaces it: time of writing and length.
-type Version = (SystemTime, u64);
 
 /// What the place held.
 #[derive(Debug)]
@@ -79,29 +87,22 @@ pub(super) struct Entry {
 }
 
 impl Record {
-    /// Looks for the state of the torrent `info` whose files are below `root` and look like `stamps`
-    /// now. One that cannot be understood is set aside, never deleted.
+    /// Looks for the state of the torrent `info`, whose files look like `stamps` now, in its `place`. One that
+    /// cannot be understood is set aside, never deleted.
     pub(in crate::session) fn find(
-        state_dir: &Path,
-        root: &Path,
+        place: Place,
         info: &Arc<Info>,
         stamps: Vec<Option<FileStamp>>,
     ) -> Found {
-        let path = folder(state_dir).join(name(root, info));
-        let (state, trouble) = match read(&path) {
+        let (state, trouble) = match place.read() {
             Ok(None) => (None, None),
             Ok(Some(bytes)) => match ResumeState::decode(&bytes, info) {
                 Ok(state) => (Some(state), None),
-                Err(error) => (None, Some(set_aside(&path, &error.to_string()))),
+                Err(error) => (None, Some(place.set_aside(&error.to_string()))),
             },
-            Err(error) => {
-                let trouble = format!("could not read `{}`: {error}", path.display());
-                (None, Some(trouble))
-            }
+            Err(error) => (None, Some(format!("could not read `{place}`: {error}"))),
         };
-        let known = Known { stamps, version: version(&path) };
-        let (info, known) = (Arc::clone(info), Mutex::new(known));
-        let record = Record { path, root: absolute(root), info, known };
+        let record = Record { place, info: Arc::clone(info), stamps: Mutex::new(stamps) };
         Found { record: Arc::new(record), state, trouble }
     }
 
@@ -114,45 +115,38 @@ impl Record {
         &self,
         flushed: Vec<(FileIndex, FileStamp)>,
         entry: Entry,
-    ) -> Result<File, String> {
+    ) -> Result<Arc<dyn OpenFile>, String> {
         let Entry { have, partial, peers, settled, saved } = entry;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         for (file, stamp) in flushed {
-            known.stamps[file.at()] = Some(stamp);
-        }
-        if version(&self.path) != known.version && !self.is_settled() {
-            return Err(
-                "another run of the program has this torrent in the same folder: this one \
-                        records nothing"
-                    .to_owned(),
-            );
+            stamps[file.at()] = Some(stamp);
         }
         let info_hash = self.info.info_hash().wire();
-        let files = known.stamps.clone();
+        let files = stamps.clone();
         let state = ResumeState { info_hash, have, partial, files, saved, settled, peers };
-        let write = || {
-            let mut file = File::create(self.beside())?;
-            file.write_all(&state.encode())?;
-            Ok(file)
-        };
-        write().map_err(|error| self.not_written(&error))
+        self.place.write_beside(&state.encode()).map_err(|error| self.not_written(&error))
     }
 
     /// Makes what was written beside the state: the whole file is there or the one before it, whatever
-    /// happens in between.
+    /// happens in between. Its name is to be [made durable](Record::sync_names).
     ///
     /// # Errors
     /// One sentence.
     pub(super) fn put_in_place(&self) -> Result<(), String> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        fs::rename(self.beside(), &self.path).map_err(|error| self.not_written(&error))?;
-        known.version = version(&self.path);
-        Ok(())
+        let Place { file_system, folder, name, .. } = &self.place;
+        let renamed = file_system.rename(folder, &self.place.beside(), name);
+        renamed.map_err(|error| self.not_written(&error))
+    }
+
+    /// Makes the names durable in the folder that it lies in.
+    pub(super) fn sync_names(&self) -> io::Result<()> {
+        let Place { file_system, folder, name, .. } = &self.place;
+        file_system.sync_names(folder, SafePath::of_one(name))
     }
 
     /// Where the files of the torrent are.
     pub(in crate::session) fn root(&self) -> &Path {
-        &self.root
+        &self.place.root
     }
 
     /// Keeps beside the state what is missing and why; nothing when nothing is.
@@ -160,30 +154,109 @@ impl Record {
     /// # Errors
     /// One sentence.
     pub(super) fn keep_why(&self, why: Option<&Unfinished>) -> Result<(), String> {
-        let path = self.path.with_extension(unfinished::EXTENSION);
+        let Place { folder, name, .. } = &self.place;
+        let path = folder.join(name).with_extension(unfinished::EXTENSION);
         unfinished::keep(&path, why)
             .map_err(|error| format!("could not write `{}`: {error}", path.display()))
     }
 
     /// The folder it lies in.
     pub(super) fn folder(&self) -> &Path {
-        self.path.parent().expect("its name is in a folder")
+        &self.place.folder
+    }
+
+    /// Where that is.
+    pub(super) fn file_system(&self) -> &Arc<dyn FileSystem> {
+        &self.place.file_system
     }
 
     pub(super) fn not_written(&self, error: &io::Error) -> String {
-        format!("could not write `{}`: {error}", self.path.display())
+        format!("could not write `{}`: {error}", self.place)
     }
 
-    /// Two runs may write at once.
-    fn beside(&self) -> PathBuf {
-        self.path.with_extension(format!("resume.new-{}", std::process::id()))
+    /// The state as it is now, if it can be understood.
+    #[cfg(test)]
+    pub(in crate::session) fn state(&self) -> Option<ResumeState> {
+        let bytes = self.place.read().ok().flatten()?;
+        ResumeState::decode(&bytes, &self.info).ok()
+    }
+}
+
+impl Place {
+    /// The place of the state of the torrent `info` whose files are below `root`; ours until it is dropped.
+    ///
+    /// # Errors
+    /// Another run of the program has it: the process of that number, if that is known.
+    pub(in crate::session) fn claim(
+        file_system: &Arc<dyn FileSystem>,
+        state_dir: &Path,
+        root: &Path,
+        info: &Info,
+    ) -> Result<Place, Option<u32>> {
+        let (folder, name) = (folder(state_dir), name(root, info));
+        let lock = match file_system.lock(&folder, &format!("{name}.lock")) {
+            Ok(lock) => lock,
+            Err(NoLock::Taken(by)) => return Err(by),
+            // Then nothing can be written there, and that is told when it is tried.
+            Err(NoLock::Refused) => Lock::NONE,
+        };
+        let (file_system, root) = (Arc::clone(file_system), absolute(root));
+        Ok(Place { file_system, folder, name, root, _lock: lock })
     }
 
-    /// Whether whoever wrote what is there now was done with it.
-    fn is_settled(&self) -> bool {
-        let state = read(&self.path).ok().flatten();
-        let state = state.and_then(|bytes| ResumeState::decode(&bytes, &self.info).ok());
-        state.is_some_and(|state| state.settled)
+    /// The bytes of the file; `None` if there is none. No more than the decoder needs to find out that they
+    /// are too many.
+    fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        let (file, stamp) = match self.open(&self.name, Access::Read) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let length = stamp.length.min(MAX_RESUME_BYTES as u64 + 1);
+        let mut bytes = vec![0; length as usize];
+        read_exact_at(&*file, &mut bytes, 0)?;
+        Ok(Some(bytes))
+    }
+
+    fn write_beside(&self, bytes: &[u8]) -> io::Result<Arc<dyn OpenFile>> {
+        let (file, _) = self.open(&self.beside(), Access::New)?;
+        write_all_at(&*file, bytes, 0)?;
+        Ok(file)
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<(Arc<dyn OpenFile>, FileStamp)> {
+        self.file_system.open(&self.folder, SafePath::of_one(name), access)
+    }
+
+    fn beside(&self) -> String {
+        format!("{}.new", self.name)
+    }
+
+    fn set_aside(&self, why: &str) -> String {
+        let Place { file_system, folder, name, .. } = self;
+        let numbers = (1..MOST_ASIDE).map(|n| format!("{name}.damaged-{n}"));
+        let mut names = std::iter::once(format!("{name}.damaged")).chain(numbers);
+        let is_free = |name: &String| {
+            let opened = self.open(name, Access::Read);
+            opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        let Some(aside) = names.find(is_free) else {
+            return format!("resume state `{self}` is not usable: {why}");
+        };
+        match file_system.rename(folder, name, &aside) {
+            Ok(()) => {
+                let aside = folder.join(aside);
+                let aside = aside.display();
+                format!("resume state is not usable, {why}: it was set aside as `{aside}`")
+            }
+            Err(error) => format!("resume state `{self}` is not usable, {why}: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.folder.join(&self.name).display().fmt(f)
     }
 }
 
@@ -197,52 +270,28 @@ fn name(root: &Path, info: &Info) -> String {
     format!("{}-{}.resume", info.info_hash().wire(), &folder[..FOLDER_DIGITS])
 }
 
-fn version(path: &Path) -> Option<Version> {
-    let facts = fs::metadata(path).ok()?;
-    Some((facts.modified().ok()?, facts.len()))
-}
-
-/// The bytes of the file; `None` if there is none.
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = Vec::new();
-    // One byte too many is found out by the decoder.
-    file.take(MAX_RESUME_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
-}
-
-fn set_aside(path: &Path, why: &str) -> String {
-    let numbers = (1..MOST_ASIDE).map(|n| path.with_extension(format!("resume.damaged-{n}")));
-    let mut names = std::iter::once(path.with_extension("resume.damaged")).chain(numbers);
-    let Some(aside) = names.find(|name| !name.exists()) else {
-        return format!("resume state `{}` is not usable: {why}", path.display());
-    };
-    match fs::rename(path, &aside) {
-        Ok(()) => {
-            format!("resume state is not usable, {why}: it was set aside as `{}`", aside.display())
-        }
-        Err(error) => format!("resume state `{}` is not usable, {why}: {error}", path.display()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{
         base::index::PieceIndex,
         disk::{
-            FilePool, Storage,
+            FilePool, Native, Storage,
             sample::{Sample, sample},
         },
     };
 
+    fn claim(dir: &Path, root: &Path, s: &Sample) -> Result<Place, Option<u32>> {
+        let file_system: Arc<dyn FileSystem> = Arc::new(Native);
+        Place::claim(&file_system, dir, root, &s.info)
+    }
+
     fn find(dir: &Path, s: &Sample, storage: &Storage) -> Found {
         let stamps = storage.stamps().expect("looked at");
-        Record::find(dir, &dir.join("data"), &s.info, stamps)
+        let place = claim(dir, &dir.join("data"), s).expect("nobody has it");
+        Record::find(place, &s.info, stamps)
     }
 
     impl Record {
@@ -270,13 +319,8 @@ mod tests {
         assert!(found.state.is_none() && found.trouble.is_none());
         s.store(&storage);
         let flushed = storage.sync().expect("flushed");
-        let second = find(dir.path(), &s, &storage).record;
-        let busy = Entry { settled: false, ..entry(&s) };
-        found.record.write(flushed, busy).expect("written");
-        let error = second.write(Vec::new(), entry(&s)).expect_err("another run has written");
-        assert!(error.starts_with("another run"), "{error}");
-        found.record.write(Vec::new(), entry(&s)).expect("it goes on");
-        second.write(Vec::new(), entry(&s)).expect("the other one is done");
+        found.record.write(flushed, entry(&s)).expect("written");
+        drop(found);
 
         let again = find(dir.path(), &s, &storage);
         let state = again.state.expect("state");
@@ -284,10 +328,12 @@ mod tests {
         assert!(state.files.iter().all(Option::is_some));
         assert_eq!((state.have, state.settled), (entry(&s).have, true));
         assert_eq!(state.peers, entry(&s).peers);
-        let elsewhere = Record::find(dir.path(), Path::new("/x"), &s.info, Vec::new());
+        let place = claim(dir.path(), Path::new("/x"), &s).expect("nobody has it");
+        let elsewhere = Record::find(place, &s.info, Vec::new());
         assert!(elsewhere.state.is_none());
 
-        let path = again.record.path.clone();
+        let path = again.record.place.folder.join(&again.record.place.name);
+        drop(again.record);
         let mut bytes = fs::read(&path).expect("read");
         bytes[60] ^= 1;
         fs::write(&path, &bytes).expect("written");
@@ -299,6 +345,7 @@ mod tests {
             "{trouble}"
         );
         assert_eq!(fs::read(path.with_extension("resume.damaged")).expect("kept"), bytes);
+        drop(bad.record);
         assert!(find(dir.path(), &s, &storage).trouble.is_none());
     }
 

@@ -1,0 +1,143 @@
+//! What of a torrent is on disk when it is added: what resume state vouches for, what has to be hashed, and
+//! what is in the way. Blocking.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use super::{
+    adding::Check,
+    error::{Owner, TorrentError},
+    persist::{Place, Record},
+};
+use crate::{
+    base::{bitfield::Bitfield, file_stamp::FileStamp, index::PartialPiece},
+    disk::{Effort, FileSystem, Storage, Watch, check, preflight::conflicts},
+    metainfo::Info,
+    pieces::job::DiskFault,
+    resume::{Judgement, ResumeState},
+};
+
+/// What a torrent is added for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms<'a> {
+    /// What is hashed of data that is there.
+    pub(super) check: Check,
+    /// Whether what is missing is fetched.
+    pub(super) fetch: bool,
+    /// Whether files that look like somebody else's may be overwritten.
+    pub(super) force: bool,
+    /// Whether some files may be unwanted.
+    pub(super) partly: bool,
+    /// The parent folder of the torrent's top-level file or folder.
+    pub(super) root: &'a Path,
+    /// The folder that resume state is kept in, if it is.
+    pub(super) state_dir: Option<&'a Path>,
+}
+
+/// What is known of a torrent's data once it was looked at.
+#[derive(Debug)]
+pub(super) struct Present {
+    pub(super) have: Bitfield,
+    pub(super) partial: Vec<PartialPiece>,
+    /// Peers of an earlier run.
+    pub(super) peers: Vec<SocketAddr>,
+    /// Where its resume state is kept, and whether what is there now is true and settled.
+    pub(super) recorded: Option<(Arc<Record>, bool)>,
+    /// Why no state was found although there is a file: one sentence.
+    pub(super) trouble: Option<String>,
+}
+
+/// Why a torrent does not get to the shard.
+#[derive(Debug)]
+pub(super) enum Obstacle {
+    Error(TorrentError),
+    Cancelled,
+}
+
+impl From<DiskFault> for Obstacle {
+    fn from(fault: DiskFault) -> Self {
+        Obstacle::Error(fault.into())
+    }
+}
+
+/// Looks at the files of `storage`, which are on `file_system`, and hashes what is in doubt.
+pub(super) fn look(
+    storage: &Storage,
+    file_system: &Arc<dyn FileSystem>,
+    terms: Terms<'_>,
+    effort: Effort,
+    watch: Watch<'_>,
+) -> Result<Present, Obstacle> {
+    let Terms { check: policy, fetch, force, partly, root, state_dir } = terms;
+    let info = storage.info();
+    let place = state_dir.map(|dir| Place::claim(file_system, dir, root, info)).transpose();
+    let place = place.map_err(|by| Obstacle::Error(TorrentError::InUse(Owner(by))))?;
+    let stamps = storage.stamps()?;
+    let found = place.map(|place| Record::find(place, info, stamps.clone()));
+    let state = found.as_ref().and_then(|found| found.state.as_ref());
+    let judged = judge(policy, info, state, &stamps);
+    let Judgement { trusted: mut have, mut doubtful, mut partial, own } = judged;
+    if partly {
+        for piece in have.clone().iter().filter(|&piece| !storage.is_plain(piece)) {
+            // Whatever vouches for it, bytes that have no place are not there; and nobody can vouch
+            // for what lies in the hidden file.
+            let holds = storage.holds(piece);
+            if !holds || policy == Check::Nothing {
+                have.remove(piece);
+            }
+            if holds && policy == Check::Nothing {
+                doubtful.insert(piece);
+            }
+        }
+    }
+    let is_settled = policy == Check::Doubtful
+        && doubtful.is_empty()
+        && state.is_some_and(|state| state.settled);
+    let peers = state.map_or_else(Vec::new, |state| state.peers.clone());
+    if !doubtful.is_empty() {
+        let mut now =
+            check(storage, Some(&doubtful), effort.at(root), watch).ok_or(Obstacle::Cancelled)?;
+        storage.found(&now.have);
+        for piece in have.iter() {
+            now.have.insert(piece);
+        }
+        let in_the_way = conflicts(storage, &now);
+        let foreign = in_the_way.iter().find(|c| own.binary_search(&c.file).is_err());
+        if !force && let Some(conflict) = foreign {
+            return Err(Obstacle::Error(TorrentError::Differs(conflict.to_string())));
+        }
+        have = now.have;
+    }
+    partial.retain(|partial| !have.has(partial.piece));
+    if fetch && !have.is_full() {
+        storage.may_write()?;
+    }
+    storage.create_empty_files()?;
+    if fetch && have.is_full() {
+        storage.tidy();
+    }
+    let (recorded, trouble) = match found {
+        Some(_) if policy == Check::Nothing => (None, None),
+        Some(found) => (Some((found.record, is_settled)), found.trouble),
+        None => (None, None),
+    };
+    Ok(Present { have, partial, peers, recorded, trouble })
+}
+
+/// What need not be hashed.
+fn judge(
+    policy: Check,
+    info: &Info,
+    state: Option<&ResumeState>,
+    stamps: &[Option<FileStamp>],
+) -> Judgement {
+    let known = state.map(|state| state.judge(info, stamps));
+    let unknown = Judgement::unknown(info);
+    match policy {
+        Check::Doubtful => known.unwrap_or(unknown),
+        Check::Everything => match known {
+            Some(known) => Judgement { partial: known.partial, own: known.own, ..unknown },
+            None => unknown,
+        },
+        Check::Nothing => Judgement::vouched(info, stamps),
+    }
+}
