@@ -95,7 +95,9 @@ impl Observed {
             TorrentState::Seeding => Stage::Seeding,
             TorrentState::Paused if m.wanted_done == m.wanted => Stage::Done,
             TorrentState::Paused => Stage::Stopped,
-            TorrentState::Failed(why) => {
+            TorrentState::MissingStorage(why)
+            | TorrentState::DiskFull(why)
+            | TorrentState::Failed(why) => {
                 view.waiting = Some(why.clone());
                 Stage::Stopped
             }

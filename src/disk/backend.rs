@@ -10,7 +10,7 @@ use crate::{
         file_stamp::FileStamp,
         index::{FileIndex, PieceIndex},
     },
-    pieces::job::DiskFault,
+    pieces::job::{DiskFault, FaultKind},
 };
 
 /// A stretch of a file, from the position asked for up to `end`.
@@ -59,6 +59,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// The bytes of `file` were found there: nobody knows whether they are durable.
     fn found(&self, file: FileIndex);
 
+    /// Whether files can be used again after a fault of that kind, which may pass.
+    fn is_usable(&self, _after: FaultKind) -> bool {
+        true
+    }
+
     /// Closes files that are open. They open again by themselves.
     fn close(&self);
 
@@ -80,6 +85,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
     fn is_doubtful(&self, _file: FileIndex) -> bool {
         false
     }
+
+    /// What `file` holds is not certain: it is doubtful from here on.
+    fn doubt(&self, _file: FileIndex) {}
 
     /// Changes whenever a file is found changed.
     fn generation(&self) -> u64 {

@@ -456,10 +456,13 @@ impl FileSystem for Faulty {
         let file = match world.node(&path) {
             Node::File(file) => file,
             Node::Folder => return Err(io::ErrorKind::PermissionDenied.into()),
-            Node::Nothing if access == Access::Read => return Err(io::ErrorKind::NotFound.into()),
+            Node::Nothing if matches!(access, Access::Read | Access::Existing) => {
+                return Err(io::ErrorKind::NotFound.into());
+            }
             Node::Nothing => {
                 let folder = path.parent().expect("a file is in a folder");
-                if access == Access::New && world.node(folder) == Node::Nothing {
+                let needed = if access == Access::New { folder } else { root };
+                if world.node(needed) == Node::Nothing {
                     return Err(io::ErrorKind::NotFound.into());
                 }
                 world.make_folders(folder)?;
@@ -557,6 +560,17 @@ impl FileSystem for Faulty {
         }
         world.set(&folder.join(name), Node::Nothing);
         Ok(())
+    }
+
+    fn identity(&self, folder: &Path) -> io::Result<(u64, u64)> {
+        match self.world().node(folder) {
+            Node::Folder => Ok((0, 0)),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn room(&self, _folder: &Path) -> io::Result<Option<u64>> {
+        Ok(self.world().room)
     }
 
     fn lock(&self, _folder: &Path, _name: &str) -> Result<Lock, NoLock> {

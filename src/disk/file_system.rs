@@ -47,6 +47,12 @@ pub(crate) trait FileSystem: Send + Sync + fmt::Debug {
     /// Takes a file in `folder` away.
     fn remove(&self, folder: &Path, name: &str) -> io::Result<()>;
 
+    /// Tells a folder from another one that takes its place, such as when a disk is unmounted.
+    fn identity(&self, folder: &Path) -> io::Result<(u64, u64)>;
+
+    /// Bytes that may still be written where `folder` is; `None` if that is not known.
+    fn room(&self, folder: &Path) -> io::Result<Option<u64>>;
+
     /// Takes the lock `name` in `folder`: nobody else has it until it is dropped or the program ends.
     fn lock(&self, folder: &Path, name: &str) -> Result<Lock, NoLock>;
 }
@@ -113,6 +119,14 @@ impl FileSystem for Native {
 
     fn remove(&self, folder: &Path, name: &str) -> io::Result<()> {
         std::fs::remove_file(folder.join(name))
+    }
+
+    fn identity(&self, folder: &Path) -> io::Result<(u64, u64)> {
+        system::identity(folder)
+    }
+
+    fn room(&self, folder: &Path) -> io::Result<Option<u64>> {
+        system::room(folder)
     }
 
     fn lock(&self, folder: &Path, name: &str) -> Result<Lock, NoLock> {

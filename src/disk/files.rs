@@ -4,6 +4,8 @@
 //! shared [`FilePool`]. Of files that nobody wants, what has to be kept is in one hidden file (`aside`);
 //! to the outside they are files of full length that were never written.
 
+mod unwanted;
+
 use std::{
     collections::HashSet,
     io,
@@ -31,9 +33,11 @@ use crate::{
         index::{FileIndex, PieceIndex},
     },
     metainfo::{self, Info},
-    pieces::job::DiskFault,
+    pieces::job::{DiskFault, FaultKind},
 };
 
+/// With so much room a full disk is tried again, in bytes.
+const ENOUGH: u64 = 4 << 20;
 /// Bytes read and written at once, in bytes, where something is written anew.
 const ANEW_AT_ONCE: u64 = 256 << 10;
 
@@ -48,6 +52,8 @@ pub struct Files {
     written: OnceLock<Box<[AtomicU64]>>,
     touches: Touches,
     unsynced: Unsynced,
+    /// The output folder as it was when it was first seen.
+    seen_root: Mutex<Option<(u64, u64)>>,
     /// Held during a sync, so that none returns while another one's files are still on their way.
     /// The files whose names are durable, one bit each.
     syncing: Mutex<Vec<u64>>,
@@ -69,6 +75,7 @@ impl Files {
             written: OnceLock::new(),
             touches: Touches::default(),
             unsynced: Unsynced::default(),
+            seen_root: Mutex::default(),
             syncing: Mutex::default(),
             unwanted: None,
             aside: OnceLock::new(),
@@ -93,34 +100,6 @@ impl Files {
             Aside::new(&self.info, absent.collect())
         });
         aside.has(index).then_some(aside)
-    }
-
-    /// Finds out which unwanted files are there, unless that is known.
-    fn find_aside(&self) -> Result<(), DiskFault> {
-        let Some(unwanted) = self.unwanted.as_ref().filter(|_| self.aside.get().is_none()) else {
-            return Ok(());
-        };
-        let mut absent = Vec::with_capacity(unwanted.len());
-        for (index, &unwanted) in (0..).map(FileIndex).zip(unwanted) {
-            let is_there = !unwanted || self.is_there(index)?;
-            absent.push(!is_there);
-        }
-        // Whoever was faster has seen the same.
-        let _ = self.aside.set(Aside::new(&self.info, absent.into()));
-        Ok(())
-    }
-
-    fn is_there(&self, index: FileIndex) -> Result<bool, DiskFault> {
-        let path = self.file(index).path;
-        let open = || self.pool.file_system().open(&self.root, path, Access::Read);
-        match self.pool.open(open) {
-            Ok(_) => Ok(true),
-            Err(error) => match error.kind() {
-                io::ErrorKind::NotFound => Ok(false),
-                io::ErrorKind::PermissionDenied => Ok(true),
-                _ => Err(fault("open".into(), path.to_string(), &error)),
-            },
-        }
     }
 
     /// The file that holds the bytes of `index`.
@@ -162,8 +141,7 @@ impl Files {
     fn writing(&self, index: FileIndex, first: u64) -> io::Result<Arc<dyn OpenFile>> {
         self.pool.lend((self.tenant, self.home(index)), Access::Write, || {
             let file = self.file(index);
-            let (handle, stamp) =
-                self.pool.file_system().open(&self.root, self.path(index), Access::Write)?;
+            let (handle, stamp) = self.open_to_write(index)?;
             let own = self.own_write(index, &*handle);
             if self.aside(index).is_none() {
                 allocate::reserve(&*handle, stamp.length, &file, first)?;
@@ -171,6 +149,46 @@ impl Files {
             drop(own);
             Ok(handle)
         })
+    }
+
+    /// A file that was there is not made again, nor one in an output folder that is another one now: there is
+    /// something wrong with the storage.
+    fn open_to_write(&self, index: FileIndex) -> io::Result<(Arc<dyn OpenFile>, FileStamp)> {
+        let file_system = self.pool.file_system();
+        let access = if self.touches.has_seen(self.home(index)) {
+            Access::Existing
+        } else {
+            self.look_at_root()?;
+            Access::Write
+        };
+        file_system.open(&self.root, self.path(index), access)
+    }
+
+    /// Whether the output folder is the one that it was.
+    fn look_at_root(&self) -> io::Result<()> {
+        let now = self.pool.file_system().identity(&self.root)?;
+        let mut seen = self.seen_root.lock().expect("nothing panics while it is locked");
+        if *seen.get_or_insert(now) == now {
+            return Ok(());
+        }
+        let text = "the output folder is another one than before";
+        Err(io::Error::new(io::ErrorKind::NotFound, text))
+    }
+
+    /// Looks whether `handle` is still what goes by the name of a file; if not, it is closed.
+    fn look_by_name(&self, index: FileIndex, handle: &dyn OpenFile) -> io::Result<()> {
+        let open = || self.pool.file_system().open(&self.root, self.path(index), Access::Read);
+        let named = self.pool.open(open);
+        let inode = stamp_of(handle).map(|stamp| stamp.inode);
+        match &named {
+            Ok((_, stamp)) if Some(stamp.inode) == inode => self.look(index, handle),
+            Ok((other, _)) => {
+                self.look(index, &**other);
+                self.close();
+            }
+            Err(_) => self.close(),
+        }
+        named.map(drop)
     }
 
     /// Compares a file with what it was.
@@ -190,7 +208,12 @@ impl Files {
     }
 
     fn fault(&self, index: FileIndex, operation: String, error: &io::Error) -> DiskFault {
-        fault(operation, self.path(index).to_string(), error)
+        let fault = fault(operation, self.path(index).to_string(), error);
+        let was_there = || self.touches.has_seen(self.home(index)) || self.look_at_root().is_err();
+        match fault.kind {
+            FaultKind::Missing if was_there() => DiskFault { kind: FaultKind::Gone, ..fault },
+            _ => fault,
+        }
     }
 
     fn written(&self) -> &[AtomicU64] {
@@ -203,14 +226,11 @@ impl Files {
     fn flush(&self, file: FileIndex) -> Result<FileStamp, DiskFault> {
         let handle = match self.reading(file) {
             Ok(handle) => handle,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Nothing of it is left to be flushed.
-                self.touches.doubt(self.home(file));
-                return Ok(FileStamp::doubtful(0));
-            }
             Err(error) => return Err(self.fault(file, "open".into(), &error)),
         };
-        self.look(file, &*handle);
+        // What was written into a file that is no longer there is lost.
+        self.look_by_name(file, &*handle)
+            .map_err(|error| self.fault(file, "flush".into(), &error))?;
         // What comes while it is being flushed is for the next time.
         let stamp = stamp_of(&*handle).unwrap_or(FileStamp::doubtful(0));
         let written = self.unsynced.take(self.home(file));
@@ -311,89 +331,6 @@ impl Files {
         })
     }
 
-    fn read_aside(
-        &self,
-        aside: &Aside,
-        file: FileIndex,
-        offset: u64,
-        into: &mut [u8],
-    ) -> Result<(), DiskFault> {
-        let mut rest = into;
-        for stretch in aside.stretches(&self.info, file, offset, rest.len() as u64) {
-            let (part, behind) = rest.split_at_mut(stretch.length as usize);
-            rest = behind;
-            // What was never written reads as zeros.
-            part.fill(0);
-            let Some(at) = stretch.at else { continue };
-            let result = match self.reading(file) {
-                Ok(handle) => read_exact_at(&*handle, part, at),
-                Err(error) => Err(error),
-            };
-            match result {
-                Ok(()) => {}
-                // Never written, or cut off: whoever wants it has to look.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    part.fill(0);
-                    self.touches.doubt(ASIDE);
-                }
-                Err(error) => {
-                    let operation = format!("read {} bytes at offset {at} of", part.len());
-                    return Err(self.fault(file, operation, &error));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn write_aside(
-        &self,
-        aside: &Aside,
-        file: FileIndex,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<(), DiskFault> {
-        let mut rest = bytes;
-        for stretch in aside.stretches(&self.info, file, offset, bytes.len() as u64) {
-            let (part, behind) = rest.split_at(stretch.length as usize);
-            rest = behind;
-            // A piece of nothing else is not fetched.
-            if let Some(at) = stretch.at {
-                self.write_at(file, 0, at, part)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn extent_aside(
-        &self,
-        aside: &Aside,
-        file: FileIndex,
-        offset: u64,
-    ) -> Result<Extent, DiskFault> {
-        let rest = self.file(file).length - offset;
-        let Some(stretch) = aside.stretches(&self.info, file, offset, rest).next() else {
-            return Ok(Extent::Hole { end: offset });
-        };
-        let end = offset + stretch.length;
-        let Some(at) = stretch.at else { return Ok(Extent::Hole { end }) };
-        let handle = match self.reading(file) {
-            Ok(handle) => handle,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Extent::Hole { end });
-            }
-            Err(error) => return Err(self.fault(file, "open".into(), &error)),
-        };
-        let found = handle
-            .extent(at)
-            .map_err(|error| self.fault(file, "look for data in".into(), &error))?;
-        // As far as the stretch goes, in terms of the unwanted file.
-        let upto = |behind: u64| end.min(offset.saturating_add(behind.saturating_sub(at)));
-        Ok(match found {
-            Extent::Data { end } => Extent::Data { end: upto(end) },
-            Extent::Hole { end } => Extent::Hole { end: upto(end) },
-        })
-    }
-
     fn mark(&self, index: FileIndex) {
         let word = &self.written()[index.at() / 64];
         word.fetch_or(1 << (index.0 % 64), Ordering::Release);
@@ -407,7 +344,8 @@ impl Backend for Files {
         }
         let handle = self.reading(file).map_err(|error| self.fault(file, "open".into(), &error))?;
         if self.touches.is_time() {
-            self.look(file, &*handle);
+            self.look_by_name(file, &*handle)
+                .map_err(|error| self.fault(file, "open".into(), &error))?;
         }
         read_exact_at(&*handle, into, offset).map_err(|error| {
             let operation = format!("read {} bytes at offset {offset} of", into.len());
@@ -424,18 +362,18 @@ impl Backend for Files {
     }
 
     fn may_write(&self) -> Result<(), DiskFault> {
-        self.pool.file_system().may_write(&self.root).map_err(|error| {
-            fault("write into".to_owned(), self.root.display().to_string(), &error)
-        })
+        let may = self.pool.file_system().may_write(&self.root).and_then(|()| self.look_at_root());
+        may.map_err(|error| fault("write into".to_owned(), self.root.display().to_string(), &error))
     }
 
     fn create(&self, file: FileIndex) -> Result<(), DiskFault> {
         if self.aside(file).is_some() {
             return Ok(());
         }
-        let open = || self.pool.file_system().open(&self.root, self.file(file).path, Access::Write);
-        let (handle, _) =
-            self.pool.open(open).map_err(|error| self.fault(file, "create".into(), &error))?;
+        let (handle, _) = self
+            .pool
+            .open(|| self.open_to_write(file))
+            .map_err(|error| self.fault(file, "create".into(), &error))?;
         self.look(file, &*handle);
         self.mark(file);
         Ok(())
@@ -500,6 +438,12 @@ impl Backend for Files {
         self.touches.is_doubtful(self.home(file))
     }
 
+    fn doubt(&self, file: FileIndex) {
+        self.touches.doubt(self.home(file));
+        // The next save has to tell.
+        self.mark(file);
+    }
+
     fn holds(&self, file: FileIndex, offset: u64, length: u64) -> bool {
         self.aside(file).is_none_or(|aside| {
             aside.stretches(&self.info, file, offset, length).all(|stretch| stretch.at.is_some())
@@ -515,6 +459,27 @@ impl Backend for Files {
 
     fn is_wanted(&self, file: FileIndex) -> bool {
         self.aside(file).is_none()
+    }
+
+    fn is_usable(&self, after: FaultKind) -> bool {
+        let file_system = self.pool.file_system();
+        if after == FaultKind::Full {
+            // Where nobody knows, trying will tell.
+            return file_system.room(&self.root).is_ok_and(|room| room.is_none_or(|r| r >= ENOUGH));
+        }
+        self.close();
+        let Ok(now) = file_system.identity(&self.root) else { return false };
+        let files = (0..self.info.layout().len() as u32).map(FileIndex);
+        let mut seen = files.filter(|&file| self.touches.has_seen(self.home(file)));
+        let is_back = |file| {
+            let open = || file_system.open(&self.root, self.path(file), Access::Read);
+            self.pool.open(open).is_ok()
+        };
+        let usable = seen.all(is_back);
+        if usable {
+            *self.seen_root.lock().expect("nothing panics while it is locked") = Some(now);
+        }
+        usable
     }
 
     fn generation(&self) -> u64 {
@@ -565,7 +530,7 @@ mod tests {
             Storage,
             sample::{sample, verdict},
         },
-        pieces::job::{FaultKind, Verdict},
+        pieces::job::Verdict,
     };
     use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
@@ -633,9 +598,17 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_output_folder_is_created() {
+    fn a_missing_output_folder_is_created_before_the_first_write() {
         let dir = tempfile::tempdir().expect("dir");
-        assert_eq!(write_into(&dir.path().join("x/y")), Verdict::Good);
+        let root = dir.path().join("x/y");
+        let s = sample(100_000, &[("a", 200_000)]);
+        let storage = Storage::on_disk(Arc::clone(&s.info), &root, &FilePool::new(4));
+        let Verdict::Failed(fault) = verdict(storage.perform(s.verify(PieceIndex(0)))) else {
+            panic!("made by a write")
+        };
+        assert_eq!(fault.kind, FaultKind::Gone, "{fault}");
+        storage.may_write().expect("made");
+        assert_eq!(verdict(storage.perform(s.verify(PieceIndex(0)))), Verdict::Good);
         assert!(dir.path().join("x/y/t/a").exists());
     }
 }

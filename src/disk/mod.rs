@@ -6,6 +6,7 @@
 //!     verify   hash a piece, then write it
 //!     backend  what a place for files must offer
 //!       files    real files …
+//!         unwanted   … those of them that nobody wants
 //!         file_pool  … a bounded number of them open
 //!         touches    … which somebody else may have written to
 //!         unsynced   … and what of them is not durable yet

@@ -169,6 +169,11 @@ impl Storage {
             .collect()
     }
 
+    /// Whether it can be used again after a fault of that kind, which may pass.
+    pub fn is_usable(&self, after: FaultKind) -> bool {
+        self.backend.is_usable(after)
+    }
+
     /// Closes the files, such as when the torrent pauses. They open again by themselves.
     pub fn close_files(&self) {
         self.backend.close();
@@ -198,6 +203,22 @@ impl Storage {
             file: file.path.to_string(),
             cause: "another program wrote to it".into(),
         })
+    }
+
+    /// Whether `piece` is in the files as it should be. Where it is not, nothing of its files is believed from
+    /// here on: what is read of them for peers is verified first.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn is_right(&self, piece: PieceIndex) -> Result<bool, DiskFault> {
+        let is_right = verify::read_verified(self, Block { piece, begin: 0, length: 0 }, &mut [])?;
+        if !is_right {
+            let geometry = self.info.geometry();
+            let (offset, length) = (geometry.piece_offset(piece), geometry.piece_len(piece));
+            let spans = self.info.layout().spans(offset, length.into());
+            spans.filter(|span| self.is_stored(span.file)).for_each(|s| self.backend.doubt(s.file));
+        }
+        Ok(is_right)
     }
 
     /// Fills `into` with the bytes of `run`, which are as many.
@@ -556,7 +577,7 @@ mod tests {
         storage.close_files();
         fs::remove_file(dir.path().join("t/b")).expect("removed");
         let job = DiskJob::Verify { piece: P0, slabs: s.held(P0, 1), digests: false };
-        expect_fault(storage.perform(job), FaultKind::Missing);
+        expect_fault(storage.perform(job), FaultKind::Gone);
     }
 
     #[test]
@@ -615,11 +636,12 @@ mod tests {
             assert_eq!(storage.sync().expect_err("b is no file").file, "t/b");
         }
         fs::remove_dir(&b).expect("removed");
-        // What is gone need not be flushed, and is not believed.
+        // Nothing is recorded while something is gone.
+        assert_eq!(storage.sync().expect_err("b is gone").kind, FaultKind::Gone);
+        fs::rename(dir.path().join("t/c"), &b).expect("renamed");
         let flushed = storage.sync().expect("flushed");
         let [(FileIndex(0), a), (FileIndex(1), b)] = flushed[..] else { panic!("{flushed:?}") };
-        assert_eq!(b, FileStamp::doubtful(0));
-        assert_eq!(Ok(Some(a)), storage.backend().stamp(FileIndex(0)));
+        assert_eq!(storage.stamps(), Ok(vec![Some(a), Some(b)]));
     }
 
     fn layouts() -> impl Strategy<Value = (u32, Vec<usize>)> {

@@ -19,7 +19,9 @@ use crate::{base::file_stamp::FileStamp, metainfo::SafePath};
 pub(crate) enum Access {
     /// To read; it has to exist.
     Read,
-    /// To read and write; it and the folders above it are created.
+    /// To read and write; it has to exist.
+    Existing,
+    /// To read and write; it and the folders above it are created, but for the output folder.
     Write,
     /// To read and write; it is made anew, whatever was there. The folder has to exist.
     New,
@@ -45,6 +47,17 @@ pub(super) fn sync_place(folder: &Path) -> io::Result<()> {
         as_far_as_it_goes(platform::sync_folder(above))?;
     }
     Ok(())
+}
+
+/// Tells a folder from another one that takes its place.
+pub(super) fn identity(folder: &Path) -> io::Result<(u64, u64)> {
+    let facts = folder.metadata()?;
+    Ok((platform::device(&facts), platform::inode(&facts)))
+}
+
+/// Bytes that may still be written where `folder` is; `None` if the system does not tell.
+pub(super) fn room(folder: &Path) -> io::Result<Option<u64>> {
+    platform::room(folder)
 }
 
 /// Makes the names durable by which `path` is found from `root` on.
@@ -164,10 +177,6 @@ mod platform {
     pub(super) fn open(root: &Path, path: SafePath<'_>, access: Access) -> io::Result<File> {
         let create = access == Access::Write;
         let mut folder = match rustix::fs::open(root, WALK, Mode::empty()) {
-            Err(Errno::NOENT) if create => {
-                std::fs::create_dir_all(root)?;
-                rustix::fs::open(root, WALK, Mode::empty())?
-            }
             Err(Errno::NOTDIR) => {
                 return Err(refused(&root.display().to_string(), "is not a folder"));
             }
@@ -238,6 +247,7 @@ mod platform {
         let always = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let flags = match access {
             Access::Read => OFlags::RDONLY,
+            Access::Existing => OFlags::RDWR,
             Access::Write => OFlags::RDWR | OFlags::CREATE,
             Access::New => OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC,
         };
@@ -263,6 +273,15 @@ mod platform {
 
     pub(super) fn inode(facts: &Metadata) -> u64 {
         facts.ino()
+    }
+
+    pub(super) fn device(facts: &Metadata) -> u64 {
+        facts.dev()
+    }
+
+    pub(super) fn room(folder: &Path) -> io::Result<Option<u64>> {
+        let facts = rustix::fs::statvfs(folder)?;
+        Ok(Some(facts.f_bavail.saturating_mul(facts.f_frsize)))
     }
 
     pub(super) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -356,21 +375,23 @@ mod platform {
         let mut place = root.to_path_buf();
         let mut names = path.components().peekable();
         while let Some(name) = names.next() {
-            if names.peek().is_some() || access == Access::Read {
-                place.push(name);
-            } else {
+            if names.peek().is_none() && access == Access::Write {
+                if !root.exists() {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
                 std::fs::create_dir_all(&place)?;
-                place.push(name);
             }
+            place.push(name);
             if std::fs::symlink_metadata(&place).is_ok_and(|facts| facts.is_symlink()) {
                 return Err(refused(name, "is a symbolic link, and links are not followed"));
             }
         }
         let write = access != Access::Read;
+        let create = matches!(access, Access::Write | Access::New);
         OpenOptions::new()
             .read(true)
             .write(write)
-            .create(write)
+            .create(create)
             .truncate(access == Access::New)
             .open(&place)
     }
@@ -378,6 +399,14 @@ mod platform {
     /// The number is not to be had in a portable way.
     pub(super) fn inode(_facts: &Metadata) -> u64 {
         0
+    }
+
+    pub(super) fn device(_facts: &Metadata) -> u64 {
+        0
+    }
+
+    pub(super) fn room(_folder: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
     }
 
     #[cfg(windows)]

@@ -79,6 +79,11 @@ impl Touches {
         }
     }
 
+    /// Whether `file` was there at any time.
+    pub(super) fn has_seen(&self, file: FileIndex) -> bool {
+        self.table().files.get(&file).is_some_and(|known| known.inode.is_some())
+    }
+
     /// What is in `file` cannot be believed, for whatever reason.
     pub(super) fn doubt(&self, file: FileIndex) {
         self.doubt_in(&mut self.table(), file);

@@ -11,15 +11,16 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     Core, EncryptionPolicy,
     command::{Command, Hosting},
     discovery::{self, Announcing},
-    error::AddError,
+    error::{AddError, TorrentError},
     event::TorrentEvent,
     handle::TorrentHandle,
     present::{self, Obstacle, Present, Terms},
@@ -34,7 +35,7 @@ use crate::{
         preflight::{Conflict, ConflictCause},
     },
     metainfo::{Metainfo, ShareCode},
-    pieces::Priority,
+    pieces::{Priority, job::FaultKind},
     torrent::{InfoBytes, Settings, Setup, Source},
 };
 
@@ -42,6 +43,9 @@ use crate::{
 const PROGRESS_STEPS: u64 = 400;
 /// But not more often than after so many bytes.
 const PROGRESS_LEAST: u64 = 1 << 20;
+
+/// A storage that is not there is looked for again after so long.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A torrent to be added.
 #[derive(Debug, Clone)]
@@ -198,7 +202,17 @@ impl Core {
 
     async fn bring_up(self: Arc<Self>, entered: Entered) {
         let (told, older) = (entered.shared.clone(), entered.older.clone());
-        match self.check(&entered).await {
+        let mut checked = self.check(&entered).await;
+        while let Err(Obstacle::Error(TorrentError::Disk(fault))) = &checked
+            && fault.kind == FaultKind::Gone
+            && !told.cancel.load(Ordering::Relaxed)
+        {
+            told.publish_state(TorrentState::MissingStorage(fault.to_string()));
+            told.set_stage(Stage::Failed(fault.clone().into()));
+            sleep(LOOK_AGAIN).await;
+            checked = self.check(&entered).await;
+        }
+        match checked {
             Ok(present) => {
                 let (have, pieces) = (present.have.count(), present.have.len());
                 told.tell(|| TorrentEvent::Checked { have, pieces });

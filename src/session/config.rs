@@ -2,7 +2,7 @@
 //!
 //! Where the values come from (arguments, environment, files) is the caller's affair.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{EncryptionPolicy, dht::DhtOptions};
 use crate::{
@@ -133,6 +133,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// Where resume state is kept; without it data is recognised by hashing it.
     pub state_dir: Option<PathBuf>,
+    /// How often one of the pieces that were served lately is hashed again.
+    pub sample_every: Duration,
     /// Seed of every random choice, for runs that can be repeated; `None` draws one.
     pub seed: Option<u64>,
     /// Where disk work is done.
@@ -159,6 +161,7 @@ impl Default for Config {
             port_mapping: false,
             ca_file: None,
             state_dir: None,
+            sample_every: Duration::from_secs(10),
             seed: None,
             disk: DiskPlacement::Workers(1),
         }

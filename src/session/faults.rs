@@ -122,6 +122,8 @@ struct Machine {
     disk: Arc<Faulty>,
     ledger: Ledger,
     rng: Rng,
+    /// Whether everything may be fetched anew when the output folder is gone.
+    force: bool,
 }
 
 /// Why a run of the program is over.
@@ -153,7 +155,7 @@ impl Machine {
             needless: 0,
             complaints: Vec::new(),
         };
-        Machine { sample, unwanted, disk: Faulty::new(), ledger, rng: Rng::new(seed) }
+        Machine { sample, unwanted, disk: Faulty::new(), ledger, rng: Rng::new(seed), force: false }
     }
 
     fn storage(&self) -> Storage {
@@ -197,10 +199,13 @@ impl Machine {
         };
         let (record, mut settled) = recorded.expect("state is kept");
         self.compare(&have);
-        if !settled && self.save(&storage, &record, &have, &[], false) == Some(Over::Ended) {
-            return Over::Ended;
-        }
         let mut missing: Vec<_> = self.wanted().into_iter().filter(|p| !have.has(*p)).collect();
+        if !settled || !missing.is_empty() {
+            match self.save(&storage, &record, &have, &[], false) {
+                Some(Over::Ended) => return Over::Ended,
+                saved => settled &= saved.is_none(),
+            }
+        }
         let mut partial = partial;
         self.rng.shuffle(&mut missing);
         let left = self.wanted().len() - upto;
@@ -208,7 +213,7 @@ impl Machine {
         while missing.len() > left {
             let piece = missing.pop().expect("more than are to be left");
             if settled {
-                // The shard does so as soon as something was written.
+                // The state says that nothing is written, and could not be replaced.
                 self.ledger.vouched = Bitfield::empty(have.len());
             }
             let known = partial.iter().position(|partial| partial.piece == piece);
@@ -270,7 +275,7 @@ impl Machine {
         let terms = Terms {
             check: Check::Doubtful,
             fetch: true,
-            force: false,
+            force: self.force,
             partly: self.unwanted.is_some(),
             root: Path::new(ROOT),
             state_dir: Some(state_dir),
@@ -375,6 +380,7 @@ impl Machine {
             partial: partial.to_vec(),
             peers: Vec::new(),
             settled,
+            why: None,
         };
         let [(_, result)] = &persist::perform(vec![save], self.disk.time())[..] else {
             panic!("one save is answered once")
@@ -431,6 +437,7 @@ fn story(kind: &Kind, partly: bool, at: u64, seed: u64) -> Option<Ledger> {
     }
     machine.power_fails(kind.left);
     if kind.is_lied_to {
+        machine.force = true;
         machine.ledger.vouched = Bitfield::empty(machine.ledger.vouched.len());
     }
     if kind.twice {

@@ -13,7 +13,11 @@ use tokio::sync::Notify;
 
 use super::{config::LimitsConfig, id::TorrentId, persist::SaveResult, socket::Socket};
 use crate::{
-    disk::CompletionSink, net::encryption::Opened, pieces::job::DiskEvent, torrent::DialFailure,
+    base::index::PieceIndex,
+    disk::CompletionSink,
+    net::encryption::Opened,
+    pieces::job::{DiskEvent, DiskFault},
+    torrent::DialFailure,
 };
 
 /// A dial that has come to an end.
@@ -29,6 +33,10 @@ pub(super) struct Dialled {
 pub(super) struct Letters {
     pub(super) disk: Vec<(u64, DiskEvent)>,
     pub(super) saved: Vec<(TorrentId, SaveResult)>,
+    /// Storages that were looked at, and whether they can be used again.
+    pub(super) looked: Vec<(TorrentId, bool)>,
+    /// Pieces that were served and looked at again, and whether they are right.
+    pub(super) sampled: Vec<(TorrentId, PieceIndex, Result<bool, DiskFault>)>,
     pub(super) dialled: Vec<Dialled>,
     /// Torrents whose handle wants something, see `Shared::take_request`.
     pub(super) nudged: Vec<TorrentId>,
@@ -42,6 +50,8 @@ impl Letters {
     pub(super) fn is_empty(&self) -> bool {
         self.disk.is_empty()
             && self.saved.is_empty()
+            && self.looked.is_empty()
+            && self.sampled.is_empty()
             && self.dialled.is_empty()
             && self.nudged.is_empty()
             && self.limits.is_none()

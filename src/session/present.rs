@@ -1,7 +1,7 @@
 //! What of a torrent is on disk when it is added: what resume state vouches for, what has to be hashed, and
 //! what is in the way. Blocking.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use super::{
     adding::Check,
@@ -12,7 +12,7 @@ use crate::{
     base::{bitfield::Bitfield, file_stamp::FileStamp, index::PartialPiece},
     disk::{Effort, FileSystem, Storage, Watch, check, preflight::conflicts},
     metainfo::Info,
-    pieces::job::DiskFault,
+    pieces::job::{DiskFault, FaultKind},
     resume::{Judgement, ResumeState},
 };
 
@@ -74,6 +74,9 @@ pub(super) fn look(
     let stamps = storage.stamps()?;
     let found = place.map(|place| Record::find(place, info, stamps.clone()));
     let state = found.as_ref().and_then(|found| found.state.as_ref());
+    if fetch && !force && state.is_some_and(|state| !state.have.is_empty()) {
+        is_there(&**file_system, root)?;
+    }
     let judged = judge(policy, info, state, &stamps);
     let Judgement { trusted: mut have, mut doubtful, mut partial, own } = judged;
     if partly {
@@ -111,7 +114,10 @@ pub(super) fn look(
     if fetch && !have.is_full() {
         storage.may_write()?;
     }
-    storage.create_empty_files()?;
+    // Nothing is made where nothing is fetched and the folder is not there.
+    if fetch || is_there(&**file_system, root).is_ok() {
+        storage.create_empty_files()?;
+    }
     if fetch && have.is_full() {
         storage.tidy();
     }
@@ -121,6 +127,20 @@ pub(super) fn look(
         None => (None, None),
     };
     Ok(Present { have, partial, peers, recorded, trouble })
+}
+
+/// An output folder that an earlier run has put pieces into has to be there: it may be on a disk that is not
+/// mounted, and then nothing is to be fetched anew.
+fn is_there(file_system: &dyn FileSystem, root: &Path) -> Result<(), DiskFault> {
+    match file_system.identity(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(DiskFault {
+            kind: FaultKind::Gone,
+            operation: "find".to_owned(),
+            file: root.display().to_string(),
+            cause: "an earlier run has put pieces there, and the folder is gone".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What need not be hashed.

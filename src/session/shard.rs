@@ -3,14 +3,17 @@
 //! Between turns it takes commands and mail, hands over disk work, dials, and publishes snapshots.
 //! It waits only here. What happens inside a turn is in [`turn`](super::turn), what is saved for
 //! the next run in [`saving`], what torrents share in [`leasing`], where a gateway lets peers in in
-//! [`mapped`], what happens and who is told in [`telling`], connections with web seeds in [`web_seeds`], why
-//! torrents do not get on in [`why`], how the session reaches it in [`handle`].
+//! [`mapped`], what happens and who is told in [`telling`], who waits for a storage in [`waiting`], the slow
+//! look at what is served in [`sampling`], connections with web seeds in [`web_seeds`], why torrents do not
+//! get on in [`why`], how the session reaches it in [`handle`].
 
 mod handle;
 mod leasing;
 mod mapped;
+mod sampling;
 mod saving;
 mod telling;
+mod waiting;
 mod web_seeds;
 mod why;
 
@@ -52,12 +55,14 @@ use crate::{
     disk::Storage,
     gateway::Mapped,
     net::{encryption::Opened, web_seed::WebSeeds},
-    pieces::job::{DiskEvent, DiskFault, DiskJob},
+    pieces::job::{DiskEvent, DiskFault, DiskJob, FaultKind},
     torrent::{self, DialFailure, Direction, Input, Phase, Snapshot, Torrent},
 };
 pub(super) use handle::{Gauges, ShardHandle};
 use leasing::Leasing;
+use sampling::Sampling;
 use saving::{Recording, Saves};
+use waiting::Waiting;
 use web_seeds::Opener;
 
 /// How often a torrent that somebody looks at is looked at.
@@ -76,6 +81,8 @@ struct Tenant {
     writes: usize,
     /// Why the machine stopped.
     fault: Option<DiskFault>,
+    /// How long it last waited for its storage, if it ever did.
+    patience: Option<Duration>,
     /// Somebody looks at it.
     watched: bool,
     /// How its resume state is kept, if it is.
@@ -104,6 +111,9 @@ struct Shard {
     saves: Option<Saves>,
     /// What may keep torrents from getting on.
     settings: why::Settings,
+    sampling: Sampling,
+    /// Torrents that wait for their storage.
+    waiting: HashMap<TorrentId, Waiting>,
     /// Torrents somebody looks at.
     watched: Vec<TorrentId>,
     published: Instant,
@@ -162,6 +172,8 @@ pub(super) fn start(
         gauges: gauges.clone(),
         saves,
         settings: why::Settings::of(config),
+        sampling: Sampling::new(config.sample_every),
+        waiting: HashMap::new(),
         watched: Vec::new(),
         published: now,
         leaving: Vec::new(),
@@ -207,6 +219,8 @@ impl Shard {
             self.lease(now);
             self.grant_wishes(now);
             self.save_due(now);
+            self.look_at_storages(now);
+            self.sample(now);
             self.retire(now);
             self.publish_watched(now);
             self.show_gauges();
@@ -220,7 +234,14 @@ impl Shard {
         }
         let watched = (!self.watched.is_empty()).then(|| self.published + SNAPSHOT_EVERY);
         let save = self.saves.as_ref().and_then(Saves::next);
-        let due = [self.turns.deadline(), self.disk.deadline(), watched, save];
+        let due = [
+            self.turns.deadline(),
+            self.disk.deadline(),
+            watched,
+            save,
+            self.next_look(),
+            self.sampling.next(),
+        ];
         let deadline = due.into_iter().flatten().min();
         if let Some(deadline) = deadline {
             let deadline = self.clock.at(deadline);
@@ -294,8 +315,11 @@ impl Shard {
     fn host(&mut self, now: Instant, hosting: Hosting) {
         let Hosting { setup, web_seeds, storage, shared, keep_seeding, recorded, older } = hosting;
         let id = shared.id;
+        let fetches = setup.settings.fetch;
         let torrent = Torrent::new(setup, now);
         let complete = torrent.is_done();
+        // What says that nothing is written is replaced before anything is.
+        let writes = fetches && !complete;
         self.turns.host(id, torrent);
         if let Some(older) = older {
             self.turns.succeed(now, older, id);
@@ -309,11 +333,13 @@ impl Shard {
             jobs: 0,
             writes: 0,
             fault: None,
+            patience: None,
             watched: false,
             recording: recorded.map(|(record, settled)| Recording::new(record, settled)),
             retiring: None,
         };
-        let is_new = tenant.recording.as_ref().is_some_and(|recording| !recording.settled);
+        let is_new =
+            tenant.recording.as_ref().is_some_and(|recording| !recording.settled || writes);
         self.tenants.insert(id, Box::new(tenant));
         self.tell_mapped(now, id);
         self.limit(now, id);
@@ -331,6 +357,7 @@ impl Shard {
     }
 
     fn pause(&mut self, now: Instant, id: TorrentId) {
+        self.waiting.remove(&id);
         self.remember_peers(id);
         self.remember_why(now, id);
         self.turns.handle(now, id, Input::Command(torrent::Command::Pause));
@@ -360,11 +387,14 @@ impl Shard {
 
     fn resume(&mut self, now: Instant, id: TorrentId) {
         let Some(tenant) = self.tenants.get_mut(&id) else { return };
-        if tenant.fault.take().is_some() {
-            tenant.shared.set_stage(Stage::Busy);
-        }
+        let has_failed = tenant.fault.take().is_some();
+        self.waiting.remove(&id);
+        let shared = tenant.shared.clone();
         self.turns.handle(now, id, Input::Command(torrent::Command::Resume));
         let complete = self.turns.torrent(id).is_some_and(Torrent::is_done);
+        if has_failed {
+            shared.set_stage(if complete { Stage::Complete } else { Stage::Busy });
+        }
         self.start_announcing(id, !complete);
     }
 
@@ -405,6 +435,12 @@ impl Shard {
         for (id, result) in letters.saved.drain(..) {
             self.saved(now, id, result);
         }
+        for (id, is_usable) in letters.looked.drain(..) {
+            self.looked(now, id, is_usable);
+        }
+        for (id, piece, is_right) in letters.sampled.drain(..) {
+            self.sampled(now, id, piece, is_right);
+        }
         // Keeps the room of its lists for the next time.
         self.letters = letters;
     }
@@ -434,6 +470,9 @@ impl Shard {
         if let Some(tenant) = self.tenants.get_mut(&id) {
             tenant.jobs -= 1;
             tenant.writes -= usize::from(!matches!(event, DiskEvent::Read { .. }));
+        }
+        if let DiskEvent::Read { run, result: Ok(()), .. } = &event {
+            self.sampling.served(now, id, run.piece);
         }
         if matches!(event, DiskEvent::Spilled { .. }) {
             self.changed(now, id, SLAB_LEN.into());
@@ -544,7 +583,11 @@ impl Shard {
         self.reason_changed(now, id, why.first());
         let Some(tenant) = self.tenants.get(&id) else { return };
         let state = match (machine.phase, &tenant.fault) {
-            (_, Some(fault)) => TorrentState::Failed(fault.to_string()),
+            (_, Some(fault)) => match fault.kind {
+                FaultKind::Full => TorrentState::DiskFull(fault.to_string()),
+                FaultKind::Gone => TorrentState::MissingStorage(fault.to_string()),
+                _ => TorrentState::Failed(fault.to_string()),
+            },
             (Phase::Downloading, None) if machine.wants_metadata => TorrentState::Metadata,
             (Phase::Downloading, None) => TorrentState::Downloading,
             (Phase::Seeding, None) => TorrentState::Seeding,

@@ -481,6 +481,9 @@ impl Torrent {
 
     /// The disk refused to write or to read back: fetching stops, serving goes on.
     fn disk_failed(&mut self, fault: DiskFault, pool: &mut Pool) {
+        if fault.kind == FaultKind::Gone {
+            return self.storage_gone(fault, pool);
+        }
         if self.phase != Phase::Downloading {
             return;
         }

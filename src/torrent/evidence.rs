@@ -80,6 +80,7 @@ fn trouble(fault: &DiskFault) -> DiskTrouble {
         FaultKind::Full => DiskTroubleKind::Full,
         FaultKind::Permission => DiskTroubleKind::Permission,
         FaultKind::Missing => DiskTroubleKind::Missing,
+        FaultKind::Gone => DiskTroubleKind::Gone,
         FaultKind::Changed => DiskTroubleKind::Changed,
         FaultKind::Io => DiskTroubleKind::Io,
     };

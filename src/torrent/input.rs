@@ -9,7 +9,11 @@ use std::{
 };
 
 use super::{priority::Claimant, snapshot::Lease};
-use crate::{base::id::PeerKey, pieces::job::DiskEvent, webseed::Failure};
+use crate::{
+    base::{id::PeerKey, index::PieceIndex},
+    pieces::job::{DiskEvent, DiskFault},
+    webseed::Failure,
+};
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -50,6 +54,10 @@ pub enum Input {
     Mapped(OutsidePorts),
     /// The owner wants something.
     Command(Command),
+    /// A piece we have is not in the files as it was.
+    PieceChanged(PieceIndex),
+    /// The files of the torrent are found to be gone.
+    StorageGone(DiskFault),
     /// `poll_timeout` has come.
     Timeout,
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use crate::{
     base::{limits, slab::Pool, time::Instant},
     peer::{Peer, Stage},
+    pieces::job::DiskFault,
     wire::{self, Message},
 };
 
 use super::{
-    Command, Disconnect, Output, PeerSnapshot, Phase, Snapshot, Torrent, download::is_unanswered,
+    Command, Disconnect, Event, Output, PeerSnapshot, Phase, Snapshot, Torrent,
+    download::is_unanswered,
 };
 
 /// How often a torrent with peers looks at its clocks.
@@ -120,6 +122,18 @@ impl Torrent {
             }
             Command::Lease(lease) => self.take_lease(lease),
         }
+    }
+
+    /// The files are not there: nothing is fetched, and what peers ask for is refused as it comes, until they
+    /// are. What was verified stays so.
+    pub(super) fn storage_gone(&mut self, fault: DiskFault, pool: &mut Pool) {
+        if matches!(self.phase, Phase::Paused | Phase::Failed) {
+            return;
+        }
+        self.phase = Phase::Failed;
+        self.cancel_everything();
+        self.pieces.drop_open(pool);
+        self.say(Event::Stopped(fault));
     }
 
     /// Figures of this moment.

@@ -60,7 +60,10 @@ use crate::{
     metainfo::ShareCode,
     mse::Policy,
     peer::Peer,
-    pieces::{Pieces, Priority, job::DiskFault},
+    pieces::{
+        Pieces, Priority,
+        job::{DiskFault, FaultKind},
+    },
     why::{Happening, Recent},
 };
 use blame::Blame;
@@ -288,6 +291,8 @@ impl Torrent {
     pub fn handle(&mut self, now: Instant, input: Input, pool: &mut Pool) {
         match input {
             Input::Disk(event) => self.disk_event(now, event, pool),
+            Input::PieceChanged(piece) => self.lose_piece(piece, FaultKind::Changed),
+            Input::StorageGone(fault) => self.storage_gone(fault, pool),
             Input::Closed { peer, cause } => self.closed(now, peer, cause, pool),
             Input::DialFailed { addr, failure } => {
                 match WebSeedNumber::of(addr) {

@@ -15,7 +15,7 @@ use crate::{
         outbox::{SendBuf, Served},
         uploads::Asked,
     },
-    pieces::job::{DiskFault, DiskJob},
+    pieces::job::{DiskFault, DiskJob, FaultKind},
     wire::{self, Message},
 };
 
@@ -104,7 +104,10 @@ impl Torrent {
                 None => Vec::new(),
             };
             blocks.into_iter().for_each(|b| self.reject(key, b));
-            self.lose_piece(run.piece, fault.kind);
+            match fault.kind {
+                FaultKind::Gone => self.storage_gone(fault, pool),
+                kind => self.lose_piece(run.piece, kind),
+            }
             return;
         }
         match self.peers.get_mut(key) {

@@ -39,6 +39,8 @@ pub enum DiskTroubleKind {
     Permission,
     /// A file or a folder is gone.
     Missing,
+    /// The storage is not there.
+    Gone,
     /// Another program has written to a file.
     Changed,
     /// Anything else.

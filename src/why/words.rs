@@ -79,6 +79,7 @@ impl fmt::Display for Cause {
                 DiskTroubleKind::Full => "the disk is full",
                 DiskTroubleKind::Permission => "the disk may not be written to",
                 DiskTroubleKind::Missing => "a file or folder is gone",
+                DiskTroubleKind::Gone => "the storage is not there",
                 DiskTroubleKind::Changed => "another program has written to a file",
                 DiskTroubleKind::Io => "the disk fails",
             }),

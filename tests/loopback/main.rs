@@ -20,6 +20,7 @@ mod proxy_server;
 mod restart;
 mod selection;
 mod shared;
+mod storage;
 mod trackerless;
 mod web_seeds;
 mod why;

@@ -77,7 +77,7 @@ impl Place {
 }
 
 /// Changes a byte of a file; `quietly` leaves the time of the last write as it was.
-fn spoil(path: &Path, at: u64, quietly: bool) {
+pub(crate) fn spoil(path: &Path, at: u64, quietly: bool) {
     let file = File::options().read(true).write(true).open(path).expect("opens");
     let modified = file.metadata().and_then(|facts| facts.modified()).expect("has a time");
     let mut byte = [0];

@@ -68,6 +68,7 @@ pub(super) const fn of_disk(kind: FaultKind) -> &'static str {
         FaultKind::Full => "full",
         FaultKind::Permission => "permission",
         FaultKind::Missing => "missing",
+        FaultKind::Gone => "gone",
         FaultKind::Changed => "changed",
         FaultKind::Io => "io",
     }

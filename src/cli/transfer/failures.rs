@@ -8,7 +8,7 @@ use crate::{
         progress::{View, percent, short_duration},
         terminal::printable,
     },
-    session::{AddError, Finding, TorrentError},
+    session::{AddError, FaultKind, Finding, TorrentError},
 };
 
 /// Why a session did not take the torrent whose file or folder is `path`.
@@ -29,6 +29,11 @@ pub(super) fn failed(path: &Path, error: &TorrentError, fetches: bool) -> Failur
         TorrentError::InUse(_) => {
             let message = format!("{} was not touched", quoted(path));
             return Failure::new(Exit::Exists, message).cause(error);
+        }
+        TorrentError::Disk(fault) if fault.kind == FaultKind::Gone => {
+            return Failure::new(Exit::Disk, format!("{} stopped", quoted(path)))
+                .cause(error)
+                .remedy("Mount the disk, or bring back what was moved; --force fetches it anew.");
         }
         TorrentError::Disk(_) => Exit::Disk,
         TorrentError::Metadata(_) => Exit::Input,

@@ -27,6 +27,7 @@ use super::{clock::Clock, id::TorrentId, mail::Mail, unfinished::Unfinished};
 use crate::{
     base::{bitfield::Bitfield, index::PartialPiece},
     disk::Storage,
+    pieces::job::DiskFault,
 };
 use record::Entry;
 
@@ -46,8 +47,19 @@ pub(super) struct Save {
     pub(super) why: Option<Unfinished>,
 }
 
-/// What came of it: whether the state on disk is settled, or one sentence.
-pub(super) type SaveResult = Result<bool, String>;
+/// What came of it: whether the state on disk is settled.
+pub(super) type SaveResult = Result<bool, Trouble>;
+
+/// Why something is not saved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Trouble {
+    /// The files of the torrent cannot be made durable.
+    #[error(transparent)]
+    Storage(#[from] DiskFault),
+    /// Its state cannot be written: one sentence.
+    #[error("{0}")]
+    State(String),
+}
 
 /// A thread that saves. Dropping it saves what was asked for, then ends.
 #[derive(Debug)]
@@ -98,8 +110,9 @@ pub(super) fn perform(saves: Vec<Save>, saved: i64) -> Vec<(TorrentId, SaveResul
     for save in saves {
         let Save { torrent, record, storage, have, partial, peers, settled, why } = save;
         let entry = Entry { have, partial, peers, settled, saved };
-        let flushed = storage.sync().map_err(|fault| fault.to_string());
-        match flushed.and_then(|flushed| record.write_beside(flushed, entry)) {
+        let flushed = storage.sync().map_err(Trouble::Storage);
+        let write = |flushed| record.write_beside(flushed, entry).map_err(Trouble::State);
+        match flushed.and_then(write) {
             Ok(file) => {
                 written.push((torrent, record, settled, why));
                 files.push(file);
@@ -117,14 +130,14 @@ pub(super) fn perform(saves: Vec<Save>, saved: i64) -> Vec<(TorrentId, SaveResul
         let result = flushed.and_then(|()| record.put_in_place());
         match result.and_then(|()| record.keep_why(why.as_ref())) {
             Ok(()) => placed.push((torrent, record, settled)),
-            Err(trouble) => results.push((torrent, Err(trouble))),
+            Err(trouble) => results.push((torrent, Err(Trouble::State(trouble)))),
         }
     }
     // One folder has all the names.
     let named = first.sync_names();
     results.extend(placed.into_iter().map(|(torrent, record, settled)| {
         let result = named.as_ref().map(|()| settled).map_err(|error| record.not_written(error));
-        (torrent, result)
+        (torrent, result.map_err(Trouble::State))
     }));
     results
 }

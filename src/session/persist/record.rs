@@ -33,7 +33,7 @@ const FOLDER_DIGITS: usize = 8;
 const MOST_ASIDE: u32 = 10;
 
 /// Where states lie below the state folder.
-fn folder(state_dir: &Path) -> PathBuf {
+pub(in crate::session) fn folder(state_dir: &Path) -> PathBuf {
     state_dir.join("resume")
 }
 

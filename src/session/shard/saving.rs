@@ -6,11 +6,13 @@ use std::{net::SocketAddr, sync::Arc};
 use super::{Shard, Tenant};
 use crate::{
     base::time::Instant,
+    pieces::job::FaultKind,
     session::{
         event::TorrentEvent,
         id::TorrentId,
-        persist::{Due, Keeper, Record, Save, SaveResult},
+        persist::{Due, Keeper, Record, Save, SaveResult, Trouble},
     },
+    torrent::Input,
     why::Told,
 };
 
@@ -169,7 +171,10 @@ impl Shard {
                 recording.due.hurry(now);
             }
             Ok(false) => {}
-            Err(trouble) => tenant.shared.tell(|| TorrentEvent::StateTrouble(trouble)),
+            Err(Trouble::Storage(fault)) if fault.kind == FaultKind::Gone => {
+                self.turns.handle(now, id, Input::StorageGone(fault));
+            }
+            Err(trouble) => tenant.shared.tell(|| TorrentEvent::StateTrouble(trouble.to_string())),
         }
         self.plan_saves();
     }

@@ -28,8 +28,12 @@ impl Shard {
                     Event::Stopped(fault) => {
                         tenant.fault = Some(fault.clone());
                         self.tell_trackers_of_stop(now, id);
+                        self.wait_for_storage(now, id, fault);
                         self.publish(now, id);
-                        shared.set_stage(Stage::Failed(fault.clone().into()));
+                        // What was complete stays so.
+                        if !self.turns.torrent(id).is_some_and(Torrent::is_done) {
+                            shared.set_stage(Stage::Failed(fault.clone().into()));
+                        }
                     }
                     Event::PieceLost(_) => {
                         if !self.turns.torrent(id).is_some_and(Torrent::is_done) {

@@ -1,0 +1,76 @@
+//! Torrents that wait for their storage: it is full, or not there. They are looked after now and then, and
+//! go on by themselves when it can be used again.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::task;
+
+use super::Shard;
+use crate::{base::time::Instant, pieces::job::DiskFault, session::id::TorrentId};
+
+/// A storage is looked at again after so long.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// Each time after twice as long, up to this.
+const LAST_LOOK: Duration = Duration::from_secs(30);
+
+/// A torrent that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    fault: DiskFault,
+    /// When its storage is looked at; `None` while that is under way.
+    at: Option<Instant>,
+    /// How long it waits before that.
+    pause: Duration,
+}
+
+impl Shard {
+    /// A torrent has stopped for `fault`. Whether it waits for its storage.
+    pub(super) fn wait_for_storage(&mut self, now: Instant, id: TorrentId, fault: &DiskFault) {
+        if !fault.kind.may_pass() {
+            return;
+        }
+        let Some(tenant) = self.tenants.get_mut(&id) else { return };
+        // It failed again soon after it had gone on: it is looked at less often.
+        let pause = tenant.patience.map_or(FIRST_LOOK, |pause| (pause * 2).min(LAST_LOOK));
+        tenant.patience = Some(pause);
+        self.waiting.insert(id, Waiting { fault: fault.clone(), at: Some(now + pause), pause });
+    }
+
+    /// When a storage is to be looked at.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.waiting.values().filter_map(|waiting| waiting.at).min()
+    }
+
+    /// Looks at storages whose time has come, where that may block.
+    pub(super) fn look_at_storages(&mut self, now: Instant) {
+        if self.next_look().is_none_or(|next| next > now) {
+            return;
+        }
+        for (&id, waiting) in &mut self.waiting {
+            let Some(tenant) = self.tenants.get(&id) else { continue };
+            if waiting.at.is_some_and(|at| at <= now) {
+                waiting.at = None;
+                let (storage, mail) = (Arc::clone(&tenant.storage), Arc::clone(&self.mail));
+                let kind = waiting.fault.kind;
+                task::spawn_blocking(move || {
+                    let is_usable = storage.is_usable(kind);
+                    mail.post(|letters| letters.looked.push((id, is_usable)));
+                });
+            }
+        }
+        self.waiting.retain(|id, _| self.tenants.contains_key(id));
+    }
+
+    /// A storage was looked at.
+    pub(super) fn looked(&mut self, now: Instant, id: TorrentId, is_usable: bool) {
+        let Some(waiting) = self.waiting.get_mut(&id) else { return };
+        if is_usable {
+            self.waiting.remove(&id);
+            self.resume(now, id);
+            self.publish(now, id);
+        } else {
+            waiting.pause = (waiting.pause * 2).min(LAST_LOOK);
+            waiting.at = Some(now + waiting.pause);
+        }
+    }
+}

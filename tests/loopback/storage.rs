@@ -1,0 +1,154 @@
+//! Storage that goes away or is full while a session runs: the torrent waits, nothing is made anew in its
+//! place, and it goes on by itself.
+
+use std::{fs, net::Ipv4Addr, path::Path, process::Command, time::Duration};
+
+use downpour::{
+    base::units::ByteRate,
+    session::{AddTorrent, Config, Limits, Session, TorrentEvent, TorrentHandle, TorrentState},
+};
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::{
+    content::{Content, addr_of, leecher, seeder, session},
+    restart::spoil,
+};
+
+/// Many small files, so that one is opened or made with nearly every piece.
+fn content() -> Content {
+    let names: Vec<String> = (0..120).map(|n| format!("d{}/f{n}", n % 5)).collect();
+    let lengths: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 20_000)).collect();
+    Content::folder("many", &lengths, 16 << 10)
+}
+
+async fn until(handle: &TorrentHandle, what: &str, fits: impl Fn(&TorrentState) -> bool) {
+    for _ in 0..2_000 {
+        if fits(&handle.snapshot().state) {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not {what}: {:?}", handle.snapshot().state);
+}
+
+fn is_missing(state: &TorrentState) -> bool {
+    matches!(state, TorrentState::MissingStorage(_))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_seed_whose_files_are_moved_away_waits_for_them() {
+    let content = content();
+    let (seed, seeding, seed_dir) = seeder(&content).await;
+    let (here, away) = (seed_dir.path().join("many"), seed_dir.path().join("away"));
+    fs::rename(&here, &away).expect("moved");
+    let peer = addr_of(&seed, Ipv4Addr::LOCALHOST);
+    let (leech, handle, dir) = leecher(&content, vec![peer]).await;
+    until(&seeding, "missing", is_missing).await;
+    assert!(!here.exists(), "nothing is made in its place");
+    assert_eq!(seeding.snapshot().machine.done, 120 * 20_000, "what was verified stays so");
+    fs::rename(&away, &here).expect("moved back");
+    until(&seeding, "seeding again", |state| *state == TorrentState::Seeding).await;
+    seeding.wait_complete().await.expect("it is complete");
+    handle.add_peers(vec![peer]).await;
+    handle.wait_complete().await.expect("complete");
+    content.assert_at(dir.path());
+    leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_download_whose_folder_goes_makes_no_other_and_goes_on_when_it_is_back() {
+    let content = content();
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    seed.set_limits(Limits { up: Some(ByteRate(2 << 20)), down: None }.into());
+    let peer = addr_of(&seed, Ipv4Addr::LOCALHOST);
+    let dir = TempDir::new().expect("a folder");
+    let (here, away) = (dir.path().join("output"), dir.path().join("away"));
+    let leech = session().await;
+    let add = AddTorrent { peers: vec![peer], ..content.add(&here) };
+    let handle = leech.add(add).await.expect("added");
+    while handle.snapshot().machine.done < 500_000 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    fs::rename(&here, &away).expect("moved");
+    until(&handle, "missing", is_missing).await;
+    let done = handle.snapshot().machine.done;
+    assert!(!here.exists() && done >= 500_000, "{done} bytes are done");
+    fs::rename(&away, &here).expect("moved back");
+    until(&handle, "downloading again", |state| *state == TorrentState::Downloading).await;
+    assert!(handle.snapshot().machine.done >= done, "nothing that was verified is fetched again");
+    handle.add_peers(vec![peer]).await;
+    handle.wait_complete().await.expect("complete");
+    content.assert_at(&here);
+    leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+/// What somebody wrote without leaving a trace is found by the slow look at what is served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_piece_that_goes_bad_while_it_is_served_is_not_sent_for_ever() {
+    let content = Content::one_file("file.bin", 32 << 10, 32 << 10);
+    let dir = TempDir::new().expect("a folder");
+    content.write(dir.path());
+    let sample_every = Duration::from_millis(1);
+    let seed = Session::start(Config { sample_every, ..Config::default() }).await.expect("starts");
+    let seeding = seed.add(content.add(dir.path())).await.expect("added");
+    seeding.wait_complete().await.expect("complete from the start");
+    let mut events = seeding.subscribe();
+    spoil(&dir.path().join("file.bin"), 5, true);
+    let (leech, _, _dir) = leecher(&content, vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
+    while !matches!(events.recv().await, Ok(TorrentEvent::PieceLost(_))) {}
+    assert_eq!(seeding.snapshot().machine.pieces_done, 0);
+    leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+/// A small file system of its own; only root can make one.
+struct Mount(TempDir);
+
+impl Mount {
+    fn new(size: &str) -> Option<Self> {
+        let dir = TempDir::new().expect("a folder");
+        let size = format!("size={size}");
+        let args = ["-t", "tmpfs", "-o", &size, "none"];
+        let done = Command::new("mount").args(args).arg(dir.path()).output();
+        done.is_ok_and(|output| output.status.success()).then(|| Mount(dir))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.path()).output();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_full_disk_stops_its_own_torrent_until_there_is_room() {
+    let Some(mount) = Mount::new("12m") else { return };
+    let ballast = mount.path().join("ballast");
+    fs::write(&ballast, vec![1; 10 << 20]).expect("written");
+    let (large, other) = (Content::one_file("large", 6_000_000, 64 << 10), content());
+    let (seed, _, _seed_dir) = seeder(&large).await;
+    let (second, _, _second_dir) = seeder(&other).await;
+    let [peer, another] = [&seed, &second].map(|s| addr_of(s, Ipv4Addr::LOCALHOST));
+    let (leech, elsewhere, dir) = leecher(&other, vec![another]).await;
+    let add = AddTorrent { peers: vec![peer], ..large.add(mount.path()) };
+    let full = leech.add(add).await.expect("added");
+    let is_full = |state: &TorrentState| matches!(state, TorrentState::DiskFull(_));
+    until(&full, "full", is_full).await;
+    elsewhere.wait_complete().await.expect("it is on another disk");
+    other.assert_at(dir.path());
+    assert!(is_full(&full.snapshot().state));
+    fs::remove_file(&ballast).expect("removed");
+    until(&full, "complete", |state| *state == TorrentState::Seeding).await;
+    full.wait_complete().await.expect("complete");
+    large.assert_at(mount.path());
+    for session in [leech, seed, second] {
+        session.shutdown().await;
+    }
+}
