@@ -102,7 +102,9 @@ const fn of_disk(kind: DiskTroubleKind) -> &'static str {
             "Allow writing there, or choose another folder with --output."
         }
         DiskTroubleKind::Missing => "Bring it back, then run the same command again.",
-        DiskTroubleKind::Gone => "Mount it, or bring the files back: a torrent that runs goes on by itself.",
+        DiskTroubleKind::Gone => {
+            "Mount it, or bring the files back: a torrent that runs goes on by itself."
+        }
         DiskTroubleKind::Changed => {
             "Keep other programs away from it, then run the same command again."
         }

@@ -19,9 +19,7 @@ use crate::{
         redact,
         terminal::{Warning, printable},
     },
-    session::{
-        Encryption, Finding, Mapped, Opened, Session, Told, TorrentEvent, WebSeedChange,
-    },
+    session::{Encryption, Finding, Mapped, Opened, Session, Told, TorrentEvent, WebSeedChange},
 };
 
 /// Time between two accounts of why a torrent does not get on.
