@@ -2,13 +2,14 @@
 //!
 //! Between turns it takes commands and mail, hands over disk work, dials, and publishes snapshots.
 //! It waits only here. What happens inside a turn is in [`turn`](super::turn), what is saved for
-//! the next run in [`saving`], what torrents share in [`leasing`], where a gateway lets peers in in
-//! [`mapped`], what happens and who is told in [`telling`], who waits for a storage in [`waiting`], the slow
+//! the next run in [`saving`], what torrents share in [`leasing`], how they go in [`leaving`], where a gateway
+//! lets peers in in [`mapped`], what happens and who is told in [`telling`], who waits for a storage in [`waiting`], the slow
 //! look at what is served in [`sampling`], connections with web seeds in [`web_seeds`], why torrents do not
 //! get on in [`why`], how the session reaches it in [`handle`].
 
 mod handle;
 mod leasing;
+mod leaving;
 mod mapped;
 mod sampling;
 mod saving;
@@ -364,17 +365,6 @@ impl Shard {
         self.tell_trackers_of_stop(now, id);
     }
 
-    /// Begins to give a torrent up.
-    fn leave(&mut self, now: Instant, id: TorrentId) {
-        if let Some(tenant) = self.tenants.get_mut(&id)
-            && tenant.retiring.is_none()
-        {
-            tenant.retiring = Some(Vec::new());
-            self.leaving.push(id);
-            self.pause(now, id);
-        }
-    }
-
     fn tell_trackers_of_stop(&self, now: Instant, id: TorrentId) {
         if let Some(machine) = self.turns.torrent(id) {
             self.discovery.send(discovery::Input::Stop(id, figures(&machine.snapshot(now))));
@@ -528,40 +518,6 @@ impl Shard {
         }
         self.publish(now, id);
         shared.set_stage(Stage::Complete);
-    }
-
-    /// Lets torrents go whose disk work is done.
-    fn retire(&mut self, now: Instant) {
-        if (self.leaving.is_empty() && self.stopping.is_none()) || self.turns.is_busy() {
-            return;
-        }
-        for id in std::mem::take(&mut self.leaving) {
-            let works = self.tenants.get(&id).is_some_and(|tenant| tenant.jobs > 0);
-            if works || !self.is_saved(now, id) {
-                self.leaving.push(id);
-                continue;
-            }
-            self.publish(now, id);
-            self.turns.dismiss(now, id);
-            self.let_go(id);
-        }
-        if self.leaving.is_empty()
-            && let Some(reply) = self.stopping.take()
-        {
-            let _ = reply.send(());
-            self.ended = true;
-        }
-    }
-
-    /// A torrent is no tenant any more.
-    fn let_go(&mut self, id: TorrentId) {
-        let tenant = self.tenants.remove(&id);
-        for reply in tenant.and_then(|tenant| tenant.retiring).into_iter().flatten() {
-            // Whoever asked may have left.
-            let _ = reply.send(());
-        }
-        self.watched.retain(|&watched| watched != id);
-        self.leaving.retain(|&leaving| leaving != id);
     }
 
     fn publish_watched(&mut self, now: Instant) {

@@ -2,11 +2,12 @@
 
 use crate::{
     base::{id::PeerKey, index::PieceIndex},
+    pieces::job::FaultKind,
     wire::{self, Message, WireError},
 };
 
 use super::{
-    Disconnect, Torrent,
+    Disconnect, Event, Phase, Torrent,
     sources::{count_in, count_out},
 };
 
@@ -14,6 +15,35 @@ use super::{
 const SEED_NO_MORE: u32 = 64;
 
 impl Torrent {
+    /// A piece we have can't be read as it was.
+    pub(super) fn lose_piece(&mut self, piece: PieceIndex, kind: FaultKind) {
+        let before = self.uploads_only();
+        if !matches!(kind, FaultKind::Changed | FaultKind::Missing) || !self.pieces.lose(piece) {
+            return;
+        }
+        let lacks = self.pieces.lacks(piece);
+        for (_, peer) in self.peers.iter_mut() {
+            peer.wanted += u32::from(lacks && peer.pieces.has(piece));
+        }
+        if lacks && self.phase == Phase::Seeding {
+            self.phase = Phase::Downloading;
+            // Whoever wrote to a file that was complete meant it: to fetch again would undo that.
+            self.settings.fetch &= kind != FaultKind::Changed;
+        }
+        for key in self.peers.keys() {
+            self.update_interest(key);
+            if before != self.uploads_only() {
+                self.tell_upload_only(key);
+            }
+        }
+        for key in self.peers.keys() {
+            let waiting = self.peers.get_mut(key).map(|peer| peer.uploads.take_waiting(piece));
+            waiting.into_iter().flatten().for_each(|block| self.reject(key, block));
+        }
+        self.take_back(piece);
+        self.say(Event::PieceLost(piece));
+    }
+
     /// Tells everybody who was told of `piece`, and understands it, that it is gone.
     pub(super) fn take_back(&mut self, piece: PieceIndex) {
         for key in self.peers.keys() {

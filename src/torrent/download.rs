@@ -539,7 +539,7 @@ impl Torrent {
     }
 
     /// Whether we fetch nothing more (BEP 21).
-    fn tell_upload_only(&mut self, key: PeerKey) {
+    pub(super) fn tell_upload_only(&mut self, key: PeerKey) {
         let uploads_only = self.uploads_only();
         let Some(peer) = self.peers.get_mut(key) else { return };
         if let Some(id) = peer.upload_only_id {
@@ -547,35 +547,6 @@ impl Torrent {
             wire::encode::encode(&Message::Extended { id, payload }, &mut peer.out);
             self.want_write(key);
         }
-    }
-
-    /// A piece we have can't be read as it was.
-    pub(super) fn lose_piece(&mut self, piece: PieceIndex, kind: FaultKind) {
-        let before = self.uploads_only();
-        if !matches!(kind, FaultKind::Changed | FaultKind::Missing) || !self.pieces.lose(piece) {
-            return;
-        }
-        let lacks = self.pieces.lacks(piece);
-        for (_, peer) in self.peers.iter_mut() {
-            peer.wanted += u32::from(lacks && peer.pieces.has(piece));
-        }
-        if lacks && self.phase == Phase::Seeding {
-            self.phase = Phase::Downloading;
-            // Whoever wrote to a file that was complete meant it: to fetch again would undo that.
-            self.settings.fetch &= kind != FaultKind::Changed;
-        }
-        for key in self.peers.keys() {
-            self.update_interest(key);
-            if before != self.uploads_only() {
-                self.tell_upload_only(key);
-            }
-        }
-        for key in self.peers.keys() {
-            let waiting = self.peers.get_mut(key).map(|peer| peer.uploads.take_waiting(piece));
-            waiting.into_iter().flatten().for_each(|block| self.reject(key, block));
-        }
-        self.take_back(piece);
-        self.say(Event::PieceLost(piece));
     }
 }
 
