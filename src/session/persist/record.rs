@@ -315,6 +315,7 @@ mod tests {
         let storage =
             Storage::on_disk(Arc::clone(&s.info), dir.path().join("data"), &FilePool::new(4));
         fs::create_dir_all(folder(dir.path())).expect("made");
+        fs::create_dir(dir.path().join("data")).expect("made");
         let found = find(dir.path(), &s, &storage);
         assert!(found.state.is_none() && found.trouble.is_none());
         s.store(&storage);
