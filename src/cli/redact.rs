@@ -51,7 +51,9 @@ pub(super) fn secrets(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     words(text, |word| {
-        if let Some(at) = word.to_ascii_lowercase().find("magnet:?") {
+        if let Some(at) = word.to_ascii_lowercase().find("magnet:?")
+            && word.len() > at + "magnet:?".len()
+        {
             return Some(format!("{}magnet:?…", &word[..at]));
         }
         if let Some((scheme, rest)) = word.split_once("://") {
@@ -128,6 +130,7 @@ mod tests {
             ("http://a.example/, or HTTP://B.example.", "http://a.example, or HTTP://B.example."),
             ("url=udp://t.example:1/k3y,udp://u/k3y", "url=udp://t.example:1/…"),
             ("no MAGNET:?xt=urn:btih:abc&tr=http%3A%2F%2Fa%2Fk3y!", "no magnet:?…!"),
+            ("it begins with `magnet:?`", "it begins with `magnet:?`"),
             ("(https://a:b@[::1]:7/?q) é", "(https://[::1]:7/…) é"),
             ("3 of 4 pieces - or none?", "3 of 4 pieces - or none?"),
             ("a://b", "a://b"),

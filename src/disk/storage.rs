@@ -129,12 +129,13 @@ impl Storage {
 
     /// Creates the files that have no bytes; no piece ever writes them.
     pub fn create_empty_files(&self) -> Result<(), DiskFault> {
-        for (index, file) in (0..).map(FileIndex).zip(self.info.layout().files()) {
-            if file.length == 0 && file.is_stored() {
-                self.backend.create(index)?;
-            }
+        let files = (0..).map(FileIndex).zip(self.info.layout().files());
+        let mut empty = files.filter(|(_, file)| file.length == 0 && file.is_stored()).peekable();
+        if empty.peek().is_some() {
+            // Nothing else may have made their folder.
+            self.may_write()?;
         }
-        Ok(())
+        empty.try_for_each(|(index, _)| self.backend.create(index))
     }
 
     /// Makes everything written so far durable; gives the files that were written since the last
