@@ -82,7 +82,7 @@ pub fn parse_announce(query: &str) -> Result<AnnounceQuery, QueryError> {
             "uploaded" => uploaded = number(value).ok_or(QueryError::Invalid("uploaded"))?,
             "downloaded" => downloaded = number(value).ok_or(QueryError::Invalid("downloaded"))?,
             // So webtorrent says that it knows nothing but the info hash.
-            "left" if value == "NaN" => left = None,
+            "left" if value.is_empty() || value == "NaN" => left = None,
             "left" => left = Some(number(value).ok_or(QueryError::Invalid("left"))?),
             "event" => event = read_event(value),
             // Some clients send -1 for "as many as you like".
@@ -251,8 +251,10 @@ mod tests {
     fn the_least_a_client_may_say() {
         let got = parse_announce(&format!("{HASH}&{ID}&port=1")).expect("valid");
         assert_eq!((got.request.left, got.request.numwant), (u64::MAX, DEFAULT_NUMWANT));
-        let got = parse_announce(&format!("{HASH}&{ID}&port=1&left=NaN")).expect("valid");
-        assert_eq!(got.request.left, u64::MAX);
+        for unknown in ["", "NaN"] {
+            let got = parse_announce(&format!("{HASH}&{ID}&port=1&left={unknown}"));
+            assert_eq!(got.expect("valid").request.left, u64::MAX);
+        }
         assert_eq!((got.form, got.ip), (PeersForm::Compact, None));
     }
 
