@@ -630,6 +630,7 @@ fn a_super_seed_gives_each_piece_about_once() {
 fn who_gives_nothing_holds_nobody_up_and_comes_last() {
     const LEECHERS: usize = 25;
     let rides = |i: usize| i % 5 == 4;
+    let (mut tried, mut exceptions) = (0, Vec::new());
     for seed in seeds(1) {
         let run = |riders: bool| {
             let scenario =
@@ -662,8 +663,14 @@ fn who_gives_nothing_holds_nobody_up_and_comes_last() {
         let last = |riding| finished(&ridden, riding).into_iter().fold(0.0, f64::max);
         let (last, last_rider) = (last(false), last(true));
         println!("seed {seed}: the last after {last:.1} s, the last rider after {last_rider:.1} s");
-        // The last piece is the last for all: in one of fifty seeds it came to a rider a second sooner.
-        check(last <= 1.02 * last_rider, "somebody who contributes was the last of all", &ridden);
+        tried += 1;
+        if last > last_rider {
+            exceptions.push(ridden);
+        }
+    }
+    // The last piece is the last for all: in one of fifty seeds it came to a rider a second sooner.
+    if exceptions.len() > tried / 20 {
+        check(false, "somebody who contributes was the last of all", &exceptions[0]);
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod bitfield;
 pub mod compact;
 pub mod fair_queue;
+pub mod fault_kind;
 pub mod file_stamp;
 pub mod geometry;
 pub mod hash;

@@ -1,6 +1,7 @@
 //! A file system in memory that fails when it is told to: for tests of what survives.
 //!
-//! It knows two states of everything: as programs see it, and as it is on the platters. Bytes, lengths
+//! Here is what an operation does and what goes wrong with it; what becomes of a file's bytes is in
+//! [`contents`]. It knows two states of everything: as programs see it, and as it is on the platters. Bytes, lengths
 //! and times of a file reach those with a sync of that file; names (of new files, of renamed ones, of
 //! folders) with a sync of the folder they are in, and with nothing else. That is the least that POSIX
 //! promises; real file systems keep more. When the power fails, what was not synced is lost, or any part
@@ -10,6 +11,10 @@
 //! Every call but a look at a file's stamp counts as an operation; the operations of one thread are
 //! always the same, so a run can be repeated with a fault at each of them.
 
+mod contents;
+
+pub(crate) use contents::Survives;
+
 use std::{
     collections::BTreeMap,
     fmt, io,
@@ -18,19 +23,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use contents::{Bytes, Change, Contents, PAGE};
+
 use super::{
     backend::Extent,
     file_system::{FileSystem, OpenFile},
     lock::{Lock, NoLock},
     system::Access,
 };
-use crate::{
-    base::{file_stamp::FileStamp, rng::Rng},
-    metainfo::SafePath,
-};
+use crate::{base::file_stamp::FileStamp, metainfo::SafePath};
 
-/// What survives or not as one.
-const PAGE: usize = 4096;
 /// Time one operation takes, in nanoseconds.
 const STEP: i64 = 1_000_000;
 /// Time a slow one takes: longer than anything of ours waits.
@@ -64,17 +66,6 @@ pub(crate) enum Fault {
     LieOfSome,
     /// The program or the machine ends before this operation.
     End,
-}
-
-/// What is left of what was not synced.
-#[derive(Debug)]
-pub(crate) enum Survives {
-    /// All of it: only the program was killed.
-    Everything,
-    /// Nothing.
-    Nothing,
-    /// Any part of it.
-    Some(Rng),
 }
 
 /// The file system.
@@ -119,34 +110,6 @@ enum Node {
     Folder,
     /// By its place in `World::files`.
     File(usize),
-}
-
-#[derive(Debug, Default)]
-struct Contents {
-    durable: Bytes,
-    now: Bytes,
-    /// What makes `durable` the same as `now`, unless a sync has failed.
-    pending: Vec<Change>,
-    /// Bytes from the start that have room.
-    reserved: u64,
-    /// Its first name.
-    path: PathBuf,
-    /// What was read of it since somebody asked.
-    read: Vec<Range<u64>>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Bytes {
-    data: Vec<u8>,
-    /// Whether anybody wrote to each page.
-    written: Vec<bool>,
-    modified: i64,
-}
-
-#[derive(Debug, Clone)]
-enum Change {
-    Write { offset: usize, bytes: Vec<u8>, time: i64 },
-    Length { length: usize, time: i64 },
 }
 
 /// What is to become of an operation that goes on.
@@ -265,79 +228,6 @@ impl Faulty {
 
     fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().expect("no panic while the world is locked")
-    }
-}
-
-impl Contents {
-    fn change(&mut self, change: Change) {
-        self.now.apply(&change);
-        self.pending.push(change);
-    }
-
-    fn sync(&mut self) {
-        self.pending.drain(..).for_each(|change| self.durable.apply(&change));
-    }
-
-    /// What was to be written is forgotten; that it was written is not.
-    fn fail_to_sync(&mut self) {
-        self.durable.modified = self.now.modified;
-        self.durable.resize(self.now.data.len());
-        self.pending.clear();
-    }
-
-    fn survive(&mut self, survives: &mut Survives) {
-        match survives {
-            Survives::Everything => self.durable = self.now.clone(),
-            Survives::Nothing => {}
-            Survives::Some(rng) => {
-                let mut seen = Bytes { data: self.durable.data.clone(), ..self.durable.clone() };
-                let upto = rng.below(self.pending.len() as u64 + 1) as usize;
-                self.pending[..upto].iter().for_each(|change| seen.apply(change));
-                for change in &self.pending {
-                    let Change::Write { offset, bytes, .. } = change else { continue };
-                    let mut at = *offset;
-                    let end = offset + bytes.len();
-                    while at < end {
-                        let to = end.min((at / PAGE + 1) * PAGE);
-                        if rng.below(2) == 0 {
-                            let part = bytes[at - offset..to - offset].to_vec();
-                            self.durable.apply(&Change::Write { offset: at, bytes: part, time: 0 });
-                        }
-                        at = to;
-                    }
-                }
-                self.durable.resize(seen.data.len());
-                self.durable.modified = seen.modified;
-            }
-        }
-        self.now = self.durable.clone();
-        self.pending.clear();
-        self.reserved = self.now.data.len() as u64;
-    }
-}
-
-impl Bytes {
-    fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Write { offset, bytes, time } => {
-                let end = offset + bytes.len();
-                if self.data.len() < end {
-                    self.resize(end);
-                }
-                self.data[*offset..end].copy_from_slice(bytes);
-                self.written[offset / PAGE..end.div_ceil(PAGE)].fill(true);
-                self.modified = *time;
-            }
-            Change::Length { length, time } => {
-                self.resize(*length);
-                self.modified = *time;
-            }
-        }
-    }
-
-    fn resize(&mut self, length: usize) {
-        self.data.resize(length, 0);
-        self.written.resize(length.div_ceil(PAGE), false);
     }
 }
 
@@ -468,9 +358,7 @@ impl FileSystem for Faulty {
                 world.make_folders(folder)?;
                 world.take(1)?;
                 let time = world.time;
-                let mut new = Contents { path: path.clone(), ..Contents::default() };
-                (new.now.modified, new.durable.modified) = (time, time);
-                world.files.push(new);
+                world.files.push(Contents::new(path.clone(), time));
                 let file = world.files.len() - 1;
                 world.set(&path, Node::File(file));
                 file

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+pub use crate::base::fault_kind::FaultKind;
+
 use crate::base::{
     id::PeerKey,
     index::{Block, PieceIndex},
@@ -126,30 +128,6 @@ pub enum Verdict {
     Bad,
     /// Reading or writing failed: whether the piece is good is not known.
     Failed(DiskFault),
-}
-
-/// Why the disk refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FaultKind {
-    /// No space left, or over quota.
-    Full,
-    /// Not permitted, or a read-only file system.
-    Permission,
-    /// The file, or a folder above it, is not there.
-    Missing,
-    /// The storage is not there: the output folder is another one or gone, or a file that was there is gone.
-    Gone,
-    /// The file is shorter than it was, or is no longer the file we knew.
-    Changed,
-    /// Anything else.
-    Io,
-}
-
-impl FaultKind {
-    /// Whether it may pass by itself, so that it is worth trying again.
-    pub const fn may_pass(self) -> bool {
-        matches!(self, FaultKind::Full | FaultKind::Gone)
-    }
 }
 
 /// A failed disk operation: what, where, why.

@@ -5,7 +5,7 @@ use crate::{
     base::time::Instant,
     peer::Peer,
     pieces::job::{DiskFault, FaultKind},
-    why::{Addresses, DiskTrouble, DiskTroubleKind, Progress, Recent, Scarce, Swarm},
+    why::{Addresses, DiskTrouble, Progress, Recent, Scarce, Swarm},
 };
 
 use super::{Phase, Torrent};
@@ -52,7 +52,7 @@ impl Torrent {
         match self.phase {
             Phase::Failed => Progress::Failed(match &self.fault {
                 Some(fault) => trouble(fault),
-                None => DiskTrouble { kind: DiskTroubleKind::Io, text: String::new() },
+                None => DiskTrouble { kind: FaultKind::Io, text: String::new() },
             }),
             Phase::Downloading if !self.settings.fetch => Progress::NotFetching,
             Phase::Downloading => Progress::Fetching,
@@ -76,13 +76,5 @@ impl Torrent {
 }
 
 fn trouble(fault: &DiskFault) -> DiskTrouble {
-    let kind = match fault.kind {
-        FaultKind::Full => DiskTroubleKind::Full,
-        FaultKind::Permission => DiskTroubleKind::Permission,
-        FaultKind::Missing => DiskTroubleKind::Missing,
-        FaultKind::Gone => DiskTroubleKind::Gone,
-        FaultKind::Changed => DiskTroubleKind::Changed,
-        FaultKind::Io => DiskTroubleKind::Io,
-    };
-    DiskTrouble { kind, text: fault.to_string() }
+    DiskTrouble { kind: fault.kind, text: fault.to_string() }
 }

@@ -3,7 +3,10 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::recent::Counts;
-use crate::{base::units::ByteRate, mse::Policy};
+use crate::{
+    base::{fault_kind::FaultKind, units::ByteRate},
+    mse::Policy,
+};
 
 /// What its owner and its disk let a torrent do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,26 +28,9 @@ pub enum Progress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskTrouble {
     /// The class of it.
-    pub kind: DiskTroubleKind,
+    pub kind: FaultKind,
     /// One sentence.
     pub text: String,
-}
-
-/// The classes of what a disk can refuse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DiskTroubleKind {
-    /// No space left, or over quota.
-    Full,
-    /// Not permitted.
-    Permission,
-    /// A file or a folder is gone.
-    Missing,
-    /// The storage is not there.
-    Gone,
-    /// Another program has written to a file.
-    Changed,
-    /// Anything else.
-    Io,
 }
 
 /// How the last attempt to reach an address ended.

@@ -25,8 +25,8 @@ mod words;
 
 pub use cause::{Cause, Finding};
 pub use evidence::{
-    Addresses, Dht, DiskTrouble, DiskTroubleKind, Door, Limit, Miss, Misses, Outside, Progress,
-    Scarce, Swarm, Tracker, TrackerState, Trouble,
+    Addresses, Dht, DiskTrouble, Door, Limit, Miss, Misses, Outside, Progress, Scarce, Swarm,
+    Tracker, TrackerState, Trouble,
 };
 pub use rank::diagnose;
 pub use recent::{Counts, Happening, Recent};

@@ -272,8 +272,8 @@ impl Causes<'_> {
 mod tests {
     use super::*;
     use crate::{
-        base::units::ByteRate,
-        why::{Addresses, Counts, DiskTrouble, DiskTroubleKind, Limit, Misses, Scarce, Tracker},
+        base::{fault_kind::FaultKind, units::ByteRate},
+        why::{Addresses, Counts, DiskTrouble, Limit, Misses, Scarce, Tracker},
     };
 
     fn names(swarm: &Swarm, outside: &Outside) -> Vec<&'static str> {
@@ -392,7 +392,7 @@ mod tests {
         let (private, trackers_off, local) = (false, true, true);
         let causes = [
             Cause::Paused,
-            disk(DiskTroubleKind::Io),
+            disk(FaultKind::Io),
             Cause::NotFetching(1),
             Cause::Clock { ahead: true, text: "a failed".to_owned() },
             Cause::NobodyAsked { private, trackers_off, local },

@@ -2,9 +2,9 @@
 
 use super::{
     cause::Cause,
-    evidence::{DiskTroubleKind, Door, Miss, Trouble},
+    evidence::{Door, Miss, Trouble},
 };
-use crate::mse::Policy;
+use crate::{base::fault_kind::FaultKind, mse::Policy};
 
 impl Cause {
     /// What to do about it.
@@ -93,22 +93,18 @@ impl Cause {
     }
 }
 
-const fn of_disk(kind: DiskTroubleKind) -> &'static str {
+const fn of_disk(kind: FaultKind) -> &'static str {
     match kind {
-        DiskTroubleKind::Full => {
+        FaultKind::Full => {
             "Make room there, or choose another folder with --output; then run the same command again."
         }
-        DiskTroubleKind::Permission => {
-            "Allow writing there, or choose another folder with --output."
-        }
-        DiskTroubleKind::Missing => "Bring it back, then run the same command again.",
-        DiskTroubleKind::Gone => {
+        FaultKind::Permission => "Allow writing there, or choose another folder with --output.",
+        FaultKind::Missing => "Bring it back, then run the same command again.",
+        FaultKind::Gone => {
             "Mount it, or bring the files back: a torrent that runs goes on by itself."
         }
-        DiskTroubleKind::Changed => {
-            "Keep other programs away from it, then run the same command again."
-        }
-        DiskTroubleKind::Io => "Check the disk, or choose another one with --output.",
+        FaultKind::Changed => "Keep other programs away from it, then run the same command again.",
+        FaultKind::Io => "Check the disk, or choose another one with --output.",
     }
 }
 

@@ -4,9 +4,9 @@ use std::{fmt, ops::RangeInclusive};
 
 use super::{
     cause::Cause,
-    evidence::{DiskTroubleKind, Door, Miss, Misses},
+    evidence::{Door, Miss, Misses},
 };
-use crate::mse::Policy;
+use crate::{base::fault_kind::FaultKind, mse::Policy};
 
 /// `1 peer`, `3 peers`.
 pub(super) fn count(n: u32, what: &str) -> String {
@@ -76,12 +76,12 @@ impl fmt::Display for Cause {
         match self {
             Cause::Paused => f.write_str("paused"),
             Cause::Disk(trouble) => f.write_str(match trouble.kind {
-                DiskTroubleKind::Full => "the disk is full",
-                DiskTroubleKind::Permission => "the disk may not be written to",
-                DiskTroubleKind::Missing => "a file or folder is gone",
-                DiskTroubleKind::Gone => "the storage is not there",
-                DiskTroubleKind::Changed => "another program has written to a file",
-                DiskTroubleKind::Io => "the disk fails",
+                FaultKind::Full => "the disk is full",
+                FaultKind::Permission => "the disk may not be written to",
+                FaultKind::Missing => "a file or folder is gone",
+                FaultKind::Gone => "the storage is not there",
+                FaultKind::Changed => "another program has written to a file",
+                FaultKind::Io => "the disk fails",
             }),
             Cause::NotFetching(n) => {
                 let are = by(*n, "is missing and is", "are missing and are");
