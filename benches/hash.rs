@@ -39,7 +39,9 @@ fn hash(c: &mut Criterion) {
         group.finish();
         let mut group = c.benchmark_group(format!("sha256 {name}"));
         group.throughput(Throughput::Bytes(bytes)).sample_size(20);
-        for lanes in Lanes::available().filter(|lanes| *lanes != Lanes::Avx2) {
+        for lanes in
+            Lanes::available().filter(|lanes| !matches!(lanes, Lanes::Avx2 | Lanes::Avx512Vl))
+        {
             group.bench_function(format!("{lanes:?}"), |b| {
                 b.iter(|| black_box(lanes.sha256(&messages)));
             });
@@ -50,13 +52,13 @@ fn hash(c: &mut Criterion) {
 
 /// The rate for each number of messages that wait: which lanes to choose for how many.
 fn waiting(c: &mut Criterion) {
-    let messages = messages(256 * 1024, 8);
+    let messages = messages(256 * 1024, MESSAGES);
     let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
-    for count in 1..=8 {
+    for count in 1..=MESSAGES {
         let mut group = c.benchmark_group(format!("sha1 {count} x 256 KiB"));
         let bytes = (messages[0].len() * count) as u64;
         group.throughput(Throughput::Bytes(bytes)).sample_size(20);
-        for lanes in [Lanes::widest(), Lanes::Avx2] {
+        for lanes in Lanes::available() {
             group.bench_function(format!("{lanes:?}"), |b| {
                 b.iter(|| black_box(lanes.sha1(&messages[..count])));
             });

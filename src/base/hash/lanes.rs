@@ -11,14 +11,13 @@ use super::wide;
 use super::{
     Sha1Hash, Sha256Hash,
     running::{Algorithm, Block, OfSha1, OfSha256, Running},
-    x86::{Avx2, Avx512, Ni},
+    x86::{Avx2, Avx512, Avx512Vl, Ni},
 };
 
 /// The most lanes there are.
 const MOST: usize = 16;
-/// From so many messages on, sixteen lanes of AVX-512 with some of them idle beat four of SHA-NI: by
-/// the rates of full lanes on Zen 4, 5.5 and 4.3 GB/s.
-const SIXTEEN_FROM: usize = 13;
+/// More messages than ever go side by side.
+const NEVER: usize = MOST + 1;
 
 /// By which instructions, and how many side by side at most, messages are hashed.
 ///
@@ -38,7 +37,10 @@ pub enum Lanes {
     Ni4,
     /// SHA-1: eight, by AVX2; for processors without the SHA extensions.
     Avx2,
-    /// SHA-1: sixteen, by AVX-512. Few messages, and SHA-256: as [`Lanes::Ni4`].
+    /// SHA-1: eight, by AVX-512 in vectors as long as those of AVX2. SHA-256: as [`Lanes::Ni4`].
+    Avx512Vl,
+    /// SHA-1: sixteen, by AVX-512; fewer messages by what is fastest for so few. SHA-256: as
+    /// [`Lanes::Ni4`].
     Avx512,
     /// Sixteen, by the algorithm of AVX-512 without its instructions.
     #[cfg(test)]
@@ -58,10 +60,13 @@ impl Lanes {
 
     /// All that this processor has.
     pub fn available() -> impl Iterator<Item = Self> {
-        use Lanes::{Avx2 as Eight, Avx512 as Sixteen, Crate, Ni1, Ni2, Ni3, Ni4};
-        [Crate, Ni1, Ni2, Ni3, Ni4, Eight, Sixteen].into_iter().filter(|lanes| match lanes {
+        use Lanes::{Avx2 as Eight, Avx512 as Sixteen, Avx512Vl as EightVl};
+        use Lanes::{Crate, Ni1, Ni2, Ni3, Ni4};
+        let all = [Crate, Ni1, Ni2, Ni3, Ni4, Eight, EightVl, Sixteen];
+        all.into_iter().filter(|lanes| match lanes {
             Ni1 | Ni2 | Ni3 | Ni4 => Ni::detect().is_some(),
             Eight => Avx2::detect().is_some(),
+            EightVl => Avx512Vl::detect().is_some(),
             Sixteen => Avx512::detect().is_some(),
             _ => true,
         })
@@ -74,7 +79,7 @@ impl Lanes {
             Lanes::Ni2 => 2,
             Lanes::Ni3 => 3,
             Lanes::Ni4 => 4,
-            Lanes::Avx2 => 8,
+            Lanes::Avx2 | Lanes::Avx512Vl => 8,
             Lanes::Avx512 => 16,
             #[cfg(test)]
             Lanes::Portable => 16,
@@ -129,45 +134,55 @@ impl Lanes {
 struct Instructions {
     ni: Option<Ni>,
     ni_lanes: usize,
-    eight: Option<Avx2>,
-    sixteen: Option<Avx512>,
-    #[cfg(test)]
-    portable: bool,
+    /// For SHA-1, those of most lanes first.
+    wide: [Option<Wide>; 2],
+}
+
+/// A kernel of many lanes.
+#[derive(Clone, Copy)]
+struct Wide {
+    kernel: Kernel,
+    lanes: usize,
+    /// From so many messages on, with the other lanes idle, it beats what comes after it.
+    from: usize,
 }
 
 impl Instructions {
     fn of(lanes: Lanes) -> Self {
         let ni_lanes = match lanes {
             Lanes::Ni1 | Lanes::Ni2 | Lanes::Ni3 | Lanes::Ni4 => lanes.count(),
-            Lanes::Avx512 => 4,
+            Lanes::Avx512Vl | Lanes::Avx512 => 4,
             _ => 0,
         };
-        let has = |wanted| lanes == wanted;
-        Instructions {
-            ni: Ni::detect().filter(|_| ni_lanes > 0),
-            ni_lanes,
-            eight: Avx2::detect().filter(|_| has(Lanes::Avx2)),
-            sixteen: Avx512::detect().filter(|_| has(Lanes::Avx512)),
+        let ni = Ni::detect().filter(|_| ni_lanes > 0);
+        // In GB/s: four of SHA-NI do 4.3 and sixteen lanes 5.5 on Zen 4; on Emerald Rapids one of
+        // SHA-NI does 1.4 and two 1.6, eight lanes 4.4 and sixteen 5.9.
+        let (eight_from, sixteen_from) = match ni {
+            Some(ni) if ni.overlaps() => (NEVER, 13),
+            Some(_) => (3, 9),
+            None => (2, 9),
+        };
+        let avx2 = || Avx2::detect().map(Kernel::Eight);
+        let avx512vl = || Avx512Vl::detect().map(Kernel::EightVl);
+        let avx512 = || Avx512::detect().map(Kernel::Sixteen);
+        let wide =
+            |lanes, from, kernel: Option<Kernel>| kernel.map(|kernel| Wide { kernel, lanes, from });
+        let wide = match lanes {
+            Lanes::Avx2 => [wide(8, 2, avx2()), None],
+            Lanes::Avx512Vl => [wide(8, 2, avx512vl()), None],
+            Lanes::Avx512 => [wide(16, sixteen_from, avx512()), wide(8, eight_from, avx512vl())],
             #[cfg(test)]
-            portable: has(Lanes::Portable),
-        }
+            Lanes::Portable => [wide(16, 2, Some(Kernel::Portable)), None],
+            _ => [None; 2],
+        };
+        Instructions { ni, ni_lanes, wide }
     }
 
     /// What advances some of `waiting` states best, and how many of them.
     fn kernel<A: Algorithm>(&self, waiting: usize) -> (Kernel, usize) {
-        if A::IS_WIDE && waiting > 1 {
-            #[cfg(test)]
-            if self.portable {
-                return (Kernel::Portable, waiting.min(16));
-            }
-            if let Some(sixteen) = self.sixteen
-                && (waiting >= SIXTEEN_FROM || self.ni.is_none())
-            {
-                return (Kernel::Sixteen(sixteen), waiting.min(16));
-            }
-            if let Some(eight) = self.eight {
-                return (Kernel::Eight(eight), waiting.min(8));
-            }
+        let wide = self.wide.iter().flatten().find(|wide| A::IS_WIDE && waiting >= wide.from);
+        if let Some(wide) = wide {
+            return (wide.kernel, waiting.min(wide.lanes));
         }
         match self.ni {
             // Three and two are faster than four and one: 3.1 and 2.8 GiB/s on Zen 3.
@@ -230,6 +245,7 @@ pub enum Kernel {
     Crate,
     Ni(Ni),
     Eight(Avx2),
+    EightVl(Avx512Vl),
     Sixteen(Avx512),
     #[cfg(test)]
     Portable,
@@ -248,6 +264,7 @@ impl Kernel {
                 _ => ni.sha1::<4>(array(states), lanes(blocks)),
             },
             Kernel::Eight(eight) => eight.sha1(states, blocks),
+            Kernel::EightVl(eight) => eight.sha1(states, blocks),
             Kernel::Sixteen(sixteen) => sixteen.sha1(states, blocks),
             #[cfg(test)]
             Kernel::Portable => wide::sha1::<_, 16>(wide::portable::Portable, states, blocks),
@@ -332,7 +349,7 @@ mod tests {
     fn one_that_the_processor_lacks_does_the_same() {
         use Lanes::*;
         let message = bytes(100_000, 3);
-        for lanes in [Crate, Ni1, Ni2, Ni3, Ni4, Avx2, Avx512] {
+        for lanes in [Crate, Ni1, Ni2, Ni3, Ni4, Avx2, Avx512Vl, Avx512] {
             assert_eq!(lanes.sha1(&[message.as_slice(); 17]), [sha1(&message); 17]);
             assert!(Lanes::available().any(|l| l == Crate) && lanes.count() <= MOST);
         }

@@ -16,9 +16,13 @@ macro_rules! none {
     )* };
 }
 
-none!(Ni Avx2 Avx512);
+none!(Ni Avx2 Avx512Vl Avx512);
 
 impl Ni {
+    pub(super) fn overlaps(self) -> bool {
+        match self {}
+    }
+
     pub(super) fn sha1<const N: usize>(self, _: &mut [[u32; 5]; N], _: [&[Block]; N]) {
         match self {}
     }
@@ -28,14 +32,14 @@ impl Ni {
     }
 }
 
-impl Avx2 {
-    pub(super) fn sha1(self, _: &mut [[u32; 5]], _: &[&[Block]]) {
-        match self {}
-    }
+macro_rules! wide {
+    ($($token:ident)*) => { $(
+        impl $token {
+            pub(super) fn sha1(self, _: &mut [[u32; 5]], _: &[&[Block]]) {
+                match self {}
+            }
+        }
+    )* };
 }
 
-impl Avx512 {
-    pub(super) fn sha1(self, _: &mut [[u32; 5]], _: &[&[Block]]) {
-        match self {}
-    }
-}
+wide!(Avx2 Avx512Vl Avx512);

@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 #![allow(clippy::needless_range_loop)] // Lanes have numbers.
 
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, sync::LazyLock};
 
 use super::{
     running::Block,
@@ -27,6 +27,17 @@ impl Ni {
             && is_x86_feature_detected!("ssse3")
             && is_x86_feature_detected!("sse4.1");
         has.then_some(Ni(()))
+    }
+
+    /// Whether several messages side by side go much faster than one: not on Intel's processors,
+    /// where an instruction occupies its unit for nearly as long as its result takes.
+    pub(super) fn overlaps(self) -> bool {
+        // In a virtual machine the question costs microseconds.
+        static INTEL: LazyLock<bool> = LazyLock::new(|| {
+            let vendor = __cpuid(0);
+            [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+        });
+        !*INTEL
     }
 
     /// Advances `N` SHA-1 states, each over its own blocks, of which all have the same number.
@@ -179,14 +190,20 @@ macro_rules! operation {
     }};
 }
 
-/// AVX2: eight lanes.
+/// Eight lanes, by AVX2; `VL` is whether with what AVX-512 with VL has for vectors of its length.
 #[derive(Clone, Copy)]
-pub(super) struct Avx2(());
+pub(super) struct Eight<const VL: bool>(());
+
+/// AVX2: eight lanes.
+pub(super) type Avx2 = Eight<false>;
+
+/// AVX-512 with F and VL, besides AVX2: eight lanes.
+pub(super) type Avx512Vl = Eight<true>;
 
 impl Avx2 {
     /// The token, if the processor has it.
     pub(super) fn detect() -> Option<Self> {
-        is_x86_feature_detected!("avx2").then_some(Avx2(()))
+        is_x86_feature_detected!("avx2").then_some(Eight(()))
     }
 
     /// Advances up to eight SHA-1 states, each over its own blocks, of which all have the same
@@ -200,7 +217,27 @@ impl Avx2 {
     }
 }
 
-impl Vector<8> for Avx2 {
+impl Avx512Vl {
+    /// The token, if the processor has them.
+    pub(super) fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl");
+        has.then_some(Eight(()))
+    }
+
+    /// Advances up to eight SHA-1 states, each over its own blocks, of which all have the same
+    /// number.
+    pub(super) fn sha1(self, states: &mut [[u32; 5]], blocks: &[&[Block]]) {
+        #[target_feature(enable = "avx2,avx512f,avx512vl")]
+        fn inner(token: Avx512Vl, states: &mut [[u32; 5]], blocks: &[&[Block]]) {
+            wide::sha1(token, states, blocks);
+        }
+        operation!(inner(self, states, blocks))
+    }
+}
+
+impl<const VL: bool> Vector<8> for Eight<VL> {
     type V = __m256i;
 
     #[inline(always)]
@@ -247,25 +284,42 @@ impl Vector<8> for Avx2 {
 
     #[inline(always)]
     fn rotate<const BY: i32, const REST: i32>(self, a: __m256i) -> __m256i {
+        if VL {
+            return operation!(_mm256_rol_epi32::<BY>(a));
+        }
         operation!(_mm256_or_si256(_mm256_slli_epi32::<BY>(a), _mm256_srli_epi32::<REST>(a)))
     }
 
     #[inline(always)]
     fn parity(self, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+        if VL {
+            return operation!(_mm256_ternarylogic_epi32::<PARITY>(b, c, d));
+        }
         operation!(_mm256_xor_si256(_mm256_xor_si256(b, c), d))
     }
 
     #[inline(always)]
     fn choose(self, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+        if VL {
+            return operation!(_mm256_ternarylogic_epi32::<CHOOSE>(b, c, d));
+        }
         operation!(_mm256_xor_si256(d, _mm256_and_si256(b, _mm256_xor_si256(c, d))))
     }
 
     #[inline(always)]
     fn majority(self, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+        if VL {
+            return operation!(_mm256_ternarylogic_epi32::<MAJORITY>(b, c, d));
+        }
         let both = operation!(_mm256_and_si256(b, c));
         operation!(_mm256_or_si256(both, _mm256_and_si256(d, _mm256_or_si256(b, c))))
     }
 }
+
+// Truth tables: bit 4b + 2c + d is the value for those three bits.
+const PARITY: i32 = 0b1001_0110;
+const CHOOSE: i32 = 0b1100_1010;
+const MAJORITY: i32 = 0b1110_1000;
 
 /// AVX-512 with F and BW: sixteen lanes.
 #[derive(Clone, Copy)]
@@ -343,19 +397,18 @@ impl Vector<16> for Avx512 {
         operation!(_mm512_rol_epi32::<BY>(a))
     }
 
-    // The numbers are truth tables: bit 4b + 2c + d is the value for those three bits.
     #[inline(always)]
     fn parity(self, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
-        operation!(_mm512_ternarylogic_epi32::<0b1001_0110>(b, c, d))
+        operation!(_mm512_ternarylogic_epi32::<PARITY>(b, c, d))
     }
 
     #[inline(always)]
     fn choose(self, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
-        operation!(_mm512_ternarylogic_epi32::<0b1100_1010>(b, c, d))
+        operation!(_mm512_ternarylogic_epi32::<CHOOSE>(b, c, d))
     }
 
     #[inline(always)]
     fn majority(self, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
-        operation!(_mm512_ternarylogic_epi32::<0b1110_1000>(b, c, d))
+        operation!(_mm512_ternarylogic_epi32::<MAJORITY>(b, c, d))
     }
 }
