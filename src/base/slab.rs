@@ -219,9 +219,9 @@ impl Pool {
         self.budget
     }
 
-    /// Whether little is left: full slabs of unfinished pieces should go to disk early.
+    /// Whether little is left for downloads: what can come back should come back soon.
     pub const fn is_short(&self) -> bool {
-        self.lent > self.budget / 2
+        self.lent > self.budget / 8 * 5
     }
 
     /// Whether not even one more slab of the largest size can be lent.

@@ -13,10 +13,13 @@ use crate::{
     pieces::job::{DiskEvent, DiskJob},
 };
 
-/// How long a piece waits for others at most.
+/// How long a piece waits for others at least.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// And longer while the next one may come at this rate, in bytes per second: where pieces come more
+/// slowly, hashing them costs little beside everything else.
+const RATE_WORTH_WAITING: u64 = 300 << 20;
 /// Share of the slab budget, as a divisor, that may wait.
-const SHARE_THAT_WAITS: usize = 4;
+const SHARE_THAT_WAITS: usize = 2;
 
 /// Work for the disk that has not been handed over.
 pub(super) struct DiskWork {
@@ -27,8 +30,10 @@ pub(super) struct DiskWork {
     pieces: Vec<Job>,
     /// Bytes of their slabs.
     waiting: u64,
-    /// When the first of them goes, whoever has come by then.
+    /// When they go, whoever has come by then.
     until: Option<Instant>,
+    /// The end of the patience of the first of them.
+    patience: Instant,
     /// As many pieces as these go at once.
     enough: usize,
     /// So many of their bytes go at once.
@@ -61,12 +66,13 @@ impl DiskWork {
             pieces: Vec::new(),
             waiting: 0,
             until: None,
+            patience: Instant::ZERO,
             enough: Lanes::widest().count(),
             most: (budget / SHARE_THAT_WAITS) as u64,
         })
     }
 
-    /// Takes a job in. One that is `urgent` waits for nobody.
+    /// Takes a job in. One that is `urgent` waits for nobody, and nobody waits for more.
     pub(super) fn push(
         &mut self,
         now: Instant,
@@ -80,12 +86,16 @@ impl DiskWork {
             self.ready.push((id, storage, job));
             return;
         }
-        self.waiting += job.bytes();
-        self.pieces.push((id, storage, job));
-        self.until.get_or_insert(if urgent { now } else { now + PATIENCE });
-        if urgent || self.pieces.len() >= self.enough || self.waiting >= self.most {
-            self.until = Some(now);
+        let bytes = job.bytes();
+        if self.pieces.is_empty() {
+            self.patience = now + PATIENCE;
         }
+        self.waiting += bytes;
+        self.pieces.push((id, storage, job));
+        let is_full = self.pieces.len() >= self.enough || self.waiting >= self.most;
+        let is_due = urgent || is_full || self.until.is_some_and(|until| until <= now);
+        let next = now + Duration::from_micros(bytes * 1_000_000 / RATE_WORTH_WAITING);
+        self.until = Some(if is_due { now } else { next.max(self.patience) });
     }
 
     /// When [`DiskWork::hand_over`] is due.
@@ -122,9 +132,11 @@ mod tests {
         base::{
             id::PeerKey,
             index::{Block, PieceIndex},
-            slab::Slab,
+            slab::{SLAB_LEN, Slab},
+            units::BLOCK_LEN,
         },
         disk::sample::sample,
+        pieces::job::Held,
     };
 
     struct Nobody;
@@ -169,6 +181,24 @@ mod tests {
         push(&mut work, start, false);
         push(&mut work, start, true);
         assert_eq!(work.hand_over(start).len(), 2);
+        // Long pieces wait longer, while another may come soon.
+        let s = sample(4 << 20, &[("a", 8 << 20)]);
+        let long = Arc::new(Storage::in_memory(Arc::clone(&s.info)));
+        let piece = |piece| {
+            let slabs = (0..16).map(|slot| Held {
+                begin: slot * SLAB_LEN,
+                filled: u32::MAX,
+                slab: Slab::zeroed(SLAB_LEN / BLOCK_LEN),
+            });
+            DiskJob::Verify { piece: PieceIndex(piece), slabs: slabs.collect(), digests: false }
+        };
+        work.push(start, id, &long, piece(0), false);
+        let next = Duration::from_micros((4 << 20) * 1_000_000 / RATE_WORTH_WAITING);
+        assert!(next > 2 * PATIENCE, "{next:?}");
+        assert_eq!(work.deadline(), Some(start + next));
+        work.push(start + next / 2, id, &long, piece(1), false);
+        assert_eq!(work.deadline(), Some(start + next / 2 + next));
+        assert_eq!(work.hand_over(start + next / 2 + next).len(), 2);
         // What waits is bounded in bytes.
         (0..2).for_each(|_| push(&mut small, start, false));
         assert_eq!(small.hand_over(start).len(), 0);

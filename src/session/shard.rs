@@ -492,8 +492,9 @@ impl Shard {
             let tenant = self.tenants.get_mut(&id).expect("a torrent with jobs is a tenant");
             tenant.jobs += 1;
             tenant.writes += usize::from(!matches!(job, DiskJob::Read { .. }));
-            // The last pieces are what everybody waits for.
-            let urgent = self.turns.torrent(id).is_none_or(Torrent::is_endgame);
+            // The last pieces are what everybody waits for, and who waits holds memory.
+            let urgent = self.turns.pool().is_short()
+                || self.turns.torrent(id).is_none_or(Torrent::is_endgame);
             self.disk.push(now, id, &tenant.storage, job, urgent);
         }
         // Keeps the room of its lists; what came meanwhile stays.
