@@ -43,7 +43,8 @@
 //! [`torrent::Torrent::read`] splits it in place ([`wire::Decoder`]) and copies payload into a slab
 //! ([`base::slab`]) that was lent when the block was picked → the last block of a piece makes a
 //! [`pieces::job::DiskJob`] → [`disk`] hashes the slabs and writes them to their final place → the
-//! event sets the bit, and every peer finds the piece in the have log at its next write.
+//! event sets the bit, and every peer finds the piece in the have log at its next write. Of long pieces
+//! each full slab is hashed and written by itself, and a fast peer is asked for several side by side.
 //!
 //! Up: a request waits in [`peer::uploads`] → neighbouring requests become one run, one positional
 //! read → header, slice, header, slice in one vectored write ([`peer::outbox`]).

@@ -78,7 +78,8 @@ impl Crowd {
     pub(crate) fn pick(&mut self, blocks: u32) -> usize {
         self.turn = (self.turn + 1) % self.views.len();
         let peer = PeerKey { slot: self.turn as u32, generation: 0 };
-        let wish = Wish { peer, blocks, scarce: blocks, again: 0, runs: false, last: None };
+        let wish =
+            Wish { peer, blocks, scarce: blocks, again: 0, runs: false, last: None, abreast: 1 };
         self.picked.clear();
         let view = &self.views[self.turn];
         self.pieces.pick(view, wish, &mut self.rng, &mut self.pool, &mut self.picked);

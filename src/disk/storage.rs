@@ -1,7 +1,7 @@
 //! One torrent's place on disk: does a [`DiskJob`] and says what came of it.
 //!
-//! Blocking and without state of its own, so that a worker or a shard may call it, in any order
-//! and from many threads. Maps pieces to files. Padding files (BEP 47) exist only here: they read
+//! Blocking, and without state of its own but for how far long pieces are hashed, so that a worker or a
+//! shard may call it, in any order and from many threads. Maps pieces to files. Padding files (BEP 47) exist only here: they read
 //! as zeros and are never written.
 
 use std::{path::PathBuf, sync::Arc};
@@ -11,7 +11,7 @@ use super::{
     file_pool::FilePool,
     files::Files,
     memory::Memory,
-    verify::{self, Verification, hash_all},
+    verify::{self, Hashing, Prefixes, hash_all},
 };
 use crate::{
     base::{
@@ -29,12 +29,14 @@ use crate::{
 pub struct Storage {
     info: Arc<Info>,
     backend: Box<dyn Backend>,
+    prefixes: Prefixes,
 }
 
 impl Storage {
     /// Files below `root`, the parent of the torrent's top-level file or folder. Touches nothing.
     pub fn on_disk(info: Arc<Info>, root: impl Into<PathBuf>, pool: &Arc<FilePool>) -> Self {
-        Storage { backend: Box::new(Files::new(Arc::clone(&info), root, pool)), info }
+        let files = Files::new(Arc::clone(&info), root, pool);
+        Storage::new(info, Box::new(files))
     }
 
     /// The same, but without the files that are `unwanted` (an entry for each) unless they are there.
@@ -45,7 +47,7 @@ impl Storage {
         unwanted: Box<[bool]>,
     ) -> Self {
         let files = Files::new(Arc::clone(&info), root, pool).without(unwanted);
-        Storage { backend: Box::new(files), info }
+        Storage::new(info, Box::new(files))
     }
 
     /// Takes away what an earlier choice of files left, once nothing of it can be wanted: everything is
@@ -74,12 +76,13 @@ impl Storage {
 
     /// Files in RAM, none of which exists yet.
     pub fn in_memory(info: Arc<Info>) -> Self {
-        Storage { backend: Box::new(Memory::new(Arc::clone(&info))), info }
+        let memory = Memory::new(Arc::clone(&info));
+        Storage::new(info, Box::new(memory))
     }
 
     /// Files of another kind.
     pub fn new(info: Arc<Info>, backend: Box<dyn Backend>) -> Self {
-        Storage { info, backend }
+        Storage { info, backend, prefixes: Prefixes::default() }
     }
 
     /// What is stored here.
@@ -97,23 +100,26 @@ impl Storage {
     pub fn perform(&self, job: DiskJob) -> DiskEvent {
         match self.begin(job) {
             Begun::Done(event) => event,
-            Begun::Piece(mut verification) => {
-                hash_all(&mut [(self, &mut verification)]);
-                verification.conclude(self)
+            Begun::Hashing(mut hashing) => {
+                hash_all(&mut [(self, &mut hashing)]);
+                hashing.conclude(self)
             }
         }
     }
 
-    /// Does `job` unless it is a check.
+    /// Does `job` unless something is to be hashed.
     fn begin(&self, job: DiskJob) -> Begun {
         match job {
             DiskJob::Verify { piece, slabs, digests } => {
-                Begun::Piece(Verification::new(piece, slabs, digests))
+                Begun::Hashing(Hashing::check(self, piece, slabs, digests))
             }
-            DiskJob::Spill { piece, held } => {
-                let result = self.write_held(piece, &held);
-                Begun::Done(DiskEvent::Spilled { piece, held, result })
-            }
+            DiskJob::Spill { piece, held } => match Hashing::early(self, piece, held) {
+                Ok(hashing) => Begun::Hashing(hashing),
+                Err(held) => {
+                    let result = self.write_held(piece, &held);
+                    Begun::Done(DiskEvent::Spilled { piece, held, result })
+                }
+            },
             DiskJob::Read { peer, run, mut slab } => {
                 let bytes = slab.bytes_mut().expect("a session's slabs hold bytes");
                 let result = self.read_to_serve(run, &mut bytes[..run.length as usize]);
@@ -141,7 +147,7 @@ impl Storage {
     /// Makes everything written so far durable; gives the files that were written since the last
     /// call, as they look now. Two calls at once follow one another.
     pub fn sync(&self) -> Result<Vec<(FileIndex, FileStamp)>, DiskFault> {
-        self.backend.sync()
+        self.backend.sync().inspect_err(|_| self.prefixes.clear())
     }
 
     /// `pieces` were found to be right: the next [`Storage::sync`] makes them durable, because whoever
@@ -172,11 +178,13 @@ impl Storage {
 
     /// Whether it can be used again after a fault of that kind, which may pass.
     pub fn is_usable(&self, after: FaultKind) -> bool {
+        self.prefixes.clear();
         self.backend.is_usable(after)
     }
 
     /// Closes the files, such as when the torrent pauses. They open again by themselves.
     pub fn close_files(&self) {
+        self.prefixes.clear();
         self.backend.close();
     }
 
@@ -245,6 +253,11 @@ impl Storage {
         Ok(())
     }
 
+    /// How far unfinished pieces are hashed.
+    pub(super) const fn prefixes(&self) -> &Prefixes {
+        &self.prefixes
+    }
+
     /// Writes the filled blocks of a part of `piece` to their final place.
     pub(super) fn write_held(&self, piece: PieceIndex, held: &Held) -> Result<(), DiskFault> {
         let geometry = self.info.geometry();
@@ -282,12 +295,12 @@ impl Storage {
 enum Begun {
     /// It is done.
     Done(DiskEvent),
-    /// A piece to be hashed, side by side with others.
-    Piece(Verification),
+    /// Something to be hashed, side by side with others.
+    Hashing(Hashing),
 }
 
 /// Does a batch of jobs, of which no two are for one piece, and gives their events in the same order.
-/// All pieces that are to be checked are hashed together.
+/// All that is to be hashed is hashed together.
 pub fn perform_batch(batch: Vec<(Arc<Storage>, DiskJob)>) -> Vec<DiskEvent> {
     let mut begun: Vec<_> = batch
         .into_iter()
@@ -300,7 +313,7 @@ pub fn perform_batch(batch: Vec<(Arc<Storage>, DiskJob)>) -> Vec<DiskEvent> {
         .iter_mut()
         .filter_map(|(storage, begun)| match begun {
             Begun::Done(_) => None,
-            Begun::Piece(verification) => Some((&**storage, verification)),
+            Begun::Hashing(hashing) => Some((&**storage, hashing)),
         })
         .collect();
     hash_all(&mut pieces);
@@ -308,7 +321,7 @@ pub fn perform_batch(batch: Vec<(Arc<Storage>, DiskJob)>) -> Vec<DiskEvent> {
         .into_iter()
         .map(|(storage, begun)| match begun {
             Begun::Done(event) => event,
-            Begun::Piece(verification) => verification.conclude(&storage),
+            Begun::Hashing(hashing) => hashing.conclude(&storage),
         })
         .collect()
 }

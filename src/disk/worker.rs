@@ -28,7 +28,7 @@ use crate::{
 /// Most jobs in a batch: a shard gets its events back soon.
 const BATCH_JOBS: usize = 16;
 /// A batch with so many bytes is large enough, in bytes: a few milliseconds of work.
-const BATCH_BYTES: u64 = 24 << 20;
+const BATCH_BYTES: u64 = 16 << 20;
 
 /// Takes what came of jobs. Called by worker threads; must not block for long, and must not own
 /// the [`Disk`].

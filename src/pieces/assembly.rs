@@ -61,6 +61,8 @@ pub(super) struct Open {
     receiving: Vec<(u32, PeerKey)>,
     free: u32,
     done: u32,
+    /// Windows from the start on that were taken to be written early.
+    ahead: u32,
     verifying: bool,
 }
 
@@ -79,6 +81,7 @@ impl Open {
             receiving: Vec::new(),
             free: blocks,
             done: 0,
+            ahead: 0,
             verifying: false,
         }
     }
@@ -141,17 +144,25 @@ impl Open {
         self.blocks.iter().any(|b| b.state == BlockState::Outstanding(peer))
     }
 
-    /// Asks `peer` for free blocks, at most `want`, in order; puts their numbers into `out`.
-    /// False when the pool had no slab for one.
+    /// Whether another peer works on this piece, and `peer` does not.
+    pub(super) fn is_elsewhere(&self, peer: PeerKey) -> bool {
+        let is_asked = |b: &BlockSlot| matches!(b.state, BlockState::Outstanding(_));
+        self.blocks.iter().any(is_asked) && !self.involves(peer)
+    }
+
+    /// Asks `peer` for free blocks, at most `want`, in order and if so only of one window; puts their
+    /// numbers into `out`. False when the pool had no slab for one.
     pub(super) fn ask(
         &mut self,
         peer: PeerKey,
         want: u32,
+        one_window: bool,
         pool: &mut Pool,
         out: &mut Vec<u32>,
     ) -> bool {
         let mut left = want.min(self.free);
         let per_window = self.window_len / BLOCK_LEN;
+        let mut first = None;
         for i in 0..self.blocks.len() {
             if left == 0 {
                 break;
@@ -160,6 +171,9 @@ impl Open {
                 continue;
             }
             let w = i as u32 / per_window;
+            if *first.get_or_insert(w) != w && one_window {
+                break;
+            }
             let window = &mut self.windows[w as usize];
             if window.slab.is_none() {
                 let rest = (self.length - w * self.window_len).min(self.window_len);
@@ -288,13 +302,23 @@ impl Open {
         Some(held.collect())
     }
 
-    /// The window around `block`, if every block of it is in the slab.
-    pub(super) fn take_full_window(&mut self, block: Block) -> Option<Held> {
-        let w = block.begin / self.window_len;
+    /// The first window that was not taken yet, if every block of it is in its slab.
+    pub(super) fn take_next_window(&mut self) -> Option<Held> {
+        let held = self.take_full_window(self.ahead)?;
+        self.ahead += 1;
+        Some(held)
+    }
+
+    /// The window around `block`, if every block of it is in its slab.
+    pub(super) fn take_window_of(&mut self, block: Block) -> Option<Held> {
+        self.take_full_window(block.begin / self.window_len)
+    }
+
+    fn take_full_window(&mut self, w: u32) -> Option<Held> {
         let begin = w * self.window_len;
+        let window = self.windows.get_mut(w as usize)?;
         let blocks = (self.length - begin).min(self.window_len).div_ceil(BLOCK_LEN);
         let full = u32::MAX >> (32 - blocks);
-        let window = &mut self.windows[w as usize];
         if window.filled != full || self.verifying {
             return None;
         }
@@ -332,6 +356,9 @@ impl Open {
     pub(super) fn spilled(&mut self, begin: u32, filled: u32, written: bool) {
         let w = (begin / self.window_len) as usize;
         self.windows[w].spilling = self.windows[w].spilling.saturating_sub(1);
+        if !written {
+            self.ahead = self.ahead.min(w as u32);
+        }
         let first = begin / BLOCK_LEN;
         for i in (0..32).filter(|i| filled & (1 << i) != 0) {
             let slot = &mut self.blocks[(first + i) as usize];

@@ -37,7 +37,10 @@ use job::{DiskJob, Held, Verdict};
 use priority::Classes;
 use shortlist::Shortlists;
 
-/// A piece above this length writes its full slabs early, so that memory does not grow with it.
+/// Of a piece above this length full slabs are written early in their order, and hashed on the way: many
+/// such pieces side by side are hashed as fast as short ones, and need no more memory.
+pub const LONG_PIECE: u32 = 1 << 20;
+/// Above this length they are written in any order, so that memory does not grow with the piece.
 const EARLY_WRITE_ABOVE: u32 = 4 << 20;
 
 /// All pieces of one torrent.
@@ -48,7 +51,8 @@ pub struct Pieces {
     availability: Availability,
     open: Vec<Option<Box<Open>>>,
     vacant: Vec<u32>,
-    /// Open pieces that have a free block, oldest first.
+    /// Open pieces that have a free block: oldest first, or of those fetched side by side whichever was
+    /// asked for longest ago.
     startable: Vec<PieceIndex>,
     /// What peers have that are not served by the common order.
     shortlists: Shortlists,
@@ -378,13 +382,18 @@ impl Pieces {
         Some(DiskJob::Verify { piece, slabs, digests })
     }
 
-    /// A full slab of `piece` to be written early, if the piece is long or memory is short.
-    pub fn early_write(&mut self, block: Block, memory_short: bool) -> Option<DiskJob> {
-        if self.geometry.piece_len(block.piece) <= EARLY_WRITE_ABOVE && !memory_short {
+    /// A full slab to be written early, now that `block` is here, if its piece is long. There may be
+    /// another behind it.
+    pub fn early_write(&mut self, block: Block) -> Option<DiskJob> {
+        let piece = block.piece;
+        let length = self.geometry.piece_len(piece);
+        if length <= LONG_PIECE {
             return None;
         }
-        let piece = block.piece;
-        let held = self.open_piece_mut(piece)?.take_full_window(block)?;
+        let open = self.open_piece_mut(piece)?;
+        let held = open.take_next_window().or_else(|| {
+            if length > EARLY_WRITE_ABOVE { open.take_window_of(block) } else { None }
+        })?;
         Some(DiskJob::Spill { piece, held })
     }
 

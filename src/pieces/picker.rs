@@ -1,6 +1,6 @@
 //! Which blocks to ask of one peer: what only seeds have, started pieces, then the rarest of the class
 //! that is fetched first, then any of the classes behind it, then, when everything is asked for, what
-//! others are slow to send.
+//! others are slow to send. Long pieces of a fast peer are asked for side by side, a slab of each in turn.
 //!
 //! Sees the peer through [`PeerView`]. How many blocks it gets is decided by its pipeline. The order
 //! of rarity is looked through for the first piece that the peer has, but not for long: a peer that has
@@ -99,6 +99,8 @@ pub struct Wish {
     pub runs: bool,
     /// The last piece that it was asked for.
     pub last: Option<PieceIndex>,
+    /// So many pieces are fetched from it side by side, unless they are fetched in order.
+    pub abreast: u32,
 }
 
 impl Pieces {
@@ -115,7 +117,8 @@ impl Pieces {
         let mut left = wish;
         if !self.sequential {
             self.availability.refresh();
-            if !self.pick_scarce(view, &mut left, rng, pool, out) {
+            // A copy of each of these is what the swarm needs most.
+            if !self.pick_of(view, &mut left, Kind::Scarce, rng, pool, out) {
                 return false;
             }
             // While it has more of what is scarce, its uplink is for that alone.
@@ -129,16 +132,8 @@ impl Pieces {
                 return true;
             }
         }
-        if !self.pick_started(view, &mut left, Kind::Any, pool, out) {
+        if !self.pick_of(view, &mut left, Kind::Any, rng, pool, out) {
             return false;
-        }
-        while left.blocks > 0 {
-            let kind = if left.scarce > 0 { Kind::Any } else { Kind::Shared };
-            let Some(piece) = self.next_new(view, left, kind, rng) else { break };
-            self.start(piece);
-            if !self.ask(piece, &mut left, pool, out) {
-                return false;
-            }
         }
         if left.blocks > 0 && wish.again > 0 && self.is_endgame() {
             self.pick_again(view, left.blocks.min(wish.again), wish.peer, out);
@@ -146,66 +141,77 @@ impl Pieces {
         true
     }
 
-    /// Blocks of pieces that are scarce: a copy of each is what the swarm needs most.
-    fn pick_scarce(
-        &mut self,
-        view: &impl PeerView,
-        left: &mut Wish,
-        rng: &mut Rng,
-        pool: &mut Pool,
-        out: &mut Vec<Block>,
-    ) -> bool {
-        if !self.pick_started(view, left, Kind::Scarce, pool, out) {
-            return false;
-        }
-        while left.blocks > 0
-            && left.scarce > 0
-            && let Some(piece) = self.next_new(view, *left, Kind::Scarce, rng)
-        {
-            self.start(piece);
-            if !self.ask(piece, left, pool, out) {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Blocks of open pieces of a kind: of those this peer already works on, then of the oldest.
-    fn pick_started(
+    /// Blocks of pieces of a kind: of those that are started, then of new ones; or where the peer gives
+    /// several side by side, new ones first until there are so many.
+    fn pick_of(
         &mut self,
         view: &impl PeerView,
         left: &mut Wish,
         kind: Kind,
+        rng: &mut Rng,
         pool: &mut Pool,
         out: &mut Vec<Block>,
     ) -> bool {
-        if self.startable.is_empty() || left.blocks == 0 {
-            return true;
-        }
-        let mut offered: Vec<PieceIndex> = self
-            .startable
-            .iter()
-            .copied()
-            .filter(|&p| view.offers(p) && !view.is_barred(p) && self.is_of(kind, p))
-            .collect();
-        if self.sequential {
-            offered.sort_unstable();
-        } else {
-            let peer = left.peer;
-            offered.sort_by_cached_key(|&p| !self.open_piece(p).is_some_and(|o| o.involves(peer)));
-        }
-        for piece in offered {
+        let abreast = if self.sequential { 1 } else { left.abreast };
+        loop {
+            let kind = match kind {
+                Kind::Scarce if left.scarce == 0 => return true,
+                Kind::Any if left.scarce == 0 => Kind::Shared,
+                kind => kind,
+            };
             if left.blocks == 0 {
-                break;
+                return true;
             }
-            if left.scarce == 0 && self.is_scarce(piece) {
+            let (started, own) = self.started(view, left.peer, kind, abreast);
+            if (started.is_empty() || own < abreast)
+                && let Some(piece) = self.next_new(view, *left, kind, rng)
+            {
+                self.start(piece);
+                if !self.ask(piece, left, pool, out) {
+                    return false;
+                }
                 continue;
             }
-            if !self.ask(piece, left, pool, out) {
-                return false;
+            let before = left.blocks;
+            for piece in started {
+                if left.blocks > 0
+                    && (left.scarce > 0 || !self.is_scarce(piece))
+                    && !self.ask(piece, left, pool, out)
+                {
+                    return false;
+                }
+            }
+            if left.blocks == before {
+                return true;
             }
         }
-        true
+    }
+
+    /// Open pieces of a kind with free blocks that the peer offers: those it already works on, then the
+    /// oldest. Where it gives several side by side those come first that nobody else works on; so many
+    /// of them there are.
+    fn started(
+        &self,
+        view: &impl PeerView,
+        peer: PeerKey,
+        kind: Kind,
+        abreast: u32,
+    ) -> (Vec<PieceIndex>, u32) {
+        let offered = self.startable.iter().copied();
+        let mut offered: Vec<PieceIndex> = offered
+            .filter(|&p| view.offers(p) && !view.is_barred(p) && self.is_of(kind, p))
+            .collect();
+        let open = |p| self.open_piece(p).expect("a started piece is open");
+        if self.sequential {
+            offered.sort_unstable();
+        } else if abreast == 1 {
+            offered.sort_by_cached_key(|&p| !open(p).involves(peer));
+        } else {
+            offered.sort_by_cached_key(|&p| open(p).is_elsewhere(peer));
+            let own = offered.iter().filter(|&&p| !open(p).is_elsewhere(peer)).count();
+            return (offered, own as u32);
+        }
+        (offered, abreast)
     }
 
     /// Whether a piece is still to come into the swarm: seeds alone have it, or one peer.
@@ -227,10 +233,16 @@ impl Pieces {
         let scarce = self.is_scarce(piece);
         let want = if scarce { left.blocks.min(left.scarce) } else { left.blocks };
         let mut asked = Vec::new();
+        let one_window = left.abreast > 1 && !self.sequential;
         let open = self.open_piece_mut(piece).expect("only open pieces are asked");
-        let room = open.ask(left.peer, want, pool, &mut asked);
-        if open.free() == 0 {
+        let room = open.ask(left.peer, want, one_window, pool, &mut asked);
+        let is_startable = open.free() > 0;
+        if !is_startable || one_window {
             self.startable.retain(|&p| p != piece);
+        }
+        if is_startable && one_window {
+            // The others come before it the next time.
+            self.startable.push(piece);
         }
         let n = asked.len() as u32;
         left.blocks -= n;
@@ -376,5 +388,61 @@ impl Pieces {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{geometry::Geometry, slab::SLAB_LEN};
+
+    /// A seed that nothing is barred to.
+    struct Seed;
+
+    impl PeerView for Seed {
+        fn offer(&self) -> Offer<'_> {
+            Offer::All
+        }
+        fn offers(&self, _: PieceIndex) -> bool {
+            true
+        }
+        fn is_barred(&self, _: PieceIndex) -> bool {
+            false
+        }
+    }
+
+    /// The places in their pieces, in slabs, of what one seed is asked for: `picks` times 16 blocks.
+    fn places(abreast: u32, picks: u32) -> (Vec<u32>, usize) {
+        let geometry = Geometry::new(64 << 20, 4 << 20).expect("a geometry");
+        let mut rng = Rng::new(1);
+        let have = Bitfield::empty(geometry.pieces());
+        let mut pieces = Pieces::new(geometry, have, false, &mut rng);
+        pieces.seed_came();
+        let mut pool = Pool::phantom(64 << 20);
+        let peer = PeerKey { slot: 0, generation: 0 };
+        let mut out = Vec::new();
+        for _ in 0..picks {
+            let wish =
+                Wish { peer, blocks: 16, scarce: 16, again: 0, runs: false, last: None, abreast };
+            assert!(pieces.pick(&Seed, wish, &mut rng, &mut pool, &mut out));
+            pieces.check_invariants();
+        }
+        let places = out.chunks(16).map(|slab| {
+            assert!(slab.iter().all(|block| block.piece == slab[0].piece));
+            slab[0].begin / SLAB_LEN
+        });
+        let places = places.collect();
+        out.sort_unstable_by_key(|block| block.piece);
+        out.dedup_by_key(|block| block.piece);
+        (places, out.len())
+    }
+
+    #[test]
+    fn long_pieces_of_a_fast_peer_are_asked_for_side_by_side() {
+        assert_eq!(places(1, 12), ((0..12).collect(), 1));
+        assert_eq!(places(4, 12), (vec![0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2], 4));
+        // To their ends; others follow one by one.
+        let (places, pieces) = places(4, 66);
+        assert_eq!((&places[60..], pieces), (&[15, 0, 15, 0, 15, 0][..], 7));
     }
 }

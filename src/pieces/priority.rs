@@ -184,7 +184,15 @@ mod tests {
 
         /// Asks one block of a peer.
         fn pick(&mut self, peer: &Has) -> Option<PieceIndex> {
-            let wish = Wish { peer: PEER, blocks: 1, scarce: 1, again: 0, runs: false, last: None };
+            let wish = Wish {
+                peer: PEER,
+                blocks: 1,
+                scarce: 1,
+                again: 0,
+                runs: false,
+                last: None,
+                abreast: 1,
+            };
             let mut out = Vec::new();
             assert!(self.pieces.pick(peer, wish, &mut self.rng, &mut self.pool, &mut out));
             self.pieces.check_invariants();

@@ -1,8 +1,8 @@
 //! Disk work on its way from a shard: when it is handed over, and to whom.
 //!
-//! Everything goes at the end of the turn that wanted it, but for whole pieces to be checked: those
-//! wait for one another a little, because several are hashed side by side in little more than the
-//! time of one. How the work is done is in [`disk`](crate::disk).
+//! Everything goes at the end of the turn that wanted it, but for what is hashed, whole pieces and slabs
+//! of long ones: those wait for one another a little, because several are hashed side by side in little
+//! more than the time of one. How the work is done is in [`disk`](crate::disk).
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,13 +13,10 @@ use crate::{
     pieces::job::{DiskEvent, DiskJob},
 };
 
-/// How long a piece waits for others at least.
+/// How long a piece waits for others at most.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// And longer while the next one may come at this rate, in bytes per second: where pieces come more
-/// slowly, hashing them costs little beside everything else.
-const RATE_WORTH_WAITING: u64 = 300 << 20;
 /// Share of the slab budget, as a divisor, that may wait.
-const SHARE_THAT_WAITS: usize = 2;
+const SHARE_THAT_WAITS: usize = 4;
 
 /// Work for the disk that has not been handed over.
 pub(super) struct DiskWork {
@@ -30,10 +27,8 @@ pub(super) struct DiskWork {
     pieces: Vec<Job>,
     /// Bytes of their slabs.
     waiting: u64,
-    /// When they go, whoever has come by then.
+    /// When the first of them goes, whoever has come by then.
     until: Option<Instant>,
-    /// The end of the patience of the first of them.
-    patience: Instant,
     /// As many pieces as these go at once.
     enough: usize,
     /// So many of their bytes go at once.
@@ -66,13 +61,12 @@ impl DiskWork {
             pieces: Vec::new(),
             waiting: 0,
             until: None,
-            patience: Instant::ZERO,
             enough: Lanes::widest().count(),
             most: (budget / SHARE_THAT_WAITS) as u64,
         })
     }
 
-    /// Takes a job in. One that is `urgent` waits for nobody, and nobody waits for more.
+    /// Takes a job in. One that is `urgent` waits for nobody, and all others go with it.
     pub(super) fn push(
         &mut self,
         now: Instant,
@@ -82,20 +76,16 @@ impl DiskWork {
         urgent: bool,
     ) {
         let storage = Arc::clone(storage);
-        if !matches!(job, DiskJob::Verify { .. }) {
+        if matches!(job, DiskJob::Read { .. }) {
             self.ready.push((id, storage, job));
             return;
         }
-        let bytes = job.bytes();
-        if self.pieces.is_empty() {
-            self.patience = now + PATIENCE;
-        }
-        self.waiting += bytes;
+        self.waiting += job.bytes();
         self.pieces.push((id, storage, job));
-        let is_full = self.pieces.len() >= self.enough || self.waiting >= self.most;
-        let is_due = urgent || is_full || self.until.is_some_and(|until| until <= now);
-        let next = now + Duration::from_micros(bytes * 1_000_000 / RATE_WORTH_WAITING);
-        self.until = Some(if is_due { now } else { next.max(self.patience) });
+        self.until.get_or_insert(if urgent { now } else { now + PATIENCE });
+        if urgent || self.pieces.len() >= self.enough || self.waiting >= self.most {
+            self.until = Some(now);
+        }
     }
 
     /// When [`DiskWork::hand_over`] is due.
@@ -132,11 +122,9 @@ mod tests {
         base::{
             id::PeerKey,
             index::{Block, PieceIndex},
-            slab::{SLAB_LEN, Slab},
-            units::BLOCK_LEN,
+            slab::Slab,
         },
         disk::sample::sample,
-        pieces::job::Held,
     };
 
     struct Nobody;
@@ -175,30 +163,16 @@ mod tests {
         assert_eq!(work.hand_over(start + PATIENCE / 2).len(), 1);
         assert_eq!(work.hand_over(start + PATIENCE).len(), 2);
         assert_eq!((work.deadline(), work.hand_over(start + PATIENCE * 9).len()), (None, 0));
+        // A slab that is written early waits like a piece.
+        let held = s.held(PieceIndex(9), 1).pop().expect("it has one slab");
+        work.push(start, id, &storage, DiskJob::Spill { piece: PieceIndex(9), held }, false);
+        assert_eq!((work.hand_over(start).len(), work.hand_over(start + PATIENCE).len()), (0, 1));
         // As many as there are lanes go at once, and so does an urgent one with all that wait.
         (0..4).for_each(|_| push(&mut work, start, false));
         assert_eq!(work.hand_over(start).len(), 4);
         push(&mut work, start, false);
         push(&mut work, start, true);
         assert_eq!(work.hand_over(start).len(), 2);
-        // Long pieces wait longer, while another may come soon.
-        let s = sample(4 << 20, &[("a", 8 << 20)]);
-        let long = Arc::new(Storage::in_memory(Arc::clone(&s.info)));
-        let piece = |piece| {
-            let slabs = (0..16).map(|slot| Held {
-                begin: slot * SLAB_LEN,
-                filled: u32::MAX,
-                slab: Slab::zeroed(SLAB_LEN / BLOCK_LEN),
-            });
-            DiskJob::Verify { piece: PieceIndex(piece), slabs: slabs.collect(), digests: false }
-        };
-        work.push(start, id, &long, piece(0), false);
-        let next = Duration::from_micros((4 << 20) * 1_000_000 / RATE_WORTH_WAITING);
-        assert!(next > 2 * PATIENCE, "{next:?}");
-        assert_eq!(work.deadline(), Some(start + next));
-        work.push(start + next / 2, id, &long, piece(1), false);
-        assert_eq!(work.deadline(), Some(start + next / 2 + next));
-        assert_eq!(work.hand_over(start + next / 2 + next).len(), 2);
         // What waits is bounded in bytes.
         (0..2).for_each(|_| push(&mut small, start, false));
         assert_eq!(small.hand_over(start).len(), 0);

@@ -12,11 +12,12 @@ use crate::{
         limits,
         slab::{Chunk, Pool},
         time::Instant,
+        units::BLOCK_LEN,
         web_seed::WebSeedNumber,
     },
     peer::{Arriving, Peer},
     pieces::{
-        Closed, Offer, PeerView, Stored, Wish,
+        Closed, LONG_PIECE, Offer, PeerView, Stored, Wish,
         job::{DiskEvent, DiskFault, DiskJob, FaultKind, Verdict},
     },
     why::{Happening, Recent},
@@ -27,6 +28,11 @@ use super::{Disconnect, Event, Output, Phase, Torrent, blame::Blame, web_seeds};
 
 /// In endgame an idle peer is asked for so many blocks that others are slow to send.
 const ENDGAME_BLOCKS: u32 = 2;
+/// As many long pieces of one peer are fetched side by side as it sends in this time, in seconds: they
+/// are hashed side by side, and the first is complete no later than that.
+const ABREAST_TIME: f64 = 0.1;
+/// But no more than the lanes of the widest hashing.
+const MOST_ABREAST: f64 = 16.0;
 /// Share of the slab budget, as a divisor, that may be at the disk before nothing more is asked for.
 const SHARE_AT_DISK: u64 = 6;
 /// A piece that failed is one peer's alone for as long as that sends anything so often.
@@ -89,8 +95,8 @@ impl Torrent {
             self.memory_short = true;
             return;
         }
-        let piece_blocks =
-            self.pieces.geometry().piece_length().div_ceil(crate::base::units::BLOCK_LEN);
+        let piece_len = self.pieces.geometry().piece_length();
+        let piece_blocks = piece_len.div_ceil(BLOCK_LEN);
         let scarce = if others && !peer.is_web_seed() {
             peer.pipeline.in_flight().max(piece_blocks).saturating_sub(outstanding)
         } else {
@@ -100,7 +106,8 @@ impl Torrent {
         // Of a web seed neighbours are one range.
         let runs = peer.is_web_seed();
         let last = peer.requests.iter().next_back().map(|request| request.block.piece);
-        let wish = Wish { peer: key, blocks: room, scarce, again, runs, last };
+        let abreast = if runs { 1 } else { abreast(peer, piece_len) };
+        let wish = Wish { peer: key, blocks: room, scarce, again, runs, last, abreast };
         let mut picked = Vec::new();
         let view = View { peer, key, blame: &self.blame };
         let enough = self.pieces.pick(&view, wish, &mut self.rng, pool, &mut picked);
@@ -227,8 +234,10 @@ impl Torrent {
             if let Some(job) = self.pieces.close(block.piece, digests) {
                 self.hand_to_disk(job);
             }
-        } else if let Some(job) = self.pieces.early_write(block, false) {
-            self.hand_to_disk(job);
+        } else {
+            while let Some(job) = self.pieces.early_write(block) {
+                self.hand_to_disk(job);
+            }
         }
         Ok(())
     }
@@ -556,6 +565,14 @@ fn silence(peer: &Peer, now: Instant) -> Duration {
     oldest.map_or(Duration::ZERO, |oldest| now.since(oldest.sent.max(peer.last_block)))
 }
 
+/// How many pieces of that length are fetched of a peer side by side.
+fn abreast(peer: &Peer, piece_len: u32) -> u32 {
+    if piece_len <= LONG_PIECE {
+        return 1;
+    }
+    (peer.pipeline.rate() * ABREAST_TIME / f64::from(piece_len)).clamp(1.0, MOST_ABREAST) as u32
+}
+
 /// Whether that is too long.
 pub(super) fn is_unanswered(peer: &Peer, now: Instant) -> bool {
     let silence = silence(peer, now);
@@ -565,7 +582,7 @@ pub(super) fn is_unanswered(peer: &Peer, now: Instant) -> bool {
 /// How long a peer may be silent with requests outstanding: four times what its queue should take,
 /// between 20 s and a minute; a peer that never sent anything gets the least.
 fn request_patience(peer: &Peer) -> Duration {
-    let queue = f64::from(peer.requests.listed() as u32) * f64::from(crate::base::units::BLOCK_LEN);
+    let queue = f64::from(peer.requests.listed() as u32) * f64::from(BLOCK_LEN);
     let rate = peer.pipeline.rate();
     let expected =
         if rate > 0.0 { Duration::from_secs_f64((queue / rate).min(60.0)) } else { Duration::ZERO };

@@ -1,7 +1,7 @@
 //! What real sessions say of why a torrent does not get on, and what they leave of it.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     time::Duration,
 };
@@ -14,7 +14,10 @@ use downpour::{
     },
 };
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    net::TcpSocket,
+    time::{sleep, timeout},
+};
 
 use crate::content::{Content, addr_of, seeder};
 
@@ -30,10 +33,12 @@ fn config() -> Config {
     Config { listen: ListenConfig { addr, ..ListenConfig::default() }, ..Config::default() }
 }
 
-/// A port at which nobody listens.
-fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("bound")
+/// A port at which nobody listens, nor will while the socket is there: another test cannot get it.
+fn nobody() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    let addr = socket.local_addr().expect("bound");
+    (socket, addr)
 }
 
 /// Waits until the first cause has this name; gives its line.
@@ -72,7 +77,7 @@ async fn a_session_knows_who_was_asked_and_who_did_not_answer() {
     let line = first(&handle, "nobody_asked").await;
     assert_eq!(line, "no peers known (nobody is asked for any)");
 
-    let (peer, tracker) = (nobody(), nobody());
+    let ((_peer, peer), (_tracker, tracker)) = (nobody(), nobody());
     let (_session, handle) = start(config(), dir.path(), |add| add.peers = vec![peer]).await;
     let line = first(&handle, "unreachable").await;
     assert_eq!(line, "1 peer known, none reachable (1 refuses)");
@@ -115,7 +120,7 @@ async fn limits_and_encryption_are_known_as_causes() {
 async fn what_a_run_could_not_complete_is_left_with_its_causes() {
     let (dir, states) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let kept = || Config { state_dir: Some(states.path().to_owned()), ..config() };
-    let peer = nobody();
+    let (_socket, peer) = nobody();
     let (session, handle) = start(kept(), dir.path(), |add| add.peers = vec![peer]).await;
     let line = first(&handle, "unreachable").await;
     session.shutdown().await;
