@@ -346,7 +346,7 @@ mod tests {
         let (s, storage) = long();
         let pieces = [0, 1].map(|piece| s.held(PieceIndex(piece), u64::MAX).into_iter());
         let [mut first, mut second] = pieces;
-        let mut batch = |a: Held, b: Held| {
+        let batch = |a: Held, b: Held| {
             let jobs =
                 vec![(Arc::clone(&storage), early(0, a)), (Arc::clone(&storage), early(1, b))];
             perform_batch(jobs)
