@@ -75,7 +75,7 @@ impl Lookup {
 
     /// A node that may be asked; `via` named it, or our own table.
     pub(super) fn add(&mut self, id: Option<NodeId>, addr: SocketAddr, via: Option<SocketAddr>) {
-        if addr.port() == 0 || addr.ip().is_unspecified() || addr.ip().is_multicast() {
+        if !is_askable(addr) {
             return;
         }
         let distance = id.map_or(Distance::FARTHEST, |id| id.distance(&self.target));
@@ -254,6 +254,12 @@ impl Lookup {
     }
 }
 
+/// Whether a node can be there. From an IPv4 address written as IPv6 nobody answers: we see who he is as IPv4.
+pub(super) fn is_askable(addr: SocketAddr) -> bool {
+    let ip = addr.ip();
+    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && ip == ip.to_canonical()
+}
+
 /// What counts as one host: an address, but on a local network, where many share one, with its port.
 fn host(addr: SocketAddr) -> SocketAddr {
     match is_local(addr.ip()) {
@@ -367,7 +373,7 @@ mod tests {
         }
         assert!(lookup.candidates.len() <= MAX_DHT_CANDIDATES / 4 + MAX_DHT_CANDIDATES);
         assert!(lookup.candidates.is_sorted_by_key(|candidate| candidate.distance));
-        for addr in ["0.0.0.0:5", "1.2.3.4:0", "224.0.0.1:5", "[ff02::1]:5"] {
+        for addr in ["0.0.0.0:5", "1.2.3.4:0", "224.0.0.1:5", "[ff02::1]:5", "[::ffff:1.2.3.4]:5"] {
             let mut lookup = Lookup::new(TARGET);
             lookup.add(None, addr.parse().expect("valid"), None);
             assert_eq!(lookup.next(), None);

@@ -16,6 +16,7 @@ use super::{
     guard::{Bound, Key, Tokens, Transactions},
     id::NodeId,
     item::Items,
+    lookup::is_askable,
     message::{Body, Message, MessageError, Method, Query, Reply, Want, encode_query},
     peers::Peers,
     search::{Found, Search, SearchId},
@@ -227,7 +228,7 @@ impl Node {
     /// nothing.
     pub fn add_entrances(&mut self, now: Instant, addrs: impl IntoIterator<Item = SocketAddr>) {
         for addr in addrs {
-            if self.blocked.blocks(addr.ip()) {
+            if self.blocked.blocks(addr.ip()) || !is_askable(addr) {
                 continue;
             }
             let Some(family) = self.family_mut(addr) else { continue };
@@ -498,7 +499,10 @@ impl Node {
 mod tests {
     use super::*;
     use crate::{
-        base::ip_filter::{AddrRange, Builder},
+        base::{
+            ip_filter::{AddrRange, Builder},
+            limits::MAX_DHT_SEARCHES,
+        },
         bencode::write::DictWriter,
         dht::{
             Question,
@@ -519,6 +523,64 @@ mod tests {
             _ => None,
         });
         sent.collect()
+    }
+
+    /// A node of IPv4 that knows nobody.
+    fn lonely() -> Node {
+        let blocked = Arc::default();
+        let config = Config { v4: true, v6: false, read_only: false, ids: [None; 2], blocked };
+        Node::new(&config, Rng::new(1), Key([1; 20]), NOW)
+    }
+
+    /// A host of the world.
+    fn host(n: u16) -> SocketAddr {
+        ([9, 9, (n >> 8) as u8, n as u8], 6881).into()
+    }
+
+    /// Those that were abandoned before their turn came used to wait for it all the same, for ever while nobody
+    /// was known.
+    #[test]
+    fn searches_take_turns_and_wait_for_nothing_once_they_are_abandoned() {
+        let mut node = lonely();
+        let mut search = |n: u8| {
+            let id = node.search(NOW, Question::FindNode(NodeId([n; 20])), n % 2 == 0);
+            if n < 50 {
+                node.abandon(NOW, id);
+            }
+        };
+        (0..100).for_each(&mut search);
+        assert_eq!(node.waiting.each_ref().map(VecDeque::len), [25, 25]);
+        node.table_mut(host(1)).answered(NOW, Contact { id: NodeId([7; 20]), addr: host(1) });
+        node.start_waiting(NOW);
+        assert_eq!(node.running, MAX_DHT_SEARCHES);
+        assert_eq!(node.status().searches, 50);
+    }
+
+    /// A peer, a saved state or a user could name what is no place for a node, and it was asked at once.
+    #[test]
+    fn nobody_is_asked_where_nobody_can_be() {
+        let mut node = lonely();
+        for n in 0..BUCKET as u16 {
+            let id = NodeId::for_address(host(n).ip(), &mut Rng::new(1));
+            node.table_mut(host(n)).answered(NOW, Contact { id, addr: host(n) });
+        }
+        let nowhere = ["9.9.9.9:0", "0.0.0.0:9", "224.0.0.1:9"];
+        node.add_entrances(NOW, nowhere.map(|addr| addr.parse().expect("valid")));
+        assert_eq!((sent(&mut node), node.entrances.len()), (vec![], 0));
+    }
+
+    #[test]
+    fn ways_in_and_questions_whether_somebody_is_there_are_bounded() {
+        let mut node = lonely();
+        node.add_routers(NOW, (0..2 * MAX_DHT_ENTRANCES as u16).map(host));
+        assert_eq!([node.entrances.len(), node.routers.len()], [MAX_DHT_ENTRANCES; 2]);
+        for n in 0..4 * MAX_DHT_CHECKS as u16 {
+            let (id, want) = (Some(NodeId([n as u8; 20])), Want::default());
+            let query = Query { id, read_only: false, want, method: Method::Ping };
+            node.handle_datagram(NOW, host(n), &encode_query(b"t", &query));
+        }
+        let pings = node.pending.values().filter(|asked| asked.purpose == Purpose::Check);
+        assert_eq!(pings.count(), MAX_DHT_CHECKS);
     }
 
     #[test]

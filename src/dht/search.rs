@@ -141,9 +141,9 @@ impl Node {
 
     /// Nobody is interested in that search any more.
     pub fn abandon(&mut self, now: Instant, id: SearchId) {
-        // Among those that wait it is passed over.
-        if self.searches.remove(&id).is_some_and(|search| search.running) {
-            self.running -= 1;
+        match self.searches.remove(&id) {
+            Some(search) if search.running => self.running -= 1,
+            _ => self.waiting.iter_mut().for_each(|ids| ids.retain(|&waits| waits != id)),
         }
         self.start_waiting(now);
     }
@@ -437,5 +437,73 @@ impl Search {
         let hops = lookups().map(Lookup::hops).max().unwrap_or(0);
         let closest = lookups().flat_map(Lookup::closest).collect();
         Summary { asked, answered, stored: self.stored, hops, closest }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{limits::MAX_DHT_ASKED, rng::Rng},
+        dht::{
+            Config, Key,
+            message::{Message, code, encode_error, encode_reply, write_nodes, write_peers},
+        },
+    };
+
+    const NOW: Instant = Instant::ZERO;
+
+    /// Whoever answers could name ever nearer nodes, each of which knows ever more peers. Those that refuse leave
+    /// room for others.
+    #[test]
+    fn a_search_asks_a_bounded_number_of_nodes_and_takes_a_bounded_number_of_peers() {
+        let mut rng = Rng::new(1);
+        let target = NodeId([0; 20]);
+        let mut nodes: Vec<(NodeId, SocketAddr)> = (0..8_000u32)
+            .map(|n| {
+                let addr = SocketAddr::from(((0x0900_0000 + n * 7).to_be_bytes(), 1));
+                (NodeId::for_address(addr.ip(), &mut rng), addr)
+            })
+            .collect();
+        nodes.sort_by_key(|(id, _)| id.distance(&target));
+        let config = Config {
+            v4: true,
+            v6: false,
+            read_only: true,
+            ids: [None; 2],
+            blocked: std::sync::Arc::default(),
+        };
+        let mut node = Node::new(&config, rng, Key([1; 20]), NOW);
+        let (id, addr) = nodes.pop().expect("many");
+        node.table_mut(addr).answered(NOW, Contact { id, addr });
+        let mut known = vec![(id, addr)];
+        node.search(NOW, Question::Peers(target.into(), None), true);
+        let (mut asked, mut found) = (0, 0);
+        let summary = loop {
+            match node.poll().expect("it goes on") {
+                Output::Send { to, datagram } => {
+                    asked += 1;
+                    let transaction = Message::decode(&datagram).expect("ours").transaction;
+                    let id = known.iter().find(|(_, addr)| *addr == to).expect("named").0;
+                    let nearer = nodes.split_off(nodes.len() - 16);
+                    let [_, _, high, low] = (asked as u32).to_be_bytes();
+                    let peers = (0..50).map(|n| ([8, high, low, n], 1).into());
+                    let answer = match asked % 3 {
+                        1 => encode_reply(transaction, to, id, |r| {
+                            write_nodes(r, &nearer, false);
+                            write_peers(r, peers);
+                        }),
+                        _ => encode_error(transaction, to, code::SERVER, "no"),
+                    };
+                    known.extend(nearer);
+                    node.handle_datagram(NOW, to, &answer);
+                }
+                Output::Found(_, Found::Peers(peers)) => found += peers.len(),
+                Output::Found(_, Found::Ended(summary)) => break summary,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((asked, found), (MAX_DHT_ASKED, MAX_DHT_PEERS_FOUND));
+        assert_eq!(summary.answered as usize, MAX_DHT_ASKED / 3);
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    base::{id::PeerKey, ip_filter::IpFilter, limits, rng::Rng, time::Instant},
+    base::{compact::canonical, id::PeerKey, ip_filter::IpFilter, limits, rng::Rng, time::Instant},
     mse::Policy,
     why::{Addresses, Miss},
 };
@@ -148,7 +148,7 @@ impl Candidates {
     /// Takes in addresses that are not known yet. Gives how many are blocked.
     pub(super) fn found(&mut self, now: Instant, source: Source, addrs: &[SocketAddr]) -> u32 {
         let mut blocked = 0;
-        for &addr in addrs {
+        for addr in addrs.iter().copied().map(canonical) {
             if addr.port() == 0 || addr.ip().is_unspecified() || self.is_banned(addr) {
                 continue;
             }
@@ -417,6 +417,23 @@ mod tests {
         c.found(Instant::ZERO, Source::Lsd, &[addr(20_000)]);
         assert_eq!(c.len() as usize, limits::MAX_CANDIDATES);
         assert!(!c.known.contains_key(&addr(20_000)), "who named most makes no room for more");
+    }
+
+    /// Named so, a peer that was banned could be dialled again.
+    #[test]
+    fn an_ipv4_address_written_as_ipv6_is_ipv4() {
+        let mut c = candidates(None, Policy::Disabled);
+        c.ban(addr(1));
+        let other = "[::ffff:10.0.0.1]:6881".parse().expect("valid");
+        c.found(Instant::ZERO, Source::Pex, &[other]);
+        assert_eq!(c.next(Instant::ZERO, false), None);
+    }
+
+    #[test]
+    fn those_who_are_banned_are_bounded_too() {
+        let mut c = candidates(None, Policy::Disabled);
+        (0..=limits::MAX_CANDIDATES as u16).map(addr).for_each(|addr| c.ban(addr));
+        assert_eq!(c.banned() as usize, limits::MAX_CANDIDATES);
     }
 
     #[test]

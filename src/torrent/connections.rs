@@ -465,6 +465,7 @@ impl Torrent {
         self.blame.forget(key);
         self.forget_metadata(now, key);
         self.given.retain(|_, k| *k != key);
+        self.starved.retain(|k| *k != key);
         if let Some(superseed) = &mut self.superseed {
             superseed.forget(key);
         }

@@ -214,7 +214,9 @@ impl Torrent {
             let room = room.max(first.length);
             let run = peer.uploads.next_run(room).unwrap_or(first);
             let Some(slab) = pool.take(run.length, Purpose::Upload) else {
-                self.starved.push(key);
+                if !self.starved.contains(&key) {
+                    self.starved.push(key);
+                }
                 return Written::Idle;
             };
             upload.spend(u64::from(run.length));
@@ -231,6 +233,24 @@ mod tests {
         pieces::job::{DiskEvent, FaultKind},
         torrent::Input,
     };
+
+    /// Who asked and took it back, again and again, used to wait for memory once for each time, also after its end.
+    #[test]
+    fn whoever_waits_for_memory_waits_once() {
+        let (mut torrent, key, _) = seeding();
+        torrent.peers.get_mut(key).expect("there").am_choking = false;
+        let mut pool = Pool::phantom(0);
+        let (mut out, mut grant) = (SendBuf::default(), Grant::of(u64::MAX));
+        for _ in 0..100 {
+            let (piece, begin, length) = (3, 0, BLOCK_LEN);
+            say(&mut torrent, &mut pool, key, &Message::Request { piece, begin, length });
+            torrent.write(Instant::ZERO, key, &mut out, &mut grant, &mut pool);
+            say(&mut torrent, &mut pool, key, &Message::Cancel { piece, begin, length });
+        }
+        assert_eq!(torrent.starved, [key]);
+        torrent.disconnect(Instant::ZERO, key, Disconnect::Idle, &mut pool);
+        assert_eq!(torrent.starved, []);
+    }
 
     /// Found by the fuzzer: what had been asked for before was read and sent all the same.
     #[test]
