@@ -155,7 +155,8 @@ impl Item {
         self.signed.as_ref().map(|signed| signed.sequence)
     }
 
-    pub(super) fn raw(&self) -> RawItem<'_> {
+    /// The item as it travels.
+    pub fn raw(&self) -> RawItem<'_> {
         let signed = self.signed.as_ref().map(|signed| RawSigned {
             key: &signed.key,
             salt: &signed.salt,

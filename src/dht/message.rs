@@ -458,7 +458,7 @@ pub fn write_peers(r: &mut DictWriter<'_>, peers: impl Iterator<Item = SocketAdd
 }
 
 /// Adds an item to a query or a reply.
-pub(super) fn write_item(dict: &mut DictWriter<'_>, item: &RawItem<'_>) {
+pub fn write_item(dict: &mut DictWriter<'_>, item: &RawItem<'_>) {
     if let Some(signed) = &item.signed {
         dict.bytes("k", signed.key);
         if !signed.salt.is_empty() {

@@ -1,7 +1,7 @@
 //! What a node answers to queries (BEP 5, *DHT Queries*; 32, 44, 51).
 //!
-//! Answers are short, at most some hundred bytes more than the question, and bounded in number for each
-//! host. What is stored is stored only for who has shown that it gets our datagrams.
+//! Answers are short, and bounded in number for each host: they have at most 1,050 bytes more than the
+//! question, with an item of 1,000 bytes 1,550 more. What is stored is stored only for who has shown that it gets our datagrams.
 
 use std::net::SocketAddr;
 

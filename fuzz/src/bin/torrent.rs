@@ -28,11 +28,12 @@ use downpour::{
     peer::outbox::SendBuf,
     pieces::job::{DiskEvent, DiskFault, DiskJob, FaultKind, Held, Verdict},
     torrent::{
-        CloseCause, Command, DialFailure, Direction, Event, InfoBytes, Input, Lease, Output, Settings,
-        Setup, Source, Torrent, Written,
+        CloseCause, Command, DialFailure, Direction, Event, InfoBytes, Input, Lease, Output,
+        Settings, Setup, Source, Torrent, Written,
     },
     wire::{Decoded, Decoder, Handshake, Message, Reserved, encode},
 };
+use downpour_fuzz::Program;
 use libfuzzer_sys::fuzz_target;
 
 const PIECE_LEN: u32 = 4 * BLOCK_LEN;
@@ -52,7 +53,7 @@ const HELLOS: [&[u8]; 4] = [
 fuzz_target!(|data: &[u8]| {
     let mut program = Program(data);
     let mut world = World::new(program.next());
-    while !program.0.is_empty() {
+    while !program.is_over() {
         let op = program.next();
         world.step(op, &mut program);
         world.settle();
@@ -60,28 +61,12 @@ fuzz_target!(|data: &[u8]| {
     world.end();
 });
 
-/// The input, byte for byte; zeroes behind its end.
-struct Program<'a>(&'a [u8]);
-
-impl<'a> Program<'a> {
-    fn next(&mut self) -> u8 {
-        self.0.split_off_first().copied().unwrap_or(0)
-    }
-
-    fn bytes(&mut self) -> &'a [u8] {
-        let most = usize::from(self.next() % 96).min(self.0.len());
-        let (bytes, rest) = self.0.split_at(most);
-        self.0 = rest;
-        bytes
-    }
-
-    /// A block as messages name it: mostly one of the torrent's.
-    fn block(&mut self) -> (u32, u32, u32) {
-        let [place, size] = [self.next(), self.next()];
-        let begin = u32::from(place >> 4) % 5 * BLOCK_LEN + u32::from(place >> 7);
-        let length = [BLOCK_LEN, 100, 2 * BLOCK_LEN, limits::MAX_REQUEST_LEN, 0, u32::MAX];
-        (u32::from(place % 8), begin, length[usize::from(size) % length.len()])
-    }
+/// A block as messages name it: mostly one of the torrent's.
+fn block(program: &mut Program<'_>) -> (u32, u32, u32) {
+    let [place, size] = [program.next(), program.next()];
+    let begin = u32::from(place >> 4) % 5 * BLOCK_LEN + u32::from(place >> 7);
+    let length = [BLOCK_LEN, 100, 2 * BLOCK_LEN, limits::MAX_REQUEST_LEN, 0, u32::MAX];
+    (u32::from(place % 8), begin, length[usize::from(size) % length.len()])
 }
 
 /// One connection, from the other end.
@@ -235,15 +220,15 @@ impl World {
                 Message::Bitfield(&bits)
             }
             6 => {
-                let (piece, begin, length) = program.block();
+                let (piece, begin, length) = block(program);
                 Message::Request { piece, begin, length }
             }
             7 => {
-                let (piece, begin, length) = program.block();
+                let (piece, begin, length) = block(program);
                 Message::Cancel { piece, begin, length }
             }
             8 => {
-                let (piece, begin, length) = program.block();
+                let (piece, begin, length) = block(program);
                 Message::RejectRequest { piece, begin, length }
             }
             9 => Message::HaveAll,
@@ -308,8 +293,7 @@ impl World {
         let count = self.lines.len().max(1);
         let Some(line) = self.lines.get_mut(usize::from(n & 0x0f) % count) else { return };
         let mut grant = Grant::of(if n & 0x80 == 0 { u64::MAX } else { 0 });
-        let written =
-            self.torrent.write(now, line.key, &mut line.out, &mut grant, &mut self.pool);
+        let written = self.torrent.write(now, line.key, &mut line.out, &mut grant, &mut self.pool);
         assert!(written != Written::More || !line.out.is_empty(), "More, and nothing is there");
         let mut header = None;
         while !line.out.is_empty() {
@@ -472,7 +456,10 @@ impl World {
         }
         assert!(self.pool.lent() <= BUDGET);
         let have = self.torrent.have();
-        assert!(have.iter().all(|piece| self.verified.has(piece)), "only what was verified is ours");
+        assert!(
+            have.iter().all(|piece| self.verified.has(piece)),
+            "only what was verified is ours"
+        );
         let snapshot = self.torrent.snapshot(self.now);
         assert!(snapshot.done <= snapshot.total && snapshot.wanted_done <= snapshot.wanted);
         assert!(snapshot.peers as usize <= self.lines.len());
