@@ -254,6 +254,39 @@ fn files_stay_readable_and_say_what_they_are() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What is between backticks in a text.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Each row of what is bounded names bounds, and files in which they are tested; a path without a folder is
+/// beside the one before it.
+#[test]
+fn what_is_bounded_names_bounds_and_tests_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("SECURITY.md")).expect("SECURITY.md");
+    let section = text.split("\n## ").find(|section| section.starts_with("What is bounded"));
+    let rows = section.expect("it is there").lines().filter(|line| line.starts_with("| "));
+    let rows: Vec<Vec<&str>> = rows.skip(1).map(|row| row.split(" | ").collect()).collect();
+    assert!(rows.len() > 20, "{} rows", rows.len());
+    let code: String = sources().into_iter().flat_map(|(_, lines)| lines).collect();
+    for row in rows {
+        let [_, bounds, tests] = row[..] else { panic!("{row:?}") };
+        for bound in quoted(bounds).filter(|bound| !bound.starts_with("--")) {
+            let kinds = ["const", "struct", "pub"].map(|kind| format!("{kind} {bound}"));
+            assert!(kinds.iter().any(|kind| code.contains(kind)), "{bound} is no bound");
+        }
+        let mut folder = root.to_owned();
+        for test in quoted(tests) {
+            let path = if test.contains('/') { root.join(test) } else { folder.join(test) };
+            let text = fs::read_to_string(&path).unwrap_or_else(|_| panic!("{test} is not there"));
+            let tests = ["#[test]", "#[tokio::test", "proptest!", "fuzz_target!"];
+            assert!(tests.iter().any(|kind| text.contains(kind)), "{test} tests nothing");
+            folder = path.parent().expect("in a folder").to_owned();
+        }
+    }
+}
+
 #[test]
 fn the_map_names_every_module() {
     let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs"))

@@ -67,6 +67,15 @@ mod tests {
     }
 
     #[test]
+    fn votes_are_bounded() {
+        let mut own = OwnAddress::default();
+        for n in 1..=200 {
+            own.vote(IpAddr::from([9, 9, 9, n]), IpAddr::from([8, 8, 8, n]));
+        }
+        assert_eq!((own.votes.len(), own.current), (VOTES, None));
+    }
+
+    #[test]
     fn local_networks_have_no_say() {
         let mut own = OwnAddress::default();
         for n in 1..=20 {

@@ -70,6 +70,11 @@ mod tests {
         };
         assert_eq!(Saved::decode(&saved.encode()), Some(saved));
         assert_eq!(Saved::decode(b"de"), Some(Saved::default()));
+        let many = (0..2 * MAX_DHT_SAVED as u16).map(|n| Contact {
+            id: NodeId([4; 20]),
+            addr: ([9, 9, (n >> 8) as u8, n as u8], 1).into(),
+        });
+        assert_eq!(Saved::new([None; 2], many).nodes.len(), MAX_DHT_SAVED);
         for nonsense in ["", "i5e", "le", "d3:id4"] {
             assert_eq!(Saved::decode(nonsense.as_bytes()), None);
         }

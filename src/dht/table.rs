@@ -323,6 +323,7 @@ mod tests {
         }
         assert_eq!(table.len(), 6 * BUCKET);
         assert!(table.buckets.iter().all(|bucket| bucket.nodes.len() <= BUCKET));
+        assert_eq!(table.buckets.iter().map(|b| b.spares.len()).max(), Some(SPARES));
         let target = node(9_999, 5).id;
         let closest = table.closest::<8>(&target);
         assert_eq!(closest.len(), 8);

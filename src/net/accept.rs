@@ -335,6 +335,18 @@ mod tests {
         assert!(matches!(silent[0].read(&mut [0; 1]).await, Ok(0) | Err(_)));
     }
 
+    #[tokio::test]
+    async fn one_address_has_a_bounded_number_of_places() {
+        let half_open = HalfOpen::new(MAX_HALF_OPEN);
+        let [from, other] = [[203, 0, 113, 1], [203, 0, 113, 2]].map(IpAddr::from);
+        for number in 0..MAX_HALF_OPEN_PER_ADDRESS as u64 {
+            assert!(half_open.make_room(from));
+            let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
+            half_open.table().entries.push_back(Entry { number, from, task });
+        }
+        assert!(!half_open.make_room(from) && half_open.make_room(other));
+    }
+
     /// Sockets of those that made room used to stay open until their tasks were run, and all descriptors
     /// were gone.
     #[tokio::test]

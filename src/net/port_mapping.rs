@@ -284,7 +284,10 @@ fn towards(binding: &Binding, addr: SocketAddrV4) -> io::Result<(UdpSocket, Ipv4
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{http::HttpConfig, outlet::Outlet, resolver::FixedResolver};
+    use crate::{
+        base::limits::MAX_GATEWAYS,
+        net::{http::HttpConfig, outlet::Outlet, resolver::FixedResolver},
+    };
     use std::sync::{Arc, Mutex};
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -510,5 +513,26 @@ mod tests {
         let (found, ()) = tokio::join!(upnp::locations(&binding, &vicinity), answers);
         let found: Vec<String> = found.expect("searched").into_iter().map(String::from).collect();
         assert_eq!(found, ["http://127.0.0.1/of-itself"]);
+    }
+
+    #[tokio::test]
+    async fn a_bounded_number_of_devices_is_looked_at() {
+        let (near, addr) = socket().await;
+        let mut crowd = Vec::new();
+        for n in 2..40 {
+            let ip = Ipv4Addr::new(127, 0, 0, n);
+            crowd.push((UdpSocket::bind((ip, 0)).await.expect("bound"), ip));
+        }
+        let answers = async {
+            let (_, from) = near.recv_from(&mut [0; 2_000]).await.expect("searched for");
+            for (device, ip) in &crowd {
+                let answer = format!("HTTP/1.1 200 OK\r\nLocation: http://{ip}/\r\n\r\n");
+                device.send_to(answer.as_bytes(), from).await.expect("sent");
+            }
+        };
+        let vicinity = Vicinity { control: None, search: addr, routes: Routes::parse(NEAR) };
+        let binding = Binding::default();
+        let (found, ()) = tokio::join!(upnp::locations(&binding, &vicinity), answers);
+        assert_eq!(found.expect("searched").len(), MAX_GATEWAYS);
     }
 }

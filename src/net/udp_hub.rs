@@ -329,6 +329,17 @@ mod tests {
         assert!(lock(&other.0.waiting).others.is_empty());
     }
 
+    #[test]
+    fn whoever_does_not_listen_loses_what_comes() {
+        let (hub, from) = (hub(), SocketAddr::from(([127, 0, 0, 1], 1)));
+        let (dht, talk) = (hub.dht(), hub.talk(from.into()));
+        for _ in 0..MAX_DATAGRAMS_WAITING + 9 {
+            give(&hub.0.waiting, b"de", from);
+            give(&hub.0.waiting, b"else", from);
+        }
+        assert_eq!([dht.len(), talk.heard.len()], [MAX_DATAGRAMS_WAITING; 2]);
+    }
+
     #[tokio::test]
     async fn it_takes_another_port_unless_one_is_wanted() {
         let first = hub();

@@ -111,3 +111,22 @@ impl UdpTrackers {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::outlet::Outlet;
+    use std::net::SocketAddr;
+
+    #[test]
+    fn a_bounded_number_of_connections_is_remembered() {
+        let hub = UdpHub::new(Outlet::default(), None, false, 0);
+        let trackers = UdpTrackers::new(hub, Rng::new(1));
+        let place = |n: u32| Place::from(SocketAddr::from((n.to_be_bytes(), 1)));
+        for n in 0..MAX_UDP_CONNECTIONS as u32 + 9 {
+            trackers.remember(&place(n), 1, Instant::FAR);
+        }
+        assert_eq!(lock(&trackers.shared.connections).len(), MAX_UDP_CONNECTIONS);
+        assert!(trackers.known(&place(0)).is_some());
+    }
+}

@@ -9,7 +9,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     io::{self, IoSlice},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -54,7 +54,7 @@ impl WebSeeds {
     /// A connection with `site`, which `url` is the address of. Nothing is sent before something is asked for.
     pub fn open(&self, site: Site) -> WebSeedStream {
         let translator = Translator::new(site.info().clone(), site.url());
-        let server = Arc::new(Server { http: self.http.clone(), site, moves: Mutex::default() });
+        let server = Arc::new(Server { http: self.http.clone(), site, moves: Moves::default() });
         WebSeedStream {
             translator,
             server,
@@ -198,9 +198,12 @@ impl Transport for WebSeedStream {
 struct Server {
     http: Http,
     site: Site,
-    /// Where files were found behind redirects, and until when that is believed.
-    moves: Mutex<HashMap<FileIndex, (Place, Instant)>>,
+    moves: Moves,
 }
+
+/// Where files were found behind redirects, and until when that is believed.
+#[derive(Debug, Default)]
+struct Moves(Mutex<HashMap<FileIndex, (Place, Instant)>>);
 
 impl Server {
     /// Fetches a range, part by part, and goes on to the end of the reply so that the connection can be used
@@ -228,10 +231,10 @@ impl Server {
 
     /// The reply in which the range is, and how many bytes come before it there.
     async fn ask(&self, get: &Get) -> Result<(Streamed, u64), Failure> {
-        if let Some(place) = self.moved(get.file) {
+        if let Some(place) = self.moves.get(get.file) {
             match self.ask_at(place, get).await {
                 // A place that was found by a redirect is not for ever.
-                Err(_) => self.forget(get.file),
+                Err(_) => self.moves.forget(get.file),
                 answered => return answered,
             }
         }
@@ -241,7 +244,7 @@ impl Server {
         let reach = if url.query().is_none() { Reach::Anywhere } else { Reach::Public };
         let (reply, skip) = self.ask_at(Place { url: url.clone(), reach }, get).await?;
         if reply.place.url != url {
-            self.remember(get.file, reply.place.clone());
+            self.moves.remember(get.file, reply.place.clone());
         }
         Ok((reply, skip))
     }
@@ -262,17 +265,18 @@ impl Server {
         )?;
         Ok((reply, skip))
     }
+}
 
-    fn moved(&self, file: FileIndex) -> Option<Place> {
-        let moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
-        moves
+impl Moves {
+    fn get(&self, file: FileIndex) -> Option<Place> {
+        self.lock()
             .get(&file)
             .filter(|(_, until)| Instant::now() < *until)
             .map(|(place, _)| place.clone())
     }
 
     fn remember(&self, file: FileIndex, place: Place) {
-        let mut moves = self.moves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut moves = self.lock();
         if moves.len() >= MAX_WEB_SEED_MOVES {
             moves.clear();
         }
@@ -280,7 +284,11 @@ impl Server {
     }
 
     fn forget(&self, file: FileIndex) {
-        self.moves.lock().unwrap_or_else(PoisonError::into_inner).remove(&file);
+        self.lock().remove(&file);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<FileIndex, (Place, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -290,5 +298,22 @@ fn failure(error: &HttpError) -> Failure {
         HttpError::TimedOut => Failure::TimedOut,
         HttpError::Redirect(_) => Failure::Redirect,
         HttpError::TooLarge { .. } | HttpError::Broken(_) => Failure::Broken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounded_number_of_moves_is_remembered() {
+        let (moves, url) = (Moves::default(), "http://a.example/".parse().expect("a URL"));
+        let place = Place { url, reach: Reach::Public };
+        let known = |n: usize| {
+            moves.remember(FileIndex(n as u32), place.clone());
+            moves.lock().len()
+        };
+        assert_eq!((0..=MAX_WEB_SEED_MOVES).map(known).max(), Some(MAX_WEB_SEED_MOVES));
+        assert!(moves.get(FileIndex(MAX_WEB_SEED_MOVES as u32)).is_some());
     }
 }

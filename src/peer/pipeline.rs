@@ -214,6 +214,13 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_offers_everything_gets_a_bounded_number_of_requests() {
+        // 100 Gbit/s over half a second.
+        let (_, depth) = run(760_000.0, Duration::from_millis(500), u32::MAX, 20);
+        assert_eq!(depth, limits::MAX_OUTSTANDING);
+    }
+
+    #[test]
     fn near_peers_get_no_more_memory_than_they_need() {
         // 1 GB/s over 0.3 ms.
         let (got, depth) = run(61_000.0, Duration::from_micros(300), 2_048, 2);

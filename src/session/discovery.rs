@@ -18,7 +18,6 @@ use std::{
     collections::{BinaryHeap, HashMap},
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
 };
 
 use tokio::{
@@ -28,7 +27,7 @@ use tokio::{
 };
 
 use errand::{Errand, LastFigures};
-use local::Local;
+use local::{Heard, Local};
 use outcomes::Outcomes;
 use pace::Pace;
 use room::Room;
@@ -45,7 +44,7 @@ use super::{
     snapshot::{TrackerState, TrackerStatus},
 };
 use crate::{
-    base::{id::PeerId, limits::MAX_LSD_PER_SECOND, rng::Rng, time::Instant},
+    base::{id::PeerId, rng::Rng, time::Instant},
     metainfo::HostPort,
     net::{
         dht::Dht,
@@ -188,8 +187,7 @@ pub(super) struct Discovery {
     dht: Option<Dht>,
     lsd: Option<Lsd>,
     local: Local,
-    /// When it was heard last, and how often in that second.
-    heard: (Instant, u32),
+    heard: Heard,
     registry: Arc<Registry>,
     identity: Identity,
     clock: Clock,
@@ -214,7 +212,7 @@ impl Discovery {
             dht,
             lsd,
             local: Local::default(),
-            heard: (Instant::ZERO, 0),
+            heard: Heard::default(),
             registry,
             identity,
             clock,
@@ -471,11 +469,7 @@ impl Discovery {
     /// Somebody on the local network has torrents.
     fn hear(&mut self, from: SocketAddr, announce: &LsdAnnounce) {
         let now = self.clock.now();
-        if now.since(self.heard.0) >= Duration::from_secs(1) {
-            self.heard = (now, 0);
-        }
-        self.heard.1 += 1;
-        if self.heard.1 > MAX_LSD_PER_SECOND {
+        if !self.heard.takes_one(now) {
             return;
         }
         let addr = SocketAddr::new(from.ip(), announce.port);

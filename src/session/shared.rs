@@ -290,3 +290,19 @@ impl Shared {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::hash::InfoHash;
+
+    #[test]
+    fn who_does_not_listen_loses_the_oldest_events() {
+        let info = Arc::new(Info::unknown(InfoHash::v1(Sha1Hash([1; 20])), None));
+        let shared = Shared::new(TorrentId(1), info, None, Mail::new(Arc::default()));
+        let mut listener = shared.subscribe();
+        (0..EVENTS_KEPT + 9).for_each(|_| shared.tell(|| TorrentEvent::Completed));
+        assert_eq!(listener.try_recv().err(), Some(broadcast::error::TryRecvError::Lagged(9)));
+        assert_eq!(std::iter::from_fn(|| listener.try_recv().ok()).count(), EVENTS_KEPT);
+    }
+}

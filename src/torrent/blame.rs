@@ -125,6 +125,21 @@ mod tests {
     }
 
     #[test]
+    fn suspects_are_bounded_and_so_are_their_copies() {
+        let mut b = Blame::default();
+        let senders = [1, 2].map(|n| Some(addr(n)));
+        for n in 0..1_000 {
+            b.failed(PieceIndex(n), &senders, &[1, 2]);
+        }
+        assert_eq!(b.suspects.len(), MAX_SUSPECTS);
+        let last = PieceIndex(999);
+        for n in 0..100 {
+            b.failed(last, &senders, &[n, 2]);
+        }
+        assert_eq!(b.suspects[&last].copies.len(), MAX_COPIES);
+    }
+
+    #[test]
     fn nobody_is_blamed_for_what_an_earlier_run_left() {
         let mut b = Blame::default();
         let piece = PieceIndex(3);

@@ -215,6 +215,18 @@ mod tests {
         assert_eq!(torrent.candidates.tally().known, known + 3);
     }
 
+    #[test]
+    fn one_peer_names_a_bounded_number_of_others() {
+        let (mut torrent, [first, ..], mut pool) = swarm(true);
+        let known = torrent.candidates.tally().known as usize;
+        for n in 0..40u8 {
+            let addrs: Vec<SocketAddr> = (0..50).map(|m| ([9, 9, n, m], 9).into()).collect();
+            name(&mut torrent, &mut pool, first, &addrs);
+            torrent.peers.get_mut(first).expect("there").named_peers_at = None;
+        }
+        assert_eq!(torrent.candidates.tally().known as usize, known + MAX_PEX_TAKEN);
+    }
+
     /// Addresses of our network are none of a stranger's business; a neighbour may know of strangers.
     #[test]
     fn only_neighbours_are_told_of_neighbours() {

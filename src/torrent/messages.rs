@@ -437,11 +437,17 @@ const fn speaks_of_pieces(message: &Message<'_>) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{net::SocketAddr, sync::Arc, time::Duration};
 
     use super::*;
     use crate::{
-        base::{geometry::Geometry, hash::Sha1Hash, id::PeerId, index::PieceIndex, rng::Rng},
+        base::{
+            geometry::Geometry,
+            hash::{Sha1Hash, sha1},
+            id::PeerId,
+            index::PieceIndex,
+            rng::Rng,
+        },
         mse::Encryption,
         pieces::job::FaultKind,
         torrent::{Direction, InfoBytes, Input, Output, Settings, Setup},
@@ -482,10 +488,18 @@ pub(super) mod tests {
 
     /// Another peer of it.
     pub(in crate::torrent) fn greet(torrent: &mut Torrent, pool: &mut Pool, n: u8) -> PeerKey {
-        let addr = ([10, 0, 0, n], 1).into();
+        greet_from(torrent, pool, ([10, 0, 0, n], 1).into())
+    }
+
+    /// One from there; who comes from elsewhere is somebody else.
+    pub(in crate::torrent) fn greet_from(
+        torrent: &mut Torrent,
+        pool: &mut Pool,
+        addr: SocketAddr,
+    ) -> PeerKey {
         let key =
             torrent.admit(Instant::ZERO, addr, Direction::Incoming, Encryption::Off).expect("room");
-        let peer_id = PeerId::generate(&mut Rng::new(100 + u64::from(n)));
+        let peer_id = PeerId(sha1(addr.to_string().as_bytes()).0);
         let hello =
             Handshake { reserved: Reserved::ours(false), info_hash: torrent.name(), peer_id };
         torrent.read(Instant::ZERO, key, Chunk::Bytes(&hello.to_bytes()), pool);
@@ -588,6 +602,27 @@ pub(super) mod tests {
             torrent.handle(now, Input::Timeout, &mut pool);
         }
         assert_eq!(dropped(&mut torrent), None);
+    }
+
+    #[test]
+    fn what_a_choked_peer_is_allowed_is_bounded() {
+        let mut torrent = torrent(Bitfield::empty(64));
+        let mut pool = Pool::phantom(1 << 20);
+        let key = greet(&mut torrent, &mut pool, 1);
+        (0..64).for_each(|piece| say(&mut torrent, &mut pool, key, &Message::AllowedFast(piece)));
+        assert_eq!(torrent.peers.get(key).expect("there").allowed_fast.len(), MAX_ALLOWED_FAST);
+    }
+
+    #[test]
+    fn requests_that_wait_are_bounded() {
+        let (mut torrent, key, mut pool) = seeding();
+        torrent.peers.get_mut(key).expect("there").am_choking = false;
+        let request = Message::Request { piece: 0, begin: 0, length: 1 << 14 };
+        for _ in 0..limits::MAX_PEER_REQUESTS + 100 {
+            say(&mut torrent, &mut pool, key, &request);
+        }
+        let peer = torrent.peers.get(key).expect("a hundred are no flood");
+        assert_eq!(peer.uploads.waiting(), limits::MAX_PEER_REQUESTS);
     }
 
     #[test]

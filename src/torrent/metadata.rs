@@ -393,6 +393,10 @@ impl Torrent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        torrent::messages::tests::{say, seeding},
+        wire::extension::local_id,
+    };
 
     const START: Instant = Instant::ZERO;
 
@@ -468,6 +472,16 @@ mod tests {
             }
         }
         assert!(g.drafts.iter().any(|draft| draft.senders.is_empty()), "one was given up");
+    }
+
+    #[test]
+    fn a_peer_waits_for_no_more_parts_than_there_are() {
+        let (mut torrent, key, mut pool) = seeding();
+        torrent.peers.get_mut(key).expect("there").metadata_id = Some(9);
+        let payload = MetadataMessage::Request { piece: 0 }.encode();
+        let request = Message::Extended { id: local_id::UT_METADATA, payload: &payload };
+        (0..50).for_each(|_| say(&mut torrent, &mut pool, key, &request));
+        assert_eq!(torrent.peers.get(key).expect("fifty are no flood").metadata_due.len(), 1);
     }
 
     #[test]

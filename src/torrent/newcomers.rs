@@ -122,7 +122,10 @@ mod tests {
     use super::*;
     use crate::{
         base::{bitfield::Bitfield, slab::Pool},
-        torrent::messages::tests::{greet, say, seeding},
+        torrent::{
+            Disconnect,
+            messages::tests::{greet, greet_from, say, seeding},
+        },
     };
 
     /// How many of these requests of a choked peer were taken, and it asks for each piece twice.
@@ -155,6 +158,18 @@ mod tests {
             all += taken(&mut torrent, &mut pool, key);
         }
         assert!((9..=10).contains(&all), "{all} pieces were given");
+    }
+
+    #[test]
+    fn grants_are_for_a_bounded_number_of_address_blocks() {
+        let (mut torrent, _, mut pool) = seeding();
+        for n in 0..MAX_BLOCKS as u32 + 9 {
+            let ip = (0x0900_0000 + (n << 8)).to_be_bytes();
+            let key = greet_from(&mut torrent, &mut pool, (ip, 1).into());
+            say(&mut torrent, &mut pool, key, &Message::HaveNone);
+            torrent.disconnect(Instant::ZERO, key, Disconnect::Idle, &mut pool);
+        }
+        assert_eq!(torrent.grants.blocks.len(), MAX_BLOCKS);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! When torrents are announced on the local network.
+//! When torrents are announced on the local network, and how many announces of others are looked at.
 //!
 //! Pure. A torrent is announced when it starts, then every five minutes; several share a datagram. A few
 //! datagrams go out at once, then one a minute (BEP 14, *Usage*): ten thousand torrents take turns.
@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::super::id::TorrentId;
-use crate::base::{limits::MAX_LSD_TORRENTS, time::Instant};
+use crate::base::{
+    limits::{MAX_LSD_PER_SECOND, MAX_LSD_TORRENTS},
+    time::Instant,
+};
 
 /// Between two announces of a torrent.
 const EVERY: Duration = Duration::from_secs(5 * 60);
@@ -72,6 +75,24 @@ impl Local {
     }
 }
 
+/// Announces of others in one second.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    since: Instant,
+    count: u32,
+}
+
+impl Heard {
+    /// Whether one that has come now is looked at.
+    pub(super) fn takes_one(&mut self, now: Instant) -> bool {
+        if now.since(self.since) >= Duration::from_secs(1) {
+            *self = Heard { since: now, count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= MAX_LSD_PER_SECOND
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +112,15 @@ mod tests {
         assert_eq!(local.take_due(at(310)), [TorrentId(1)]);
         local.stop(TorrentId(1));
         assert_eq!(local.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_bounded_number_is_heard_in_a_second() {
+        let mut heard = Heard::default();
+        for second in [5, 6, 900] {
+            let taken = (0..1_000).filter(|_| heard.takes_one(at(second))).count();
+            assert_eq!(taken, MAX_LSD_PER_SECOND as usize);
+        }
     }
 
     #[test]

@@ -136,6 +136,16 @@ mod tests {
         assert_eq!(given_up, 1000 - PATIENT, "each of the others was given up, and none asks on");
     }
 
+    #[test]
+    fn a_bounded_number_of_silent_trackers_is_remembered() {
+        let room = Room::new();
+        let known = |n: usize| {
+            room.set_silent(&format!("dead{n}.example"), true);
+            room.silent().len()
+        };
+        assert_eq!((0..=MAX_SILENT).map(known).max(), Some(MAX_SILENT));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_tracker_that_answers_late_is_silent_no_longer() {
         let room = Room::new();
