@@ -95,7 +95,7 @@ impl Torrent {
     }
 
     fn choke_candidates(&self, now: Instant) -> Vec<Candidate> {
-        if self.phase == Phase::Paused {
+        if self.phase == Phase::Paused || self.is_storage_gone() {
             return Vec::new();
         }
         self.peers

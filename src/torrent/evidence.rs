@@ -51,7 +51,7 @@ impl Torrent {
     fn progress(&self) -> Progress {
         match self.phase {
             Phase::Failed => Progress::Failed(match &self.fault {
-                Some(fault) => trouble(fault),
+                Some(fault) => DiskTrouble::from(&**fault),
                 None => DiskTrouble { kind: FaultKind::Io, text: String::new() },
             }),
             Phase::Downloading if !self.settings.fetch => Progress::NotFetching,
@@ -75,6 +75,8 @@ impl Torrent {
     }
 }
 
-fn trouble(fault: &DiskFault) -> DiskTrouble {
-    DiskTrouble { kind: fault.kind, text: fault.to_string() }
+impl From<&DiskFault> for DiskTrouble {
+    fn from(fault: &DiskFault) -> Self {
+        DiskTrouble { kind: fault.kind, text: fault.to_string() }
+    }
 }

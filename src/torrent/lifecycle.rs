@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     base::{limits, slab::Pool, time::Instant},
     peer::{Peer, Stage},
-    pieces::job::DiskFault,
+    pieces::job::{DiskFault, FaultKind},
     wire::{self, Message},
 };
 
@@ -110,6 +110,7 @@ impl Torrent {
                 self.fault = None;
                 self.next_need_peers = now;
                 self.dial_dirty = true;
+                self.choke_dirty = true;
                 for key in self.peers.keys() {
                     self.update_interest(key);
                 }
@@ -124,16 +125,28 @@ impl Torrent {
         }
     }
 
-    /// The files are not there: nothing is fetched, and what peers ask for is refused as it comes, until they
-    /// are. What was verified stays so.
+    /// The files are not there: nothing is fetched, and all peers are choked, until they are. What was verified
+    /// stays so.
     pub(super) fn storage_gone(&mut self, fault: DiskFault, pool: &mut Pool) {
         if matches!(self.phase, Phase::Paused | Phase::Failed) {
             return;
         }
         self.phase = Phase::Failed;
+        self.fault = Some(Box::new(fault.clone()));
         self.cancel_everything();
         self.pieces.drop_open(pool);
+        for key in self.peers.keys() {
+            self.choke(key);
+            // Nor is a piece sent to its end that has been begun.
+            let waiting = self.peers.get_mut(key).map(|peer| peer.uploads.drop_waiting());
+            waiting.into_iter().flatten().for_each(|block| self.reject(key, block));
+        }
         self.say(Event::Stopped(fault));
+    }
+
+    /// Whether the files are not there.
+    pub(super) fn is_storage_gone(&self) -> bool {
+        self.fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::Gone)
     }
 
     /// Figures of this moment.

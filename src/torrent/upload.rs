@@ -37,7 +37,8 @@ impl Torrent {
         if length > crate::base::limits::MAX_REQUEST_LEN {
             return Err(Disconnect::OutOfRange);
         }
-        let have = self.pieces.have().has(run.piece) && self.shows(key, run.piece);
+        let is_there = !self.is_storage_gone() && self.pieces.have().has(run.piece);
+        let have = is_there && self.shows(key, run.piece);
         let am_choking = self.peers.get(key).is_some_and(|peer| peer.am_choking);
         if !have || (am_choking && !self.is_granted(key, run)) {
             self.reject(key, run);
@@ -250,6 +251,47 @@ mod tests {
         assert_eq!(torrent.starved, [key]);
         torrent.disconnect(Instant::ZERO, key, Disconnect::Idle, &mut pool);
         assert_eq!(torrent.starved, []);
+    }
+
+    /// Peers whose requests failed one by one used to be left unchoked.
+    #[test]
+    fn while_the_storage_is_gone_all_are_choked_and_what_they_asked_for_is_refused() {
+        let (mut torrent, key, mut pool) = seeding();
+        let now = Instant::ZERO;
+        let said = |torrent: &mut Torrent| {
+            let peer = torrent.peers.get_mut(key).expect("it stays");
+            (peer.am_choking, std::mem::take(&mut peer.out))
+        };
+        let rejects = |out: &[u8]| out.windows(5).filter(|w| *w == [0, 0, 0, 13, 16]).count();
+        let request = |piece, begin| Message::Request { piece, begin, length: BLOCK_LEN / 2 };
+        say(&mut torrent, &mut pool, key, &Message::Interested);
+        assert!(!said(&mut torrent).0, "there is room for it");
+        // The second half of a piece that has been begun waits among others.
+        for (piece, begin) in [(3, BLOCK_LEN / 2), (4, 0), (4, BLOCK_LEN / 2)] {
+            say(&mut torrent, &mut pool, key, &request(piece, begin));
+        }
+        let fault = DiskFault {
+            kind: FaultKind::Gone,
+            operation: "open".to_owned(),
+            file: "a".to_owned(),
+            cause: "no such file".to_owned(),
+        };
+        torrent.handle(now, Input::StorageGone(fault.clone()), &mut pool);
+        let (am_choking, out) = said(&mut torrent);
+        assert!(am_choking && out.starts_with(&[0, 0, 0, 1, 0]), "{out:?}");
+        assert_eq!(rejects(&out), 3);
+        // Whoever has not heard of it is refused; the tick gives nobody a slot.
+        say(&mut torrent, &mut pool, key, &request(5, 0));
+        torrent.handle(now, Input::Timeout, &mut pool);
+        let (am_choking, out) = said(&mut torrent);
+        assert_eq!((am_choking, rejects(&out)), (true, 1));
+        let evidence = torrent.snapshot(now).evidence.expect("it has stopped");
+        let crate::why::Progress::Failed(trouble) = evidence.progress else {
+            panic!("{evidence:?}")
+        };
+        assert_eq!((trouble.kind, trouble.text), (FaultKind::Gone, fault.to_string()));
+        torrent.handle(now, Input::Command(crate::torrent::Command::Resume), &mut pool);
+        assert!(!said(&mut torrent).0, "it is served again");
     }
 
     /// Found by the fuzzer: what had been asked for before was read and sent all the same.
