@@ -93,6 +93,8 @@ pub(super) enum Input {
         port: u16,
         result: Result<AnnounceReply, TrackerError>,
     },
+    /// A search of the DHT knows nobody yet whom it could ask.
+    NoEntrance(TorrentId),
     /// A search of the DHT has ended.
     Searched {
         torrent: TorrentId,
@@ -302,6 +304,13 @@ impl Discovery {
                 if port != self.identity.announced() {
                     // It was under way when that changed.
                     self.handle(torrent, tiers::Input::NeedPeers);
+                }
+            }
+            Input::NoEntrance(torrent) => {
+                let now = self.clock.now();
+                if let Some(announcer) = self.torrents.get_mut(&torrent) {
+                    announcer.outcomes.searched(0, 0);
+                    announcer.show(now);
                 }
             }
             Input::Searched { torrent, round, nodes, peers } => {

@@ -34,7 +34,8 @@ impl Cause {
             }
             Cause::Asking { .. } | Cause::Dialling { .. } => "Wait some seconds.".to_owned(),
             Cause::DhtSilent { .. } => {
-                "Let UDP through the firewall, or name a node with --dht-bootstrap.".to_owned()
+                "Check the network, let UDP through the firewall, or name a node with --dht-bootstrap."
+                    .to_owned()
             }
             Cause::Blocked(_) => "Take them off the list of --blocklist.".to_owned(),
             Cause::WebSeedsFail(_) => {
@@ -101,7 +102,8 @@ const fn of_disk(kind: FaultKind) -> &'static str {
         FaultKind::Permission => "Allow writing there, or choose another folder with --output.",
         FaultKind::Missing => "Bring it back, then run the same command again.",
         FaultKind::Gone => {
-            "Mount it, or bring the files back: a torrent that runs goes on by itself."
+            "Mount it, or bring the files back: a torrent that runs goes on by itself; `download --force` fetches \
+             all of it anew."
         }
         FaultKind::Changed => "Keep other programs away from it, then run the same command again.",
         FaultKind::Io => "Check the disk, or choose another one with --output.",

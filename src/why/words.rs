@@ -201,7 +201,7 @@ impl Cause {
                 let asked: Vec<String> = [trackers, dht].into_iter().flatten().collect();
                 format!("no answer yet from {}", asked.join(" and "))
             }
-            Cause::DhtSilent { .. } => "the last search of the DHT got no answer".to_owned(),
+            Cause::DhtSilent { .. } => "the last search of the DHT has got no answer".to_owned(),
             Cause::DhtKnowsNobody(nodes) => {
                 format!("{} answered the last search and named no peer", count(*nodes, "node"))
             }

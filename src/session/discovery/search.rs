@@ -2,7 +2,9 @@
 //!
 //! When it is made is decided in [`super::trackerless`], how it goes in [`crate::dht`].
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use tokio::time::sleep;
 
 use super::{
     super::{NO_PORT, command::Command, shard::ShardHandle, shared::Shared},
@@ -14,6 +16,9 @@ use crate::{
     net::dht::Dht,
     torrent::Source,
 };
+
+/// A search waits until some node is known. After so long it is told that none has answered so far.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Searches for the peers of a torrent, announces it, and tells discovery by `line` what came of it.
 pub(super) async fn run(
@@ -29,7 +34,21 @@ pub(super) async fn run(
         .then_some(Announce { port: Some(identity.port), mapped: identity.mapped });
     let mut search = dht.search(Question::Peers(place, announce), urgent);
     let (mut nodes, mut peers) = (0, 0);
-    while let Some(found) = search.next().await {
+    let mut patience = pin!(sleep(PATIENCE));
+    let mut is_patient = true;
+    loop {
+        let found = tokio::select! {
+            found = search.next() => found,
+            () = &mut patience, if is_patient => {
+                is_patient = false;
+                let status = dht.status().await;
+                if status.is_some_and(|(status, _)| status.nodes == [0, 0]) {
+                    line.send(Input::NoEntrance(torrent));
+                }
+                continue;
+            }
+        };
+        let Some(found) = found else { break };
         match found {
             Found::Peers(mut addrs) => {
                 // The handshake finds out about ourselves elsewhere.
