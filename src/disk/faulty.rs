@@ -31,7 +31,10 @@ use super::{
     lock::{Lock, NoLock},
     system::Access,
 };
-use crate::{base::file_stamp::FileStamp, metainfo::SafePath};
+use crate::{
+    base::{file_stamp::FileStamp, hash::Sha1Hash},
+    metainfo::SafePath,
+};
 
 /// Time one operation takes, in nanoseconds.
 const STEP: i64 = 1_000_000;
@@ -462,6 +465,10 @@ impl FileSystem for Faulty {
     }
 
     fn lock(&self, _folder: &Path, _name: &str) -> Result<Lock, NoLock> {
+        Ok(Lock::NONE)
+    }
+
+    fn claim(&self, _root: &Path, _torrent: Sha1Hash) -> Result<Lock, NoLock> {
         Ok(Lock::NONE)
     }
 }

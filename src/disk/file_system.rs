@@ -11,7 +11,13 @@ use super::{
     lock::{Lock, NoLock},
     system::{self, Access},
 };
-use crate::{base::file_stamp::FileStamp, metainfo::SafePath};
+use crate::{
+    base::{
+        file_stamp::FileStamp,
+        hash::{Sha1Hash, sha1},
+    },
+    metainfo::SafePath,
+};
 
 /// Where files are.
 pub(crate) trait FileSystem: Send + Sync + fmt::Debug {
@@ -55,6 +61,9 @@ pub(crate) trait FileSystem: Send + Sync + fmt::Debug {
 
     /// Takes the lock `name` in `folder`: nobody else has it until it is dropped or the program ends.
     fn lock(&self, folder: &Path, name: &str) -> Result<Lock, NoLock>;
+
+    /// Keeps others from the files of a torrent below `root`, which has to exist, in the same way. Makes nothing.
+    fn claim(&self, root: &Path, torrent: Sha1Hash) -> Result<Lock, NoLock>;
 }
 
 /// A file that is open.
@@ -131,6 +140,13 @@ impl FileSystem for Native {
 
     fn lock(&self, folder: &Path, name: &str) -> Result<Lock, NoLock> {
         Lock::take(&folder.join(name))
+    }
+
+    fn claim(&self, root: &Path, torrent: Sha1Hash) -> Result<Lock, NoLock> {
+        // By whatever path the folder is reached.
+        let (device, inode) = system::identity(root).map_err(|_| NoLock::Refused)?;
+        let place = [device.to_be_bytes(), inode.to_be_bytes()].concat();
+        Lock::take_name(&format!("downpour-{}", sha1(&[&torrent.0[..], &place].concat())))
     }
 }
 

@@ -1,8 +1,9 @@
 //! A lock that one run of the program has at a time, and that the system takes away from whoever ends,
 //! however that comes about.
 //!
-//! It is a file with the number of the process in it, for the sentence that somebody else is told. It is
-//! taken away at an orderly end; one that a kill has left behind is nobody's.
+//! For what lies in a folder of ours it is a file with the number of the process in it, for the sentence that
+//! somebody else is told. It is taken away at an orderly end; one that a kill has left behind is nobody's. For what
+//! lies in a folder of the user's it is a name alone ([`name_lock`](super::name_lock)).
 
 use std::{
     fs::{self, File, TryLockError},
@@ -13,18 +14,26 @@ use std::{
     time::Duration,
 };
 
+use super::name_lock::Name;
+
 /// Times it is tried again when this very process has it: a session that was dropped ends soon.
 const ATTEMPTS: u32 = 250;
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Each is an open file. A process that has so many takes no more: it is no command that somebody started twice.
+/// Each is an open file or two. A process that has so many takes no more: it is no command that somebody started twice.
 const MOST_HELD: u32 = 256;
 static HELD: AtomicU32 = AtomicU32::new(0);
 
 /// A lock, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Lock(Option<(File, PathBuf)>);
+pub(crate) struct Lock(Option<Held>);
+
+#[derive(Debug)]
+enum Held {
+    File { _open: File, path: PathBuf },
+    Name { _ours: Name },
+}
 
 /// Why there is none.
 #[derive(Debug)]
@@ -41,16 +50,32 @@ impl Lock {
 
     /// Takes the lock at `path`. Where the file system knows none there is nothing to take.
     pub(super) fn take(path: &Path) -> Result<Lock, NoLock> {
+        Lock::patiently(|| Lock::try_take(path))
+    }
+
+    /// Takes the lock of that name.
+    pub(super) fn take_name(name: &str) -> Result<Lock, NoLock> {
+        Lock::patiently(|| {
+            Ok(Lock::new(Name::try_take(name)?.map(|ours| Held::Name { _ours: ours })))
+        })
+    }
+
+    fn patiently(try_take: impl Fn() -> Result<Lock, NoLock>) -> Result<Lock, NoLock> {
         if HELD.load(Ordering::Relaxed) >= MOST_HELD {
             return Ok(Lock::NONE);
         }
         for _ in 0..ATTEMPTS {
-            match Lock::try_take(path) {
+            match try_take() {
                 Err(NoLock::Taken(by)) if by == Some(std::process::id()) => thread::sleep(PAUSE),
                 result => return result,
             }
         }
         Err(NoLock::Taken(Some(std::process::id())))
+    }
+
+    fn new(held: Option<Held>) -> Lock {
+        HELD.fetch_add(held.is_some().into(), Ordering::Relaxed);
+        Lock(held)
     }
 
     fn try_take(path: &Path) -> Result<Lock, NoLock> {
@@ -68,8 +93,7 @@ impl Lock {
                 let said = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
                 return match said {
                     Ok(()) => {
-                        HELD.fetch_add(1, Ordering::Relaxed);
-                        Ok(Lock(Some((file, path.to_owned()))))
+                        Ok(Lock::new(Some(Held::File { _open: file, path: path.to_owned() })))
                     }
                     Err(_) => Err(NoLock::Refused),
                 };
@@ -80,8 +104,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if let Some((_, path)) = &self.0 {
-            HELD.fetch_sub(1, Ordering::Relaxed);
+        HELD.fetch_sub(self.0.is_some().into(), Ordering::Relaxed);
+        if let Some(Held::File { path, .. }) = &self.0 {
             // One that stays behind is nobody's.
             let _ = fs::remove_file(path);
         }

@@ -14,6 +14,7 @@
 //!         file_system  … by the calls that everything which lasts goes through
 //!           system       … of the real one, which keep below the output folder
 //!           lock         … and who may be at it
+//!             name_lock    … where nothing of ours may lie
 //!       memory   the same in RAM, for tests and benchmarks
 //! check      hash what is there on all cores; preflight says what must not be overwritten
 //!   effort        how much of the machine that may take
@@ -36,6 +37,7 @@ pub(crate) mod file_system;
 pub mod files;
 mod lock;
 pub mod memory;
+mod name_lock;
 pub mod preflight;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -252,7 +252,7 @@ impl Core {
 
     async fn host(&self, entered: Entered, present: Present) {
         let Entered { add, storage, shared, older } = entered;
-        let Present { have, partial, peers: known, recorded, trouble } = present;
+        let Present { have, partial, peers: known, recorded, trouble, claim } = present;
         let AddTorrent { metainfo, trackers, web_seeds, peers, keep_seeding, .. } = add;
         let info = &shared.info;
         let priorities = selection::of_pieces(info, &add.files, add.ends_first);
@@ -302,8 +302,16 @@ impl Core {
         let urls = web_seeds.into_iter().chain(metainfo.web_seeds);
         let web_seeds = urls.filter(|_| self.config.web_seeds).map(Arc::from).collect();
         let older_id = older.as_ref().map(|older| older.id);
-        let hosting =
-            Hosting { setup, web_seeds, storage, shared, keep_seeding, recorded, older: older_id };
+        let hosting = Hosting {
+            setup,
+            web_seeds,
+            storage,
+            claim,
+            shared,
+            keep_seeding,
+            recorded,
+            older: older_id,
+        };
         // A shard that has ended needs neither.
         self.shard.send(Command::Host(Box::new(hosting))).await;
         if let Some(older) = older {

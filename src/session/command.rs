@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{id::TorrentId, persist::Record, shared::Shared, slots::Slot};
 use crate::{
-    disk::Storage,
+    disk::{Lock, Storage},
     gateway::Mapped,
     net::encryption::Opened,
     torrent::{PeerSnapshot, Setup, Source, WebSeedSnapshot},
@@ -57,6 +57,8 @@ pub(super) struct Hosting {
     /// URLs of its web seeds.
     pub(super) web_seeds: Vec<Arc<str>>,
     pub(super) storage: Arc<Storage>,
+    /// Keeps others from its files.
+    pub(super) claim: Lock,
     pub(super) shared: Arc<Shared>,
     /// Whether it goes on once it is complete.
     pub(super) keep_seeding: bool,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     base::{bitfield::Bitfield, hash::InfoHash},
-    disk::Storage,
+    disk::{Lock, Storage},
     metainfo::{Info, Magnet, Metainfo, ShareCode},
     torrent::{Settings, Setup, Source},
 };
@@ -133,6 +133,7 @@ impl Core {
             setup,
             web_seeds,
             storage,
+            claim: Lock::NONE,
             shared,
             keep_seeding: true,
             recorded: None,

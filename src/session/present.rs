@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     base::{bitfield::Bitfield, file_stamp::FileStamp, index::PartialPiece},
-    disk::{Effort, FileSystem, Storage, Watch, check, preflight::conflicts},
+    disk::{Effort, FileSystem, Lock, NoLock, Storage, Watch, check, preflight::conflicts},
     metainfo::Info,
     pieces::job::{DiskFault, FaultKind},
     resume::{Judgement, ResumeState},
@@ -44,6 +44,8 @@ pub(super) struct Present {
     pub(super) recorded: Option<(Arc<Record>, bool)>,
     /// Why no state was found although there is a file: one sentence.
     pub(super) trouble: Option<String>,
+    /// Keeps others from the files.
+    pub(super) claim: Lock,
 }
 
 /// Why a torrent does not get to the shard.
@@ -59,6 +61,10 @@ impl From<DiskFault> for Obstacle {
     }
 }
 
+fn in_use(by: Option<u32>) -> Obstacle {
+    Obstacle::Error(TorrentError::InUse(Owner(by)))
+}
+
 /// Looks at the files of `storage`, which are on `file_system`, and hashes what is in doubt.
 pub(super) fn look(
     storage: &Storage,
@@ -70,7 +76,8 @@ pub(super) fn look(
     let Terms { check: policy, fetch, force, partly, root, state_dir } = terms;
     let info = storage.info();
     let place = state_dir.map(|dir| Place::claim(file_system, dir, root, info)).transpose();
-    let place = place.map_err(|by| Obstacle::Error(TorrentError::InUse(Owner(by))))?;
+    let place = place.map_err(in_use)?;
+    let claimed = claim(&**file_system, root, info)?;
     let stamps = storage.stamps()?;
     let found = place.map(|place| Record::find(place, info, stamps.clone()));
     let state = found.as_ref().and_then(|found| found.state.as_ref());
@@ -114,6 +121,11 @@ pub(super) fn look(
     if fetch && !have.is_full() {
         storage.may_write()?;
     }
+    let claim = match claimed {
+        Some(lock) => lock,
+        // The folder has been made now.
+        None => claim(&**file_system, root, info)?.unwrap_or(Lock::NONE),
+    };
     // Nothing is made where nothing is fetched and the folder is not there.
     if fetch || is_there(&**file_system, root).is_ok() {
         storage.create_empty_files()?;
@@ -126,7 +138,16 @@ pub(super) fn look(
         Some(found) => (Some((found.record, is_settled)), found.trouble),
         None => (None, None),
     };
-    Ok(Present { have, partial, peers, recorded, trouble })
+    Ok(Present { have, partial, peers, recorded, trouble, claim })
+}
+
+/// Keeps others from the files of a torrent, if its folder is there.
+fn claim(file_system: &dyn FileSystem, root: &Path, info: &Info) -> Result<Option<Lock>, Obstacle> {
+    match file_system.claim(root, info.info_hash().wire()) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(NoLock::Taken(by)) => Err(in_use(by)),
+        Err(NoLock::Refused) => Ok(None),
+    }
 }
 
 /// An output folder that an earlier run has put pieces into has to be there: it may be on a disk that is not

@@ -53,7 +53,7 @@ use super::{
 };
 use crate::{
     base::{slab::SLAB_LEN, time::Instant, units::BLOCK_LEN},
-    disk::Storage,
+    disk::{Lock, Storage},
     gateway::Mapped,
     net::{encryption::Opened, web_seed::WebSeeds},
     pieces::job::{DiskEvent, DiskFault, DiskJob, FaultKind},
@@ -74,6 +74,8 @@ const COMMANDS_PER_TURN: usize = 32;
 /// One torrent of the shard, but for what the machine owns.
 struct Tenant {
     storage: Arc<Storage>,
+    /// Keeps others from its files as long as it lives.
+    _claim: Lock,
     shared: Arc<Shared>,
     keep_seeding: bool,
     /// Jobs that the disk has not answered.
@@ -314,7 +316,8 @@ impl Shard {
     }
 
     fn host(&mut self, now: Instant, hosting: Hosting) {
-        let Hosting { setup, web_seeds, storage, shared, keep_seeding, recorded, older } = hosting;
+        let Hosting { setup, web_seeds, storage, claim, shared, keep_seeding, recorded, older } =
+            hosting;
         let id = shared.id;
         let fetches = setup.settings.fetch;
         let torrent = Torrent::new(setup, now);
@@ -329,6 +332,7 @@ impl Shard {
         self.turns.handle(now, id, Input::WebSeeds(web_seeds));
         let tenant = Tenant {
             storage,
+            _claim: claim,
             shared: shared.clone(),
             keep_seeding,
             jobs: 0,

@@ -72,18 +72,18 @@ async fn start(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_session_knows_who_was_asked_and_who_did_not_answer() {
-    let dir = TempDir::new().expect("a folder");
+    let [dir, second, third] = [(); 3].map(|()| TempDir::new().expect("a folder"));
     let (_session, handle) = start(config(), dir.path(), |_| ()).await;
     let line = first(&handle, "nobody_asked").await;
     assert_eq!(line, "no peers known (nobody is asked for any)");
 
     let ((_peer, peer), (_tracker, tracker)) = (nobody(), nobody());
-    let (_session, handle) = start(config(), dir.path(), |add| add.peers = vec![peer]).await;
+    let (_session, handle) = start(config(), second.path(), |add| add.peers = vec![peer]).await;
     let line = first(&handle, "unreachable").await;
     assert_eq!(line, "1 peer known, none reachable (1 refuses)");
 
     let url = format!("http://{tracker}/announce?key=secret");
-    let (_session, handle) = start(config(), dir.path(), |add| add.trackers = vec![url]).await;
+    let (_session, handle) = start(config(), third.path(), |add| add.trackers = vec![url]).await;
     let line = first(&handle, "trackers_fail").await;
     assert!(
         line.starts_with(&format!("no peers known (tracker {tracker}: could not reach")),

@@ -28,7 +28,9 @@ pub(super) fn failed(path: &Path, error: &TorrentError, fetches: bool) -> Failur
         TorrentError::Differs(_) => return in_the_way(path, fetches).cause(error),
         TorrentError::InUse(_) => {
             let message = format!("{} was not touched", quoted(path));
-            return Failure::new(Exit::Exists, message).cause(error);
+            return Failure::new(Exit::Exists, message)
+                .cause(error)
+                .remedy("End that run first, or choose another folder.");
         }
         TorrentError::Disk(fault) if fault.kind == FaultKind::Gone => {
             return Failure::new(Exit::Disk, format!("{} stopped", quoted(path)))
