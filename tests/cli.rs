@@ -1041,6 +1041,30 @@ fn why_a_download_did_not_get_on_is_told_at_its_end_and_afterwards() {
 }
 
 #[test]
+fn why_knows_a_link_whose_metadata_has_not_come() {
+    let place = Place::new();
+    place.torrent();
+    let hash = place.run(&["show", "share.torrent", "--json"]).ok().last()["info_hash"].clone();
+    let hash = hash.as_str().expect("a hash");
+    let link = format!("magnet:?xt=urn:btih:{hash}&dn=a%20link");
+    for command in ["magnet", "download"] {
+        let ran = place.run(&[&[command, &link, "--timeout", "300ms"], &NOBODY[..]].concat());
+        assert_eq!(ran.code, 4, "{}", ran.err);
+        let line = "no peers known (nobody is asked for any)";
+        let all = place.run(&["why"]).ok();
+        assert_eq!(all.out, format!("no metadata\ta link\t{line}\n"));
+        for named in ["share.torrent", hash, &link] {
+            let one = place.run(&["why", named]).ok().out;
+            let lines: Vec<&str> = one.lines().collect();
+            assert!(lines[0].starts_with("a link: no metadata on "), "{one}");
+            assert_eq!(lines[1], format!("1. {line}"), "{one}");
+        }
+        let told = place.run(&["why", hash, "--json"]).ok().objects().remove(0);
+        assert_eq!((&told["wants_metadata"], &told["id"]), (&true.into(), &hash.into()), "{told}");
+    }
+}
+
+#[test]
 fn an_interrupted_download_is_130() {
     let place = Place::new();
     place.torrent();

@@ -29,6 +29,7 @@ struct Object<'a> {
     id: &'a str,
     name: &'a str,
     path: &'a str,
+    wants_metadata: bool,
     done: u64,
     total: u64,
     /// Seconds since 1970.
@@ -95,11 +96,19 @@ fn list(
         let mut table = Table::new(&[0]);
         for torrent in found {
             let first = torrent.causes.first().map_or(NOTHING, |told| &told.line);
-            table.row([&percent(torrent.done, torrent.total), &torrent.name, first]);
+            table.row([&there(torrent), &torrent.name, first]);
         }
         table.lines(terminal.tables_aligned).iter().try_for_each(|line| terminal.data(line))?;
     }
     end(found.len(), terminal)
+}
+
+/// How much of it is there.
+fn there(torrent: &Unfinished) -> String {
+    match torrent.wants_metadata {
+        true => "no metadata".to_owned(),
+        false => percent(torrent.done, torrent.total),
+    }
 }
 
 /// Said of a torrent that got on until it was stopped.
@@ -113,17 +122,22 @@ fn end(torrents: usize, terminal: Terminal) -> Result<Exit, Failure> {
 }
 
 fn object(torrent: &Unfinished, terminal: Terminal) -> Result<(), Failure> {
-    let Unfinished { info_hash: id, name, path, done, total, saved, causes } = torrent;
-    let (done, total, saved) = (*done, *total, *saved);
-    terminal.event("why", &Object { id, name, path, done, total, saved, causes })
+    let Unfinished { info_hash: id, name, path, causes, .. } = torrent;
+    let Unfinished { wants_metadata, done, total, saved, .. } = *torrent;
+    let object = Object { id, name, path, wants_metadata, done, total, saved, causes };
+    terminal.event("why", &object)
 }
 
 /// A torrent with all its causes.
 fn account(torrent: &Unfinished) -> Vec<String> {
-    let Unfinished { name, path, done, total, saved, causes, .. } = torrent;
+    let Unfinished { name, path, total, saved, causes, .. } = torrent;
     let when = utc(u64::try_from(*saved).unwrap_or(0));
-    let (there, size) = (percent(*done, *total), ByteCount(*total));
-    let mut lines = vec![format!("{name}: {there} of {size} on {when}, in {path}")];
+    let there = there(torrent);
+    let first = match torrent.wants_metadata {
+        true => format!("{name}: {there} on {when}"),
+        false => format!("{name}: {there} of {} on {when}, in {path}", ByteCount(*total)),
+    };
+    let mut lines = vec![first];
     if causes.is_empty() {
         lines.push(format!("   {NOTHING}"));
     }
@@ -154,6 +168,7 @@ mod tests {
             info_hash: "00".repeat(20),
             name: "a".to_owned(),
             path: "/d/a".to_owned(),
+            wants_metadata: false,
             done: 512,
             total: 1024,
             saved: 0,
@@ -165,5 +180,7 @@ mod tests {
         assert_eq!((lines.len(), &*lines[4]), (7, "2. two"));
         torrent.causes.clear();
         assert_eq!(account(&torrent)[1], "   nothing kept it back");
+        torrent.wants_metadata = true;
+        assert_eq!(account(&torrent)[0], "a: no metadata on 1970-01-01 00:00:00 UTC");
     }
 }

@@ -11,6 +11,7 @@ use super::{
     discovery::{self, Announcing},
     error::{AddError, TorrentError},
     handle::TorrentHandle,
+    persist::Record,
     shared::Shared,
 };
 use crate::{
@@ -129,6 +130,10 @@ impl Core {
         let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
         // Without metadata there is nothing to ask them for.
         let web_seeds = Vec::new();
+        let recorded = self.config.state_dir.as_deref().map(|dir| {
+            let (file_system, place) = (self.files.file_system(), shared.place());
+            (Record::of_link(file_system, dir, &shared.info, place), false)
+        });
         let hosting = Hosting {
             setup,
             web_seeds,
@@ -136,7 +141,7 @@ impl Core {
             claim: Lock::NONE,
             shared,
             keep_seeding: true,
-            recorded: None,
+            recorded,
             older: None,
         };
         // A shard that has ended needs neither.

@@ -79,7 +79,9 @@ pub(super) fn look(
     let place = place.map_err(in_use)?;
     let claimed = claim(&**file_system, root, info)?;
     let stamps = storage.stamps()?;
-    let found = place.map(|place| Record::find(place, info, stamps.clone()));
+    // What the owner vouches for nobody has verified.
+    let keeps_state = policy != Check::Nothing;
+    let found = place.map(|place| Record::find(place, info, stamps.clone(), keeps_state));
     let state = found.as_ref().and_then(|found| found.state.as_ref());
     if fetch && !force && state.is_some_and(|state| !state.have.is_empty()) {
         is_there(&**file_system, root)?;
@@ -134,8 +136,13 @@ pub(super) fn look(
         storage.tidy();
     }
     let (recorded, trouble) = match found {
-        Some(_) if policy == Check::Nothing => (None, None),
-        Some(found) => (Some((found.record, is_settled)), found.trouble),
+        Some(found) => {
+            if is_settled {
+                // What kept an earlier run back does not hold any more. Nothing depends on it.
+                let _ = found.record.keep_why(None);
+            }
+            (Some((found.record, is_settled)), found.trouble)
+        }
         None => (None, None),
     };
     Ok(Present { have, partial, peers, recorded, trouble, claim })

@@ -11,8 +11,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::persist;
-use crate::{base::limits::MAX_WHY_BYTES, why::Told};
+use super::{clock::Clock, persist};
+use crate::{
+    base::{hash::Sha1Hash, limits::MAX_WHY_BYTES},
+    metainfo::Info,
+    why::Told,
+};
 
 /// The format that is written, and the only one that is read.
 const VERSION: u32 = 1;
@@ -22,12 +26,15 @@ pub(super) const EXTENSION: &str = "why";
 /// A torrent that a run did not complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
-    /// Its info hash in hex.
+    /// Its info hash in hex; where those meet who have the code, if that is all that is known.
     pub info_hash: String,
     /// Its name.
     pub name: String,
-    /// Its file or folder.
+    /// Its file or folder; nothing as long as it is not known what that is called.
     pub path: String,
+    /// What is shared is not known yet: only a link, or a code, was given. Nothing is counted in bytes then.
+    #[serde(default)]
+    pub wants_metadata: bool,
     /// Bytes verified of what is wanted.
     pub done: u64,
     /// Bytes wanted.
@@ -36,6 +43,38 @@ pub struct Unfinished {
     pub saved: i64,
     /// Why it did not get on, the heaviest cause first.
     pub causes: Vec<Told>,
+}
+
+impl Unfinished {
+    /// A torrent below `root` of which so many bytes are there, of so many, and why there are no more.
+    pub(super) fn of(
+        info: &Info,
+        root: &Path,
+        (done, total): (u64, u64),
+        causes: Vec<Told>,
+    ) -> Self {
+        Unfinished {
+            path: root.join(info.name()).display().to_string(),
+            wants_metadata: false,
+            done,
+            total,
+            ..Unfinished::of_link(info.info_hash().wire(), info.name(), causes)
+        }
+    }
+
+    /// A link by which nothing was found, whose peers meet there. A code is nobody's to know.
+    pub(super) fn of_link(meeting: Sha1Hash, name: &str, causes: Vec<Told>) -> Self {
+        Unfinished {
+            info_hash: meeting.to_string(),
+            name: name.to_owned(),
+            path: String::new(),
+            wants_metadata: true,
+            done: 0,
+            total: 0,
+            saved: Clock::time_of_day() / 1_000_000_000,
+            causes,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -109,6 +148,7 @@ mod tests {
             info_hash: "00".repeat(20),
             name: name.to_owned(),
             path: format!("/data/{name}"),
+            wants_metadata: false,
             done: 5,
             total: 10,
             saved: 7,

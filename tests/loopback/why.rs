@@ -8,9 +8,10 @@ use std::{
 
 use downpour::{
     base::units::ByteRate,
+    metainfo::{HostPort, Magnet, ShareCode},
     session::{
-        AddTorrent, Config, EncryptionPolicy, Limits, LimitsConfig, ListenConfig, Session,
-        TorrentHandle, unfinished,
+        AddTorrent, Check, Config, DhtOptions, EncryptionPolicy, FetchMetadata, Limits,
+        LimitsConfig, ListenConfig, Session, TorrentHandle, unfinished,
     },
 };
 use tempfile::TempDir;
@@ -92,6 +93,19 @@ async fn a_session_knows_who_was_asked_and_who_did_not_answer() {
     assert!(!line.contains("secret"), "{line}");
 }
 
+/// Where there is no network no node was ever known, and that was said to be about to change for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_dht_of_which_no_node_answers_is_not_waited_for_without_a_word() {
+    let dir = TempDir::new().expect("a folder");
+    let entrance = nobody();
+    let entrance = HostPort { host: entrance.ip().to_string(), port: entrance.port() };
+    let options = DhtOptions { bootstrap: Some(vec![entrance]), ..DhtOptions::default() };
+    let (_session, handle) =
+        start(Config { dht: Some(options), ..config() }, dir.path(), |_| ()).await;
+    let line = first(&handle, "dht_silent").await;
+    assert_eq!(line, "no peers known (no node of the DHT answers)");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn limits_and_encryption_are_known_as_causes() {
     let (seed, _, _seed_dir) = seeder(&content()).await;
@@ -134,6 +148,102 @@ async fn what_a_run_could_not_complete_is_left_with_its_causes() {
     let (seed, _, _seed_dir) = seeder(&content()).await;
     let peers = vec![addr_of(&seed, Ipv4Addr::LOCALHOST)];
     let (session, handle) = start(kept(), dir.path(), |add| add.peers = peers).await;
+    timeout(PATIENCE, handle.wait_complete()).await.expect("in time").expect("complete");
+    session.shutdown().await;
+    assert_eq!(unfinished::list(states.path()).expect("read"), []);
+}
+
+/// A link by which nobody was found leaves word, under the hash, until its metadata is known.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_link_without_metadata_is_left_with_its_causes_until_that_comes() {
+    let (content, states) = (content(), TempDir::new().expect("a folder"));
+    let magnet = Magnet::from_metainfo(&content.metainfo);
+    let start = async |peer: SocketAddr| {
+        let state_dir = Some(states.path().to_owned());
+        let session = Session::start(Config { state_dir, ..config() }).await.expect("starts");
+        let peers = vec![peer];
+        let fetch = FetchMetadata { magnet: magnet.clone(), trackers: Vec::new(), peers };
+        let fetching = session.fetch_metadata(fetch).await.expect("begun");
+        (session, fetching)
+    };
+    let left = || unfinished::list(states.path()).expect("read");
+    let hash = content.metainfo.info.info_hash().wire().to_string();
+    let (session, fetching) = start(nobody()).await;
+    let line = first(fetching.torrent(), "unreachable").await;
+    session.shutdown().await;
+    let [link] = &left()[..] else { panic!("{:?}", left()) };
+    assert_eq!((&*link.name, &link.info_hash, link.wants_metadata), ("file.bin", &hash, true));
+    assert_eq!((&*link.path, &link.causes[0].line), ("", &line));
+
+    // With the metadata the torrent itself is what is unfinished.
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    let dir = TempDir::new().expect("a folder");
+    let (session, fetching) = start(addr_of(&seed, Ipv4Addr::LOCALHOST)).await;
+    let found = timeout(PATIENCE, fetching.wait()).await.expect("in time").expect("found");
+    seed.shutdown().await;
+    let handle = fetching.add(AddTorrent::new(found, dir.path())).await.expect("added");
+    handle.wait_checked().await.expect("checked");
+    session.shutdown().await;
+    let [torrent] = &left()[..] else { panic!("{:?}", left()) };
+    assert_eq!((torrent.wants_metadata, torrent.total), (false, 500_000));
+
+    // So it is when somebody has the torrent file.
+    let (session, fetching) = start(nobody()).await;
+    first(fetching.torrent(), "unreachable").await;
+    session.shutdown().await;
+    assert_eq!(left().iter().filter(|one| one.wants_metadata).count(), 1);
+    let state_dir = Some(states.path().to_owned());
+    let session = Session::start(Config { state_dir, ..config() }).await.expect("starts");
+    let handle = session.add(content.add(dir.path())).await.expect("added");
+    handle.wait_checked().await.expect("checked");
+    session.shutdown().await;
+    assert_eq!(left().iter().filter(|one| one.wants_metadata).count(), 0);
+}
+
+/// Of what a code stands for nothing may be left by which anybody else could fetch it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_is_left_of_a_code_does_not_give_it_away() {
+    let states = TempDir::new().expect("a folder");
+    let code = ShareCode::of(content().metainfo.info.info_hash().wire());
+    let (state_dir, encryption) = (Some(states.path().to_owned()), EncryptionPolicy::Required);
+    let session = Session::start(Config { state_dir, encryption, ..config() }).await;
+    let session = session.expect("starts");
+    let fetching = session.fetch_shared(code, vec![nobody()]).await.expect("begun");
+    first(fetching.torrent(), "unreachable").await;
+    session.shutdown().await;
+    let left = unfinished::list(states.path()).expect("read");
+    assert_eq!(left[0].info_hash, code.place().to_string());
+    let entries = std::fs::read_dir(states.path().join("resume")).expect("a folder");
+    for entry in entries.map(|entry| entry.expect("an entry").path()) {
+        let text =
+            format!("{} {}", entry.display(), std::fs::read_to_string(&entry).expect("text"));
+        let secrets = [code.to_string(), code.password().to_string()];
+        assert!(secrets.iter().all(|secret| !text.contains(secret)), "{text}");
+    }
+}
+
+/// Nothing is recorded of data that nobody has verified, but why it does not get on is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_run_that_skips_the_check_says_why_all_the_same() {
+    let (dir, states) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let kept = || Config { state_dir: Some(states.path().to_owned()), ..config() };
+    let peer = nobody();
+    let (session, handle) = start(kept(), dir.path(), |add| {
+        (add.peers, add.check) = (vec![peer], Check::Nothing);
+    })
+    .await;
+    first(&handle, "unreachable").await;
+    session.shutdown().await;
+    let left = unfinished::list(states.path()).expect("read");
+    assert_eq!((&*left[0].causes[0].cause, left[0].total), ("unreachable", 500_000));
+    let entries = std::fs::read_dir(states.path().join("resume")).expect("a folder");
+    let has = |extension| {
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").path();
+        entries.map(name).filter(|path| path.extension().is_some_and(|e| e == extension)).count()
+    };
+    assert_eq!(has("resume"), 0);
+    content().write(dir.path());
+    let (session, handle) = start(kept(), dir.path(), |add| add.check = Check::Nothing).await;
     timeout(PATIENCE, handle.wait_complete()).await.expect("in time").expect("complete");
     session.shutdown().await;
     assert_eq!(unfinished::list(states.path()).expect("read"), []);

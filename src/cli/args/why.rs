@@ -8,8 +8,8 @@ use super::outlet::Outlet;
 
 /// Say why torrents are slow or stuck, and what to do about it
 ///
-/// Every run leaves in the state folder why a torrent that is not complete did not get on, also while it goes on.
-/// Without a torrent all of them are listed, each with its first cause.
+/// Every run leaves in the state folder why a torrent that is not complete did not get on, or a link whose metadata
+/// has not come, also while it goes on. Without a torrent all of them are listed, each with its first cause.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Why {
     /// A torrent file, an http(s) address of one, `-` for standard input, a magnet link or an info hash

@@ -109,6 +109,11 @@ pub(super) fn perform(saves: Vec<Save>, saved: i64) -> Vec<(TorrentId, SaveResul
     let (mut results, mut written, mut files) = (Vec::new(), Vec::new(), Vec::new());
     for save in saves {
         let Save { torrent, record, storage, have, partial, peers, settled, why } = save;
+        if !record.keeps_state() {
+            let kept = record.keep_why(why.as_ref()).map_err(Trouble::State);
+            results.push((torrent, kept.map(|()| settled)));
+            continue;
+        }
         let entry = Entry { have, partial, peers, settled, saved };
         let flushed = storage.sync().map_err(Trouble::Storage);
         let write = |flushed| record.write_beside(flushed, entry).map_err(Trouble::State);
@@ -117,7 +122,11 @@ pub(super) fn perform(saves: Vec<Save>, saved: i64) -> Vec<(TorrentId, SaveResul
                 written.push((torrent, record, settled, why));
                 files.push(file);
             }
-            Err(trouble) => results.push((torrent, Err(trouble))),
+            Err(trouble) => {
+                // All the more somebody may want to know why; there is one trouble already.
+                let _ = record.keep_why(why.as_ref());
+                results.push((torrent, Err(trouble)));
+            }
         }
     }
     let Some(first) = written.first().map(|(_, record, ..)| record.clone()) else {
@@ -161,7 +170,7 @@ mod tests {
             let stamps = storage.stamps().expect("looked at");
             let root = Path::new("/data").join(n.to_string());
             let place = Place::claim(&file_system, Path::new(STATE), &root, &s.info);
-            let found = Record::find(place.expect("nobody has it"), &s.info, stamps);
+            let found = Record::find(place.expect("nobody has it"), &s.info, stamps, true);
             let have = Bitfield::empty(s.info.geometry().pieces());
             let (partial, peers) = (Vec::new(), Vec::new());
             let (torrent, record) = (TorrentId(n), found.record);

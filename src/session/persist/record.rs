@@ -4,6 +4,9 @@
 //! The name is made of the info hash and of the folder the torrent is in, so that two copies of one
 //! torrent on a machine do not share a state. Only one run of the program at a time has it: the second is
 //! refused.
+//!
+//! Of some torrents no state is kept, and only why they did not get on: of those whose owner vouches for the files,
+//! and of links whose metadata has not come.
 
 use std::{
     fmt, io,
@@ -16,7 +19,7 @@ use crate::{
     base::{
         bitfield::Bitfield,
         file_stamp::FileStamp,
-        hash::sha1,
+        hash::{Sha1Hash, sha1},
         index::{FileIndex, PartialPiece},
         limits::MAX_RESUME_BYTES,
     },
@@ -52,6 +55,8 @@ pub(in crate::session) fn make_folder(
 pub(in crate::session) struct Record {
     place: Place,
     info: Arc<Info>,
+    /// Otherwise only why it does not get on.
+    keeps_state: bool,
     /// What the torrent's files last looked like.
     stamps: Mutex<Vec<Option<FileStamp>>>,
 }
@@ -88,12 +93,16 @@ pub(super) struct Entry {
 
 impl Record {
     /// Looks for the state of the torrent `info`, whose files look like `stamps` now, in its `place`. One that
-    /// cannot be understood is set aside, never deleted.
+    /// cannot be understood is set aside, never deleted. What there is stays as it is unless this `keeps_state`.
     pub(in crate::session) fn find(
         place: Place,
         info: &Arc<Info>,
         stamps: Vec<Option<FileStamp>>,
+        keeps_state: bool,
     ) -> Found {
+        // Its metadata is here, however it came. Nothing depends on what cannot be taken away.
+        let link = place.folder.join(link_name(info.info_hash().wire()));
+        let _ = unfinished::keep(&link.with_extension(unfinished::EXTENSION), None);
         let (state, trouble) = match place.read() {
             Ok(None) => (None, None),
             Ok(Some(bytes)) => match ResumeState::decode(&bytes, info) {
@@ -102,8 +111,33 @@ impl Record {
             },
             Err(error) => (None, Some(format!("could not read `{place}`: {error}"))),
         };
-        let record = Record { place, info: Arc::clone(info), stamps: Mutex::new(stamps) };
+        let stamps = Mutex::new(stamps);
+        let record = Record { place, info: Arc::clone(info), keeps_state, stamps };
         Found { record: Arc::new(record), state, trouble }
+    }
+
+    /// The record of a link of which no more is known than where its peers meet: no state.
+    pub(in crate::session) fn of_link(
+        file_system: &Arc<dyn FileSystem>,
+        state_dir: &Path,
+        info: &Arc<Info>,
+        meeting: Sha1Hash,
+    ) -> Arc<Record> {
+        let place = Place {
+            file_system: Arc::clone(file_system),
+            folder: folder(state_dir),
+            name: link_name(meeting),
+            root: PathBuf::new(),
+            // Two runs may say it.
+            _lock: Lock::NONE,
+        };
+        let (info, stamps) = (Arc::clone(info), Mutex::default());
+        Arc::new(Record { place, info, keeps_state: false, stamps })
+    }
+
+    /// Whether its state is kept, and not only why it does not get on.
+    pub(super) const fn keeps_state(&self) -> bool {
+        self.keeps_state
     }
 
     /// Writes the state beside its place after files were `flushed`; they have new stamps. It is to be
@@ -153,7 +187,7 @@ impl Record {
     ///
     /// # Errors
     /// One sentence.
-    pub(super) fn keep_why(&self, why: Option<&Unfinished>) -> Result<(), String> {
+    pub(in crate::session) fn keep_why(&self, why: Option<&Unfinished>) -> Result<(), String> {
         let Place { folder, name, .. } = &self.place;
         let path = folder.join(name).with_extension(unfinished::EXTENSION);
         unfinished::keep(&path, why)
@@ -265,6 +299,11 @@ fn absolute(root: &Path) -> PathBuf {
     std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf())
 }
 
+/// The name of what is kept of a link, by where its peers meet.
+fn link_name(meeting: Sha1Hash) -> String {
+    format!("{meeting}.link")
+}
+
 fn name(root: &Path, info: &Info) -> String {
     let folder = sha1(absolute(root).as_os_str().as_encoded_bytes()).to_string();
     format!("{}-{}.resume", info.info_hash().wire(), &folder[..FOLDER_DIGITS])
@@ -291,7 +330,7 @@ mod tests {
     fn find(dir: &Path, s: &Sample, storage: &Storage) -> Found {
         let stamps = storage.stamps().expect("looked at");
         let place = claim(dir, &dir.join("data"), s).expect("nobody has it");
-        Record::find(place, &s.info, stamps)
+        Record::find(place, &s.info, stamps, true)
     }
 
     impl Record {
@@ -330,7 +369,7 @@ mod tests {
         assert_eq!((state.have, state.settled), (entry(&s).have, true));
         assert_eq!(state.peers, entry(&s).peers);
         let place = claim(dir.path(), Path::new("/x"), &s).expect("nobody has it");
-        let elsewhere = Record::find(place, &s.info, Vec::new());
+        let elsewhere = Record::find(place, &s.info, Vec::new(), true);
         assert!(elsewhere.state.is_none());
 
         let path = again.record.place.folder.join(&again.record.place.name);

@@ -190,11 +190,16 @@ impl Shard {
         if is_done || std::mem::replace(&mut recording.last, true) {
             return true;
         }
+        self.save_at_once(now, id);
+        false
+    }
+
+    /// Saves a torrent, whatever is under way.
+    pub(super) fn save_at_once(&mut self, now: Instant, id: TorrentId) {
         if let Some(saves) = &mut self.saves {
             saves.dirty.retain(|&dirty| dirty != id);
         }
         self.save_if(now, id, |_| true);
         self.plan_saves();
-        false
     }
 }

@@ -24,6 +24,8 @@ impl Shard {
                         // Nothing else sets it.
                         let _ = shared.metadata.set(bytes.clone());
                         shared.set_stage(Stage::Complete);
+                        // Whatever was said of the link is out of date.
+                        self.save_at_once(now, id);
                     }
                     Event::Stopped(fault) => {
                         tenant.fault = Some(fault.clone());

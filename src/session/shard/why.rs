@@ -2,13 +2,12 @@
 //!
 //! The judgement is in [`crate::why`].
 
-use super::Shard;
+use super::{Shard, saving::Recording};
 use crate::{
     base::{limits::MAX_URLS, time::Instant},
     net::tracker_client::host_of,
     session::{
         bandwidth::{Holding, Level},
-        clock::Clock,
         config::Config,
         id::TorrentId,
         shared::Shared,
@@ -96,24 +95,21 @@ impl Shard {
         }
     }
 
-    /// What `downpour why` is to know of the torrent once nobody runs it; `None` when nothing is missing.
+    /// What `downpour why` is to know of the torrent once nobody runs it; `None` when nothing is missing and the
+    /// disk has not refused.
     pub(super) fn unfinished(&self, now: Instant, id: TorrentId) -> Option<Unfinished> {
         let machine = self.turns.torrent(id)?.snapshot(now);
         let tenant = self.tenants.get(&id)?;
-        let recording = tenant.recording.as_ref()?;
-        if machine.wanted_done == machine.wanted {
-            return None;
+        let Recording { record, reasons, .. } = tenant.recording.as_ref()?;
+        let causes = reasons.as_ref().map_or_else(Vec::new, |reasons| reasons.why.clone());
+        let (shared, info) = (&tenant.shared, &tenant.shared.info);
+        if machine.wants_metadata {
+            let is_here = shared.metadata.get().is_some();
+            return (!is_here).then(|| Unfinished::of_link(shared.place(), info.name(), causes));
         }
-        let info = &tenant.shared.info;
-        Some(Unfinished {
-            info_hash: info.info_hash().wire().to_string(),
-            name: info.name().to_owned(),
-            path: recording.record.root().join(info.name()).display().to_string(),
-            done: machine.wanted_done,
-            total: machine.wanted,
-            saved: Clock::time_of_day() / 1_000_000_000,
-            causes: recording.reasons.as_ref().map_or_else(Vec::new, |r| r.why.clone()),
-        })
+        let (done, total) = (machine.wanted_done, machine.wanted);
+        (done < total || tenant.fault.is_some())
+            .then(|| Unfinished::of(info, record.root(), (done, total), causes))
     }
 }
 
