@@ -8,11 +8,13 @@ use std::time::Duration;
 use super::progress::{Stage, View};
 use crate::{
     base::{rate::RateMeter, time},
-    session::{TorrentHandle, TorrentSnapshot, TorrentState},
+    session::{Finding, TorrentHandle, TorrentSnapshot, TorrentState},
 };
 
 /// After so long without progress the reason is shown.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Time between two accounts of why a torrent does not get on.
+const ACCOUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// One torrent, looked at again and again.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(super) struct Observed {
     /// What was received and verified when it last changed, and when that was.
     moved: (u64, u64),
     moved_at: Duration,
+    /// When all causes for its standing still were told, and which came first.
+    account: Option<(Duration, &'static str)>,
 }
 
 impl Observed {
@@ -38,6 +42,7 @@ impl Observed {
             checked: 0,
             moved: (0, 0),
             moved_at: now,
+            account: None,
         }
     }
 
@@ -103,13 +108,27 @@ impl Observed {
             }
         };
         let fetches = matches!(view.stage, Stage::Metadata | Stage::Downloading);
-        if moved != self.moved || !fetches {
+        // Whoever waits for a disk gets on as little.
+        let waits = fetches || matches!(snapshot.state, TorrentState::MissingStorage(_));
+        if moved != self.moved || !waits {
             (self.moved, self.moved_at) = (moved, now);
         }
         if self.idle(now) >= PATIENCE && fetches {
             view.waiting = snapshot.why.first().map(|found| found.cause.to_string());
         }
         view
+    }
+
+    /// Whether all causes in `found` are to be told of a torrent that stands still: when there is another first one,
+    /// and not too often.
+    pub(super) fn is_news(&mut self, now: Duration, found: &[Finding]) -> bool {
+        let Some(first) = found.first().map(|found| found.cause.name()) else { return false };
+        let is_early = |(at, told)| now.saturating_sub(at) < ACCOUNT_EVERY || told == first;
+        if self.account.is_some_and(is_early) {
+            return false;
+        }
+        self.account = Some((now, first));
+        true
     }
 
     /// A check has figures of its own.
@@ -129,7 +148,7 @@ mod tests {
     use super::*;
     use crate::{
         base::units::ByteRate,
-        session::{Cause, Finding, TorrentSnapshot, TorrentState},
+        session::{Cause, TorrentSnapshot, TorrentState},
     };
 
     fn observed() -> Observed {
@@ -141,12 +160,40 @@ mod tests {
             checked: 0,
             moved: (0, 0),
             moved_at: Duration::ZERO,
+            account: None,
         }
     }
 
     fn snapshot(state: TorrentState) -> TorrentSnapshot {
         let machine = Default::default();
         TorrentSnapshot { state, machine, trackers: [].into(), eta: None, why: Vec::new() }
+    }
+
+    /// A minute of looks, one a second: after ten seconds without progress, and then when there is news.
+    #[test]
+    fn all_causes_are_told_after_ten_seconds_and_again_when_another_comes_first() {
+        let mut o = observed();
+        let cause = |second| match second {
+            0..13 => Cause::Asking { trackers: 1, dht: false },
+            13..16 => Cause::NoMetadata(1),
+            16..33 => Cause::TrackersKnowNobody(1),
+            _ => Cause::NoMetadata(2),
+        };
+        let mut told = Vec::new();
+        for second in 0..60 {
+            let mut s = snapshot(TorrentState::Downloading);
+            s.machine.wanted = 100;
+            s.machine.done = u64::from(second >= 40);
+            s.why = vec![Finding { cause: cause(second), weight: 80 }];
+            let now = Duration::from_secs(second);
+            let stands = o.look(now, &s).waiting.is_some();
+            if stands && o.is_news(now, &s.why) {
+                told.push((second, s.why[0].cause.name()));
+            }
+        }
+        let want = [(10, "asking"), (20, "trackers_know_nobody"), (33, "no_metadata")];
+        assert_eq!(told, want);
+        assert!(!o.is_news(Duration::from_secs(90), &[]), "nothing is not told");
     }
 
     #[test]

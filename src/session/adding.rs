@@ -20,22 +20,23 @@ use super::{
     Core, EncryptionPolicy,
     command::{Command, Hosting},
     discovery::{self, Announcing},
-    error::{AddError, TorrentError},
+    error::AddError,
     event::TorrentEvent,
     handle::TorrentHandle,
-    present::{self, Obstacle, Present, Terms},
+    present::{self, Missing, Obstacle, Present, Terms},
     selection,
     shared::{Shared, Stage},
     snapshot::TorrentState,
+    unfinished::Unfinished,
 };
 use crate::{
-    base::index::FileIndex,
+    base::{bitfield::Bitfield, index::FileIndex},
     disk::{
         Effort, Storage, Watch,
         preflight::{Conflict, ConflictCause},
     },
     metainfo::{Metainfo, ShareCode},
-    pieces::{Priority, job::FaultKind},
+    pieces::Priority,
     torrent::{InfoBytes, Settings, Setup, Source},
 };
 
@@ -189,27 +190,40 @@ impl Core {
     fn enter(&self, add: AddTorrent, older: Option<Arc<Shared>>) -> Result<Entered, AddError> {
         let info = add.metainfo.info.clone();
         let (info_hash, code) = (info.info_hash().wire(), self.may_use(add.code)?);
-        let storage = Arc::new(match selection::unwanted(&info, &add.files) {
-            None => Storage::on_disk(info.clone(), &add.root, &self.files),
-            // Which of them are there is looked at once they may block.
-            Some(unwanted) => Storage::without(info.clone(), &add.root, &self.files, unwanted),
-        });
+        let storage = self.storage(&add);
         let mail = self.shard.mail.clone();
         let make = |id| Shared::new(id, info, code, mail);
         let shared = self.registry.enter(info_hash, code, older.as_deref(), make);
         Ok(Entered { add, storage, shared: shared.map_err(AddError::Duplicate)?, older })
     }
 
-    async fn bring_up(self: Arc<Self>, entered: Entered) {
+    /// The place of a torrent, of which nothing is known yet.
+    fn storage(&self, add: &AddTorrent) -> Arc<Storage> {
+        let info = add.metainfo.info.clone();
+        Arc::new(match selection::unwanted(&info, &add.files) {
+            None => Storage::on_disk(info, &add.root, &self.files),
+            // Which of them are there is looked at once they may block.
+            Some(unwanted) => Storage::without(info, &add.root, &self.files, unwanted),
+        })
+    }
+
+    async fn bring_up(self: Arc<Self>, mut entered: Entered) {
         let (told, older) = (entered.shared.clone(), entered.older.clone());
         let mut checked = self.check(&entered).await;
-        while let Err(Obstacle::Error(TorrentError::Disk(fault))) = &checked
-            && fault.kind == FaultKind::Gone
-            && !told.cancel.load(Ordering::Relaxed)
-        {
-            told.publish_state(TorrentState::MissingStorage(fault.to_string()));
-            told.set_stage(Stage::Failed(fault.clone().into()));
+        let mut is_told = false;
+        while let Err(Obstacle::Missing(missing)) = checked {
+            // Its state is let go of: it is claimed anew by each look.
+            match std::mem::replace(&mut is_told, true) {
+                false => miss(&entered, *missing).await,
+                true => drop(missing),
+            }
             sleep(LOOK_AGAIN).await;
+            if told.cancel.load(Ordering::Relaxed) {
+                checked = Err(Obstacle::Cancelled);
+                break;
+            }
+            // What was looked at is to be looked at anew.
+            entered.storage = self.storage(&entered.add);
             checked = self.check(&entered).await;
         }
         match checked {
@@ -322,6 +336,24 @@ impl Core {
                 self.shard.send(Command::PeersFound { torrent, source, addrs }).await;
             }
         }
+    }
+}
+
+/// Shows that the storage of a torrent is not there, and leaves word of it.
+async fn miss(entered: &Entered, missing: Missing) {
+    let Missing { fault, left } = missing;
+    let (shared, info) = (&entered.shared, entered.shared.info.clone());
+    shared.set_stage(Stage::Failed(fault.clone().into()));
+    let (have, record) = match left {
+        Some((have, record)) => (have, Some(record)),
+        None => (Bitfield::empty(info.geometry().pieces()), None),
+    };
+    let bytes = selection::tally(&info, &entered.add.files, &have);
+    let why = shared.publish_missing(&fault, bytes);
+    if let Some(record) = record {
+        // Nothing depends on it, and the next run finds the same.
+        let keep = move || record.keep_why(Some(&Unfinished::of(&info, record.root(), bytes, why)));
+        let _ = blocking(keep).await;
     }
 }
 

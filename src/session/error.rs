@@ -7,6 +7,7 @@ use crate::{
     metainfo::MetainfoError,
     net::{http::HttpSetupError, tcp::ListenError},
     pieces::job::DiskFault,
+    why::Cause,
 };
 
 /// Why there is no session.
@@ -78,6 +79,16 @@ pub enum TorrentError {
     /// It was removed, or the session has ended.
     #[error("the torrent was removed")]
     Removed,
+}
+
+impl TorrentError {
+    /// What [`TorrentSnapshot::why`](super::TorrentSnapshot::why) says of it, if it is one of those causes.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            TorrentError::Disk(fault) => Some(Cause::Disk(fault.into())),
+            _ => None,
+        }
+    }
 }
 
 /// Who has a torrent: a process, by its number if that is known.

@@ -52,12 +52,25 @@ pub(super) struct Present {
 #[derive(Debug)]
 pub(super) enum Obstacle {
     Error(TorrentError),
+    /// Its storage is not there.
+    Missing(Box<Missing>),
     Cancelled,
+}
+
+/// What is known of a torrent whose storage is not there.
+#[derive(Debug)]
+pub(super) struct Missing {
+    pub(super) fault: DiskFault,
+    /// The pieces that an earlier run has put there, and where its state is kept.
+    pub(super) left: Option<(Bitfield, Arc<Record>)>,
 }
 
 impl From<DiskFault> for Obstacle {
     fn from(fault: DiskFault) -> Self {
-        Obstacle::Error(fault.into())
+        match fault.kind {
+            FaultKind::Gone => Obstacle::Missing(Box::new(Missing { fault, left: None })),
+            _ => Obstacle::Error(fault.into()),
+        }
     }
 }
 
@@ -83,8 +96,12 @@ pub(super) fn look(
     let keeps_state = policy != Check::Nothing;
     let found = place.map(|place| Record::find(place, info, stamps.clone(), keeps_state));
     let state = found.as_ref().and_then(|found| found.state.as_ref());
-    if fetch && !force && state.is_some_and(|state| !state.have.is_empty()) {
-        is_there(&**file_system, root)?;
+    if !force
+        && let Some((found, state)) = found.as_ref().zip(state)
+        && let Err(fault) = is_left(&**file_system, root, info, (state, &stamps))
+    {
+        let left = Some((state.have.clone(), found.record.clone()));
+        return Err(Obstacle::Missing(Box::new(Missing { fault, left })));
     }
     let judged = judge(policy, info, state, &stamps);
     let Judgement { trusted: mut have, mut doubtful, mut partial, own } = judged;
@@ -129,7 +146,7 @@ pub(super) fn look(
         None => claim(&**file_system, root, info)?.unwrap_or(Lock::NONE),
     };
     // Nothing is made where nothing is fetched and the folder is not there.
-    if fetch || is_there(&**file_system, root).is_ok() {
+    if fetch || file_system.identity(root).is_ok() {
         storage.create_empty_files()?;
     }
     if fetch && have.is_full() {
@@ -157,16 +174,32 @@ fn claim(file_system: &dyn FileSystem, root: &Path, info: &Info) -> Result<Optio
     }
 }
 
-/// An output folder that an earlier run has put pieces into has to be there: it may be on a disk that is not
-/// mounted, and then nothing is to be fetched anew.
-fn is_there(file_system: &dyn FileSystem, root: &Path) -> Result<(), DiskFault> {
+/// Of what an earlier run has put pieces into something has to be left: where all of it is gone the disk is not
+/// mounted, as a rule, and nothing is to be made anew in its place.
+fn is_left(
+    file_system: &dyn FileSystem,
+    root: &Path,
+    info: &Info,
+    (state, now): (&ResumeState, &[Option<FileStamp>]),
+) -> Result<(), DiskFault> {
+    let gone = |path: &Path, what: &str| DiskFault {
+        kind: FaultKind::Gone,
+        operation: "find".to_owned(),
+        file: path.display().to_string(),
+        cause: format!("an earlier run has put pieces there, and {what}"),
+    };
+    if state.have.is_empty() {
+        return Ok(());
+    }
+    let was_there = |(then, _): &(&Option<FileStamp>, _)| then.is_some();
+    let mut files = state.files.iter().zip(now).filter(was_there).peekable();
     match file_system.identity(root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(DiskFault {
-            kind: FaultKind::Gone,
-            operation: "find".to_owned(),
-            file: root.display().to_string(),
-            cause: "an earlier run has put pieces there, and the folder is gone".to_owned(),
-        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(gone(root, "the folder is gone"))
+        }
+        _ if files.peek().is_some() && files.all(|(_, now)| now.is_none()) => {
+            Err(gone(&root.join(info.name()), "nothing of it is left"))
+        }
         _ => Ok(()),
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! A piece is wanted as much as the most wanted file in it. How a choice is written is `cli`'s affair.
 
-use crate::{metainfo::Info, pieces::Priority};
+use crate::{
+    base::{bitfield::Bitfield, index::PieceIndex},
+    metainfo::Info,
+    pieces::Priority,
+};
 
 /// How much each piece is wanted, if each file is wanted as `files` says. With `ends_first`, the pieces
 /// with the ends of each file that is wanted come before all others, so that players and viewers can
@@ -36,6 +40,18 @@ pub(super) fn of_pieces(info: &Info, files: &[Priority], ends_first: bool) -> Ve
         }
     }
     pieces
+}
+
+/// Bytes of the pieces that are wanted and that are among `have`, and of all that are wanted.
+pub(super) fn tally(info: &Info, files: &[Priority], have: &Bitfield) -> (u64, u64) {
+    let (geometry, priorities) = (info.geometry(), of_pieces(info, files, false));
+    let is_wanted = |piece: &PieceIndex| {
+        priorities.get(piece.0 as usize).is_none_or(|&priority| priority != Priority::Skip)
+    };
+    geometry.indices().filter(is_wanted).fold((0, 0), |(done, all), piece| {
+        let length = u64::from(geometry.piece_len(piece));
+        (if have.has(piece) { done + length } else { done }, all + length)
+    })
 }
 
 /// Whether each file is unwanted; nothing if all are wanted.
@@ -74,6 +90,10 @@ mod tests {
             [Skip, Skip, High, Normal, Normal, High, Skip]
         );
         assert!(of_pieces(&info, &[], false).is_empty());
+        let mut have = Bitfield::empty(7);
+        [0, 2].map(|piece| have.insert(PieceIndex(piece)));
+        assert_eq!(tally(&info, &[], &have), (20, 70));
+        assert_eq!(tally(&info, &[Skip, Skip, Skip, Normal, Skip, Skip], &have), (10, 40));
         assert_eq!(unwanted(&info, &[]), None);
         let unwanted = unwanted(&info, &[Skip, High, Skip, Low, Skip, Normal]).expect("some");
         assert_eq!(*unwanted, [true, false, true, false, false, false]);

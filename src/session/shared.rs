@@ -26,8 +26,9 @@ use super::{
 use crate::{
     base::{hash::Sha1Hash, time::Instant},
     metainfo::{Info, ShareCode},
+    pieces::job::DiskFault,
     torrent::Snapshot,
-    why::Dht,
+    why::{Dht, Outside, Progress, Swarm, Told, diagnose},
 };
 
 /// How far a torrent has come, for those who wait.
@@ -141,10 +142,27 @@ impl Shared {
         *lock(&self.snapshot) = Arc::new(snapshot);
     }
 
-    /// Changes only the state of the snapshot.
+    /// Changes only the state of the snapshot, which says all there is to be said.
     pub(super) fn publish_state(&self, state: TorrentState) {
         let mut snapshot = lock(&self.snapshot);
-        *snapshot = Arc::new(TorrentSnapshot { state, ..(**snapshot).clone() });
+        *snapshot = Arc::new(TorrentSnapshot { state, why: Vec::new(), ..(**snapshot).clone() });
+    }
+
+    /// Shows that its storage is not there, and how many bytes were there of those that are wanted. Gives the
+    /// causes.
+    pub(super) fn publish_missing(
+        &self,
+        fault: &DiskFault,
+        (wanted_done, wanted): (u64, u64),
+    ) -> Vec<Told> {
+        let swarm = Swarm { progress: Progress::Failed(fault.into()), ..Swarm::default() };
+        let why = diagnose(&swarm, &Outside::default());
+        let told = why.iter().map(Told::from).collect();
+        let state = TorrentState::MissingStorage(fault.to_string());
+        let mut snapshot = lock(&self.snapshot);
+        let machine = Snapshot { wanted_done, wanted, ..snapshot.machine.clone() };
+        *snapshot = Arc::new(TorrentSnapshot { state, machine, why, ..(**snapshot).clone() });
+        told
     }
 
     /// Shows the trackers as they are at `now`.

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value as Json;
@@ -166,9 +166,19 @@ impl Program {
 
     /// The next object that fits; those before it are passed over.
     pub(crate) fn wait(&mut self, what: &str, fits: impl Fn(&Json) -> bool) -> Json {
+        self.wait_for(PATIENCE, what, fits)
+    }
+
+    /// The same, for so long.
+    pub(crate) fn wait_for(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        fits: impl Fn(&Json) -> bool,
+    ) -> Json {
         let mut last = Json::Null;
         // It goes on to tell of its progress, whatever is waited for.
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience;
         loop {
             match self.objects.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(object) if fits(&object) => return object,

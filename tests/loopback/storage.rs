@@ -1,11 +1,14 @@
-//! Storage that goes away or is full while a session runs: the torrent waits, nothing is made anew in its
-//! place, and it goes on by itself.
+//! Storage that goes away or is full while a session runs, or is not there at its start: the torrent waits, nothing is
+//! made anew in its place, and it goes on by itself.
 
 use std::{fs, net::Ipv4Addr, path::Path, process::Command, time::Duration};
 
 use downpour::{
     base::units::ByteRate,
-    session::{AddTorrent, Config, Limits, Session, TorrentEvent, TorrentHandle, TorrentState},
+    session::{
+        AddTorrent, Config, Limits, Priority, Session, TorrentEvent, TorrentHandle, TorrentState,
+        unfinished,
+    },
 };
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -82,6 +85,75 @@ async fn a_download_whose_folder_goes_makes_no_other_and_goes_on_when_it_is_back
     handle.wait_complete().await.expect("complete");
     content.assert_at(&here);
     leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+/// A folder that is there and empty, where the resume state says that there is data: a disk that is not mounted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_folder_that_is_empty_at_the_start_is_waited_for_and_not_filled_anew() {
+    let content = content();
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    seed.set_limits(Limits { up: Some(ByteRate(2 << 20)), down: None }.into());
+    let peer = addr_of(&seed, Ipv4Addr::LOCALHOST);
+    let (dir, states) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let (here, away) = (dir.path().join("disk"), dir.path().join("away"));
+    let start = async |change: &dyn Fn(&mut AddTorrent)| {
+        let state_dir = Some(states.path().to_owned());
+        let session = Session::start(Config { state_dir, ..Config::default() }).await;
+        let mut add = AddTorrent { peers: vec![peer], ..content.add(&here) };
+        // The last file is not wanted and is there: it is found again with the others.
+        add.files = vec![Priority::Normal; 120];
+        add.files[119] = Priority::Skip;
+        change(&mut add);
+        let session = session.expect("starts");
+        let handle = session.add(add).await.expect("added");
+        (session, handle)
+    };
+    let unwanted = &content.files[119];
+    let place = here.join(&unwanted.0);
+    fs::create_dir_all(place.parent().expect("a folder")).expect("made");
+    fs::write(&place, &unwanted.1).expect("written");
+    let (first, handle) = start(&|_| ()).await;
+    while handle.snapshot().machine.done < 500_000 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    first.shutdown().await;
+    let done = handle.snapshot().machine.clone();
+
+    fs::rename(&here, &away).expect("moved");
+    fs::create_dir(&here).expect("made");
+    let is_empty = || fs::read_dir(&here).expect("a folder").next().is_none();
+    let (second, handle) = start(&|_| ()).await;
+    until(&handle, "missing", is_missing).await;
+    let snapshot = handle.snapshot();
+    assert_eq!(snapshot.machine.wanted_done, done.wanted_done, "progress is kept");
+    assert_eq!(snapshot.why[0].cause.name(), "disk");
+    assert!(is_empty(), "nothing is made in its place");
+    let left = unfinished::list(states.path()).expect("read");
+    assert_eq!((&*left[0].causes[0].cause, left[0].done), ("disk", done.wanted_done));
+    fs::remove_dir(&here).expect("empty");
+    fs::rename(&away, &here).expect("moved back");
+    until(&handle, "complete", |state| *state == TorrentState::Seeding).await;
+    content.assert_at(&here);
+    let fetched = handle.snapshot().machine.downloaded;
+    assert!(fetched <= done.wanted - done.wanted_done, "{fetched} bytes were fetched");
+    second.shutdown().await;
+    assert_eq!(unfinished::list(states.path()).expect("read"), []);
+
+    // Complete as it is, it is not to be made anew either, unless somebody says so.
+    fs::rename(&here, &away).expect("moved");
+    fs::create_dir(&here).expect("made");
+    let (third, handle) = start(&|add| add.fetch = false).await;
+    until(&handle, "missing", is_missing).await;
+    third.shutdown().await;
+    assert!(is_empty());
+    let left = unfinished::list(states.path()).expect("read");
+    assert_eq!((&*left[0].causes[0].cause, left[0].done), ("disk", done.wanted));
+    let (fourth, handle) = start(&|add| add.force = true).await;
+    handle.wait_complete().await.expect("complete");
+    assert!(handle.snapshot().machine.downloaded >= done.wanted, "all of it is fetched anew");
+    fourth.shutdown().await;
+    assert_eq!(unfinished::list(states.path()).expect("read"), []);
     seed.shutdown().await;
 }
 

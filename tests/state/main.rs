@@ -1,4 +1,5 @@
-//! State that outlives a run, and the data it is of, by the real program: who may have them, and what a kill leaves.
+//! State that outlives a run, and the data it is of, by the real program: who may have them, what a kill leaves, what is
+//! said when they are not there, and why nothing happens.
 
 #[path = "../driver/mod.rs"]
 mod driver;
@@ -8,7 +9,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
 };
 
-use driver::{content::Content, program::Place};
+use driver::{PATIENCE, content::Content, program::Place};
 
 const SEED: [&str; 6] = ["seed", "--port", "0", "--no-ipv6", "--no-trackers", "t.torrent"];
 
@@ -16,6 +17,11 @@ const SEED: [&str; 6] = ["seed", "--port", "0", "--no-ipv6", "--no-trackers", "t
 fn nobody() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("bound")
+}
+
+/// What a torrent is called with `--json`.
+fn id(content: &Content) -> String {
+    content.info_hash().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a run says that is refused, and its exit code.
@@ -90,4 +96,56 @@ fn two_downloads_that_have_nothing_yet_are_kept_apart_too() {
     let (code, said) = refused(&place, &args);
     assert_eq!(code, 7, "{said}");
     assert!(said.contains(&format!("process {}", first.id())), "{said}");
+}
+
+#[test]
+fn missing_storage_is_told_once_and_so_is_its_return() {
+    let place = Place::new();
+    let content = Content::new(3);
+    let mut seeder = place.seed(&content, &[]);
+    seeder.signal("-INT");
+    assert_eq!(seeder.end().0, 0);
+    // Its folder is there.
+    let (data, away) = (place.path(&content.name), place.path("away"));
+    fs::rename(&data, &away).expect("moved");
+    seeder = place.start(&SEED);
+    let warning = seeder.warning("goes on by itself");
+    assert!(warning.contains("nothing of it is left") && !warning.contains("--force"), "{warning}");
+    seeder.wait("stopped", |o| o["event"] == "progress" && o["stage"] == "stopped");
+    fs::rename(&away, &data).expect("moved back");
+    let back = seeder.until("storage_back");
+    assert_eq!(back["id"], id(&content), "{back}");
+    seeder.wait("seeding", |o| o["event"] == "progress" && o["stage"] == "seeding");
+    seeder.signal("-INT");
+    let (code, rest) = seeder.end();
+    assert_eq!(code, 0);
+    assert!(rest.iter().all(|o| o["event"] != "warning"), "{rest:?}");
+
+    // Whoever does not wait for ever is told why, and how to begin anew.
+    fs::rename(&data, &away).expect("moved");
+    let mut args = SEED.to_vec();
+    args[0] = "download";
+    let (code, objects) = place.start(&[&args[..], &["--timeout", "500ms"]].concat()).end();
+    assert_eq!(code, 6, "{objects:?}");
+    let last = objects.last().expect("an error");
+    assert_eq!(last["causes"][0], "the storage is not there", "{last}");
+    assert!(last["remedy"].as_str().is_some_and(|r| r.contains("--force")), "{last}");
+    assert!(!data.exists(), "nothing is made in its place");
+}
+
+/// Ten seconds of the clock, however many more it takes to come.
+#[test]
+fn after_ten_seconds_without_progress_all_causes_are_told() {
+    let place = Place::new();
+    let content = Content::new(3);
+    let mut leecher = place.leech(&content, &[nobody()], &[]);
+    let why = leecher.wait_for(3 * PATIENCE, "why", |o| o["event"] == "why");
+    let first = &why["causes"][0];
+    assert_eq!((&why["id"], &first["cause"]), (&id(&content).into(), &"unreachable".into()));
+    for key in ["line", "evidence", "remedy"] {
+        assert!(first[key].as_str().is_some_and(|text| !text.is_empty()), "{key}: {why}");
+    }
+    // The second line of a bar says the same.
+    let waits = |o: &serde_json::Value| o["event"] == "progress" && o["waiting"] == first["line"];
+    leecher.wait_for(3 * PATIENCE, "waiting", waits);
 }

@@ -19,11 +19,11 @@ use crate::{
         redact,
         terminal::{Warning, printable},
     },
-    session::{Encryption, Finding, Mapped, Opened, Session, Told, TorrentEvent, WebSeedChange},
+    session::{
+        Encryption, Finding, Mapped, Opened, Session, Told, TorrentEvent, TorrentState,
+        WebSeedChange,
+    },
 };
-
-/// Time between two accounts of why a torrent does not get on.
-const WHY_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 struct Piece<'a> {
@@ -58,6 +58,11 @@ struct Why<'a> {
     id: &'a str,
     name: &'a str,
     causes: Vec<Told>,
+}
+
+#[derive(Serialize)]
+struct Back<'a> {
+    id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -286,8 +291,33 @@ impl Transfer {
         Ok(())
     }
 
-    /// Tells all causes why a torrent does not get on, to whoever wants to know more: when there is another
-    /// first one, and not too often.
+    /// Tells that the storage of a torrent is not there, or is back, once each.
+    pub(super) fn tell_storage(&mut self, i: usize, state: &TorrentState) -> Result<(), Failure> {
+        let t = &mut self.torrents[i];
+        let (missing, was) = (matches!(state, TorrentState::MissingStorage(_)), t.missing);
+        t.missing = missing;
+        let (id, name) = (t.observed.id(), t.observed.name());
+        if let TorrentState::MissingStorage(why) = state
+            && !was
+        {
+            self.terminal.log(LogLevel::Warn, "storage_missing", |l| l.of(id).with("text", why));
+            // An earlier run has fetched it, and this one may be told not to care.
+            let anew = t.began.is_none() && self.goal.fetches;
+            let anew = if anew { "; --force fetches all of it anew" } else { "" };
+            let text = format!("{why}; it waits and goes on by itself when that is back{anew}");
+            return self.warn(i, text);
+        }
+        if was && !missing {
+            self.terminal.log(LogLevel::Info, "storage_back", |line| line.of(id));
+            if self.terminal.json {
+                return self.terminal.event("storage_back", &Back { id });
+            }
+            self.progress.say(&printable(&format!("{name}: the storage is back, it goes on")));
+        }
+        Ok(())
+    }
+
+    /// Tells all causes why a torrent does not get on, to whoever wants to know more, when that is news.
     pub(super) fn tell_why(
         &mut self,
         i: usize,
@@ -295,12 +325,9 @@ impl Transfer {
         found: &[Finding],
     ) -> Result<(), Failure> {
         let t = &mut self.torrents[i];
-        let first = found.first().map(|found| found.cause.name());
-        let early = t.why.is_some_and(|(at, _)| now.saturating_sub(at) < WHY_EVERY);
-        if first.is_none() || early || t.why.is_some_and(|(_, told)| Some(told) == first) {
+        if !t.observed.is_news(now, found) {
             return Ok(());
         }
-        t.why = first.map(|first| (now, first));
         let (id, name) = (t.observed.id(), t.observed.name());
         let causes: Vec<Told> = found.iter().map(Told::from).collect();
         if self.terminal.json {

@@ -8,7 +8,7 @@ use crate::{
         progress::{View, percent, short_duration},
         terminal::printable,
     },
-    session::{AddError, FaultKind, Finding, TorrentError},
+    session::{AddError, Cause, Finding, TorrentError},
 };
 
 /// Why a session did not take the torrent whose file or folder is `path`.
@@ -32,16 +32,15 @@ pub(super) fn failed(path: &Path, error: &TorrentError, fetches: bool) -> Failur
                 .cause(error)
                 .remedy("End that run first, or choose another folder.");
         }
-        TorrentError::Disk(fault) if fault.kind == FaultKind::Gone => {
-            return Failure::new(Exit::Disk, format!("{} stopped", quoted(path)))
-                .cause(error)
-                .remedy("Mount the disk, or bring back what was moved; --force fetches it anew.");
-        }
         TorrentError::Disk(_) => Exit::Disk,
         TorrentError::Metadata(_) => Exit::Input,
         TorrentError::Removed => Exit::Unexpected,
     };
-    Failure::new(exit, format!("{} stopped", quoted(path))).cause(error)
+    let failure = Failure::new(exit, format!("{} stopped", quoted(path))).cause(error);
+    match error.cause() {
+        Some(cause) => failure.remedy(cause.remedy()),
+        None => failure,
+    }
 }
 
 /// What is there is not the torrent's.
@@ -69,7 +68,11 @@ pub(super) fn incomplete(view: &View) -> Failure {
 pub(super) fn gave_up(view: &View, timeout: Duration, why: &[Finding]) -> Failure {
     let name = printable(&view.name);
     let message = format!("no progress for {}: gave up `{name}`", short_duration(timeout));
-    let mut failure = Failure::new(Exit::Network, message);
+    let exit = match why.first().map(|found| &found.cause) {
+        Some(Cause::Disk(_)) => Exit::Disk,
+        _ => Exit::Network,
+    };
+    let mut failure = Failure::new(exit, message);
     failure.causes.extend(why.iter().map(|found| printable(&found.cause.to_string())));
     match why.first() {
         Some(found) => failure.remedy(found.cause.remedy()),

@@ -25,7 +25,10 @@ use super::{
     signals::Signals,
     terminal::{Terminal, printable},
 };
-use crate::session::{AddError, AddTorrent, Mapped, Opened, Session, TorrentEvent, TorrentHandle};
+use crate::session::{
+    AddError, AddTorrent, FaultKind, Mapped, Opened, Session, TorrentError, TorrentEvent,
+    TorrentHandle,
+};
 use failures::{failed, gave_up, incomplete, refused};
 use metadata::Pending;
 pub(super) use metadata::{Known, Then};
@@ -73,6 +76,12 @@ pub(super) struct Transfer {
     followers: Followers,
 }
 
+/// Whether a torrent that has stopped goes on by itself: it waits for its storage. Where there is no room it would
+/// too, but scripts rely on it that a full disk is an error.
+fn goes_on(outcome: &Result<(), TorrentError>) -> bool {
+    matches!(outcome, Err(TorrentError::Disk(fault)) if fault.kind == FaultKind::Gone)
+}
+
 /// One torrent.
 struct Torrent {
     observed: Observed,
@@ -91,8 +100,8 @@ struct Torrent {
     last: View,
     /// Complaints that were told already.
     told: Vec<String>,
-    /// When all causes for its standing still were told, and which came first.
-    why: Option<(Duration, &'static str)>,
+    /// Its storage is not there.
+    missing: bool,
 }
 
 #[derive(Serialize)]
@@ -230,7 +239,7 @@ impl Transfer {
             end: None,
             last,
             told: Vec::new(),
-            why: None,
+            missing: false,
         }
     }
 
@@ -306,7 +315,7 @@ impl Transfer {
             let snapshot = t.handle.snapshot();
             t.last = t.observed.look(now, &snapshot);
             t.last.took = t.took;
-            if t.last.stage != Stage::Checking {
+            if !matches!(t.last.stage, Stage::Checking | Stage::Stopped) {
                 t.began.get_or_insert(now);
             }
             let is_stuck = matches!(t.last.stage, Stage::Metadata | Stage::Downloading)
@@ -314,8 +323,9 @@ impl Transfer {
             if is_stuck {
                 self.tell_why(i, now, &snapshot.why)?;
             }
+            self.tell_storage(i, &snapshot.state)?;
             let t = &mut self.torrents[i];
-            if let Some(Err(error)) = t.handle.outcome() {
+            if let Some(Err(error)) = t.handle.outcome().filter(|outcome| !goes_on(outcome)) {
                 let failure = failed(&t.path, &error, self.goal.fetches).about(t.observed.id());
                 self.torrents[i].end = Some(Err(self.tell(failure)));
                 continue;
@@ -357,10 +367,12 @@ impl Transfer {
             }
             return Ok(());
         }
-        if !matches!(t.last.stage, Stage::Metadata | Stage::Downloading) {
+        let fetches = matches!(t.last.stage, Stage::Metadata | Stage::Downloading);
+        // Whoever has served it all waits for the storage as long as that takes.
+        if !fetches && (!t.missing || t.complete.is_some()) {
             return Ok(());
         }
-        let failure = if !goal.fetches && t.complete.is_none() {
+        let failure = if fetches && !goal.fetches && t.complete.is_none() {
             Some(incomplete(&t.last))
         } else {
             let given_up = goal.timeout.filter(|&d| t.observed.idle(now) >= d);
@@ -413,8 +425,9 @@ impl Transfer {
         let mut exits: Vec<Exit> = self.refused.iter().map(|f| f.exit).collect();
         let mut failures = std::mem::take(&mut self.refused);
         for t in &mut self.torrents {
-            // Ctrl-C is how one ends seeding.
-            let seeding = t.last.stage.is_complete() && stopped == Some(Exit::Interrupted);
+            // Ctrl-C is how one ends seeding, also when there is nothing to serve at the moment.
+            let seeds = t.last.stage.is_complete() || (t.missing && t.complete.is_some());
+            let seeding = seeds && stopped == Some(Exit::Interrupted);
             match t.end.take() {
                 Some(Err(failure)) => {
                     exits.push(failure.exit);

@@ -67,6 +67,8 @@ impl Shard {
         if is_usable {
             self.waiting.remove(&id);
             self.resume(now, id);
+            // That it waited is to be forgotten.
+            self.changed(now, id, 0);
             self.publish(now, id);
         } else {
             waiting.pause = (waiting.pause * 2).min(LAST_LOOK);
