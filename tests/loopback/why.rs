@@ -34,12 +34,13 @@ fn config() -> Config {
     Config { listen: ListenConfig { addr, ..ListenConfig::default() }, ..Config::default() }
 }
 
-/// A port at which nobody listens, nor will while the socket is there: another test cannot get it.
-fn nobody() -> (TcpSocket, SocketAddr) {
+/// A port at which nobody listens, nor will: its socket stays, so no other test can get it.
+fn nobody() -> SocketAddr {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
     let addr = socket.local_addr().expect("bound");
-    (socket, addr)
+    std::mem::forget(socket);
+    addr
 }
 
 /// Waits until the first cause has this name; gives its line.
@@ -78,7 +79,7 @@ async fn a_session_knows_who_was_asked_and_who_did_not_answer() {
     let line = first(&handle, "nobody_asked").await;
     assert_eq!(line, "no peers known (nobody is asked for any)");
 
-    let ((_peer, peer), (_tracker, tracker)) = (nobody(), nobody());
+    let (peer, tracker) = (nobody(), nobody());
     let (_session, handle) = start(config(), second.path(), |add| add.peers = vec![peer]).await;
     let line = first(&handle, "unreachable").await;
     assert_eq!(line, "1 peer known, none reachable (1 refuses)");
@@ -134,7 +135,7 @@ async fn limits_and_encryption_are_known_as_causes() {
 async fn what_a_run_could_not_complete_is_left_with_its_causes() {
     let (dir, states) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let kept = || Config { state_dir: Some(states.path().to_owned()), ..config() };
-    let (_socket, peer) = nobody();
+    let peer = nobody();
     let (session, handle) = start(kept(), dir.path(), |add| add.peers = vec![peer]).await;
     let line = first(&handle, "unreachable").await;
     session.shutdown().await;
