@@ -543,7 +543,7 @@ mod tests {
     fn searches_take_turns_and_wait_for_nothing_once_they_are_abandoned() {
         let mut node = lonely();
         let mut search = |n: u8| {
-            let id = node.search(NOW, Question::FindNode(NodeId([n; 20])), n % 2 == 0);
+            let id = node.search(NOW, Question::FindNode(NodeId([n; 20])), n.is_multiple_of(2));
             if n < 50 {
                 node.abandon(NOW, id);
             }

@@ -91,7 +91,9 @@ mod tests {
         );
         assert!(of_pieces(&info, &[], false).is_empty());
         let mut have = Bitfield::empty(7);
-        [0, 2].map(|piece| have.insert(PieceIndex(piece)));
+        for piece in [0, 2] {
+            have.insert(PieceIndex(piece));
+        }
         assert_eq!(tally(&info, &[], &have), (20, 70));
         assert_eq!(tally(&info, &[Skip, Skip, Skip, Normal, Skip, Skip], &have), (10, 40));
         assert_eq!(unwanted(&info, &[]), None);
