@@ -56,7 +56,7 @@ impl Pipeline {
     /// A new peer that takes `reqq` requests.
     pub fn new(reqq: u32) -> Self {
         Pipeline {
-            reqq,
+            reqq: reqq.clamp(1, limits::MAX_OUTSTANDING),
             depth: FIRST,
             growing: true,
             delay: None,

@@ -10,7 +10,7 @@ use crate::{
         id::PeerKey,
         index::{Block, PieceIndex},
         limits,
-        slab::{Chunk, Pool},
+        slab::{Chunk, Pool, SLAB_LEN},
         time::Instant,
         units::BLOCK_LEN,
         web_seed::WebSeedNumber,
@@ -106,7 +106,8 @@ impl Torrent {
         // Of a web seed neighbours are one range.
         let runs = peer.is_web_seed();
         let last = peer.requests.iter().next_back().map(|request| request.block.piece);
-        let abreast = if runs { 1 } else { abreast(peer, piece_len) };
+        let abreast =
+            if runs { 1 } else { abreast(peer.pipeline.rate(), piece_len, pool.budget()) };
         let wish = Wish { peer: key, blocks: room, scarce, again, runs, last, abreast };
         let mut picked = Vec::new();
         let view = View { peer, key, blame: &self.blame };
@@ -565,12 +566,15 @@ fn silence(peer: &Peer, now: Instant) -> Duration {
     oldest.map_or(Duration::ZERO, |oldest| now.since(oldest.sent.max(peer.last_block)))
 }
 
-/// How many pieces of that length are fetched of a peer side by side.
-fn abreast(peer: &Peer, piece_len: u32) -> u32 {
+/// How many pieces of that length are fetched side by side of a peer that sends so fast. Each holds a slab that is not full,
+/// and all of them no more than a quarter of the budget.
+fn abreast(rate: f64, piece_len: u32, budget: usize) -> u32 {
     if piece_len <= LONG_PIECE {
         return 1;
     }
-    (peer.pipeline.rate() * ABREAST_TIME / f64::from(piece_len)).clamp(1.0, MOST_ABREAST) as u32
+    let sent = rate * ABREAST_TIME / f64::from(piece_len);
+    let slabs = budget / 4 / SLAB_LEN as usize;
+    sent.min(slabs as f64).clamp(1.0, MOST_ABREAST) as u32
 }
 
 /// Whether that is too long.
@@ -597,6 +601,16 @@ mod tests {
         pieces::Priority,
         torrent::{CloseCause, Input, Setup},
     };
+
+    #[test]
+    fn only_long_pieces_of_fast_peers_come_side_by_side() {
+        let of = |rate, piece_len| abreast(rate, piece_len, 44 << 20);
+        assert_eq!(of(1e9, 1 << 20), 1);
+        assert_eq!([0.0, 1e6, 40e6, 100e6, 1e9].map(|rate| of(rate, 4 << 20)), [1, 1, 1, 2, 16]);
+        assert_eq!([40e6, 1e9].map(|rate| of(rate, 16 << 20)), [1, 5]);
+        // Where memory is short they would only wait for it.
+        assert_eq!([4, 1].map(|mib| abreast(1e9, 4 << 20, mib << 20)), [4, 1]);
+    }
 
     #[test]
     fn an_unwanted_piece_that_is_lost_is_not_missed() {
