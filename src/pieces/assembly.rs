@@ -130,6 +130,18 @@ impl Open {
         &self.blocks[index(block)]
     }
 
+    /// Requests for blocks that are outstanding, second ones included.
+    pub(super) fn outstanding(&self) -> usize {
+        let is_outstanding = |slot: &&BlockSlot| matches!(slot.state, BlockState::Outstanding(_));
+        self.blocks.iter().filter(is_outstanding).count() + self.again.len()
+    }
+
+    /// Whether `block` is outstanding at `peer`.
+    pub(super) fn is_outstanding(&self, block: Block, peer: PeerKey) -> bool {
+        self.block(block).state == BlockState::Outstanding(peer)
+            || self.again.contains(&(index(block) as u32, peer))
+    }
+
     /// Blocks outstanding at `peer`, second requests included.
     pub(super) fn outstanding_at(&self, peer: PeerKey) -> impl Iterator<Item = u32> + '_ {
         let first = self.blocks.iter().enumerate().filter_map(move |(i, b)| {

@@ -314,6 +314,16 @@ impl Pieces {
         }
     }
 
+    /// Requests for blocks that are outstanding, second ones included.
+    pub fn outstanding(&self) -> usize {
+        self.open.iter().flatten().map(|open| open.outstanding()).sum()
+    }
+
+    /// Whether `block` is outstanding at `peer`.
+    pub fn is_outstanding(&self, block: Block, peer: PeerKey) -> bool {
+        self.open_piece(block.piece).is_some_and(|open| open.is_outstanding(block, peer))
+    }
+
     /// Blocks of `piece` that are outstanding at `peer`.
     pub fn outstanding_in(&self, piece: PieceIndex, peer: PeerKey) -> Vec<Block> {
         let Some(open) = self.open_piece(piece) else { return Vec::new() };

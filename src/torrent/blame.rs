@@ -52,6 +52,11 @@ impl Blame {
         }
     }
 
+    /// Who fetches a suspect piece alone.
+    pub(super) fn owners(&self) -> impl Iterator<Item = PeerKey> + '_ {
+        self.suspects.values().filter_map(|suspect| suspect.owner)
+    }
+
     /// A copy of `piece` is bad. Gives the guilty, if that is certain already. Blocks without a sender
     /// were on disk from an earlier run.
     pub(super) fn failed(

@@ -231,6 +231,19 @@ impl Candidates {
         }
     }
 
+    /// The peer of this connection does not listen at `addr`, though it has said so.
+    pub(super) fn is_not_there(&mut self, now: Instant, addr: SocketAddr, key: PeerKey) {
+        let Some(known) = self.known.get(&addr) else { return };
+        if known.state != State::Connected(key) {
+            return;
+        }
+        if known.source == Source::Incoming {
+            self.known.remove(&addr);
+        } else {
+            self.set_idle(addr, now + FIRST_WAIT);
+        }
+    }
+
     pub(super) fn dial_failed(&mut self, now: Instant, addr: SocketAddr, failure: DialFailure) {
         match failure {
             // Says nothing about the peer: soon again.
@@ -296,6 +309,20 @@ impl Candidates {
     /// Known addresses, our own among them: at once, for what is asked every second.
     pub(super) fn len(&self) -> u32 {
         self.known.len() as u32
+    }
+
+    /// The connections with those that are connected.
+    pub(super) fn connections(&self) -> impl Iterator<Item = PeerKey> + '_ {
+        let states = self.known.values().map(|known| known.state);
+        states.filter_map(|state| if let State::Connected(key) = state { Some(key) } else { None })
+    }
+
+    /// Panics if a count is wrong or a limit passed.
+    pub(super) fn check_invariants(&self) {
+        assert!(self.known.len() <= limits::MAX_CANDIDATES, "{} addresses", self.known.len());
+        assert!(self.banned.len() <= limits::MAX_CANDIDATES, "{} bans", self.banned.len());
+        let dialling = self.known.values().filter(|known| known.state == State::Dialling).count();
+        assert_eq!(dialling, self.dialling as usize, "dials under way");
     }
 
     /// Known addresses, our own left out, and how those failed that did.

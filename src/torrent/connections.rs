@@ -501,8 +501,11 @@ impl Torrent {
             return;
         }
         let addr = SocketAddr::new(peer.addr.ip(), port);
-        peer.listen_addr = Some(addr);
+        let before = peer.listen_addr.replace(addr).filter(|&before| before != addr);
         let encrypted = peer.encryption != Encryption::Off;
+        if let Some(before) = before {
+            self.candidates.is_not_there(now, before, key);
+        }
         self.candidates.found(now, Source::Incoming, &[addr]);
         if encrypted {
             self.candidates.prefers_encryption(addr);
@@ -597,6 +600,21 @@ mod tests {
         assert_eq!(told(&mut torrent, "[2001:db8::1]:1"), [true, false], "over IPv6");
         torrent.handle(Instant::ZERO, Input::Mapped(OutsidePorts::default()), &mut pool);
         assert_eq!(told(&mut torrent, "9.9.9.7:1"), [true, false]);
+    }
+
+    /// Each port stayed in the list as one where the peer is connected, for ever: after four thousand of
+    /// them no other address had room.
+    #[test]
+    fn a_peer_listens_in_one_place_wherever_it_says() {
+        let (mut torrent, key, mut pool) = seeding();
+        for port in 1..=50 {
+            let hello = ExtensionHandshake { p: Some(port), ..ExtensionHandshake::default() };
+            let payload = hello.encode();
+            say(&mut torrent, &mut pool, key, &Message::Extended { id: 0, payload: &payload });
+        }
+        assert_eq!(torrent.candidates.len(), 1);
+        torrent.disconnect(Instant::ZERO, key, Disconnect::Idle, &mut pool);
+        torrent.check_invariants();
     }
 
     #[test]

@@ -424,7 +424,7 @@ impl Torrent {
 }
 
 /// Pieces a peer may let us have while it chokes us; more are ignored (BEP 6 suggests ten).
-const MAX_ALLOWED_FAST: usize = 32;
+pub(super) const MAX_ALLOWED_FAST: usize = 32;
 
 /// Whether it means something only to who knows how many pieces there are, and can be heard later.
 const fn speaks_of_pieces(message: &Message<'_>) -> bool {

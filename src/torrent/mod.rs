@@ -14,6 +14,7 @@ mod download;
 mod evidence;
 mod exchange;
 mod input;
+mod invariants;
 mod lifecycle;
 mod messages;
 mod metadata;

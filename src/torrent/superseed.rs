@@ -58,6 +58,11 @@ impl Superseed {
         self.shown.get(&peer).is_some_and(told)
     }
 
+    /// Whom it shows pieces.
+    pub(super) fn shown_to(&self) -> impl Iterator<Item = PeerKey> + '_ {
+        self.shown.keys().copied()
+    }
+
     /// A peer has left: what it was shown is for others.
     pub(super) fn forget(&mut self, peer: PeerKey) {
         for piece in self.shown.remove(&peer).into_iter().flat_map(|shown| shown.waiting) {
