@@ -3,7 +3,11 @@
 //! It is strict where a real one could not be: a job that reads what was never verified, or verifies
 //! a piece with a block missing, is a fault of the torrent machine and ends the run.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    time::Duration,
+};
 
 use crate::{
     base::{
@@ -73,6 +77,8 @@ pub(super) struct Disk {
     plan: DiskPlan,
     /// Pieces verified and written here.
     have: Bitfield,
+    /// Pieces that were here: reads of them that were ordered before may still come.
+    lost: BTreeSet<PieceIndex>,
     /// Blocks of unfinished pieces written early.
     spilled: BTreeMap<PieceIndex, Vec<Option<u64>>>,
     free_at: Instant,
@@ -87,6 +93,7 @@ impl Disk {
             content,
             plan,
             have,
+            lost: BTreeSet::new(),
             spilled: BTreeMap::new(),
             free_at: Instant::ZERO,
             done: 0,
@@ -98,6 +105,12 @@ impl Disk {
     /// Pieces verified here: what survives a restart.
     pub(super) const fn have(&self) -> &Bitfield {
         &self.have
+    }
+
+    /// A piece is not there any more.
+    pub(super) fn lose(&mut self, piece: PieceIndex) {
+        self.have.remove(piece);
+        self.lost.insert(piece);
     }
 
     /// How long after a fault the owner resumes.
@@ -235,10 +248,14 @@ impl Disk {
     }
 
     fn read(&self, run: Block, slab: &mut Slab) {
-        assert!(self.have.has(run.piece), "read of piece {}, which is not verified", run.piece);
+        let is_there = self.have.has(run.piece);
+        let was_there = is_there || self.lost.contains(&run.piece);
+        assert!(was_there, "read of piece {}, which is not verified", run.piece);
+        // Of a piece that was lost meanwhile comes something, and nobody may be sent it.
+        let wrong = u64::from(!is_there);
         let tags = slab.tags_mut().expect("the simulator's pools are phantom");
         for i in 0..run.length.div_ceil(BLOCK_LEN) {
-            tags[i as usize] = self.content.tag(run.piece.0, run.begin + i * BLOCK_LEN);
+            tags[i as usize] = self.content.tag(run.piece.0, run.begin + i * BLOCK_LEN) ^ wrong;
         }
     }
 }

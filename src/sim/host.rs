@@ -20,6 +20,9 @@ use super::{
     tracker::Announcer,
 };
 
+/// Memory for blocks that a host has unless its plan says otherwise, in bytes.
+pub const MEMORY: usize = 32 << 20;
+
 /// When a host goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Going {
@@ -69,6 +72,32 @@ pub struct HostPlan {
     pub priorities: Vec<Priority>,
     /// What drives it, if it is a rogue.
     pub rogue: Option<Box<dyn Rogue>>,
+}
+
+impl HostPlan {
+    /// A host that is there from the start, stays, has nothing, and sends `up` bytes per second.
+    pub fn new(name: String, role: Role, up: u64) -> Self {
+        HostPlan {
+            name,
+            role,
+            up: Some(ByteRate(up)),
+            down: None,
+            access: Duration::ZERO,
+            join: Duration::ZERO,
+            going: None,
+            back_after: None,
+            listens: true,
+            web_seed: false,
+            disk: DiskPlan::default(),
+            memory: MEMORY,
+            settings: Settings::default(),
+            upload_limit: None,
+            have: Bitfield::empty(0),
+            knows: true,
+            priorities: Vec::new(),
+            rogue: None,
+        }
+    }
 }
 
 /// What makes a host act.

@@ -198,10 +198,7 @@ impl Observer {
     pub(super) fn stop(&mut self, host: HostId, have: &Bitfield) {
         self.hosts[host.at()].doubtful.clear();
         if self.hosts[host.at()].role == Role::Leecher {
-            for piece in have.iter() {
-                self.holders[piece.at()] -= 1;
-                self.unheld += u32::from(self.holders[piece.at()] == 0);
-            }
+            have.iter().for_each(|piece| self.let_go(piece));
         }
     }
 
@@ -245,6 +242,19 @@ impl Observer {
             seen.unasked += u32::from(*block == RECEIVED);
             *block &= !RECEIVED;
         }
+    }
+
+    /// `host` has a piece no more.
+    pub(super) fn lost(&mut self, host: HostId, piece: PieceIndex) {
+        self.failed(host, piece);
+        if self.hosts[host.at()].role == Role::Leecher {
+            self.let_go(piece);
+        }
+    }
+
+    fn let_go(&mut self, piece: PieceIndex) {
+        self.holders[piece.at()] -= 1;
+        self.unheld += u32::from(self.holders[piece.at()] == 0);
     }
 
     fn hold(&mut self, piece: PieceIndex, now: Instant) {

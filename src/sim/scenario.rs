@@ -17,13 +17,12 @@
 use std::time::Duration;
 
 use crate::{
-    base::{bitfield::Bitfield, geometry::Geometry, time::Instant, units::ByteRate},
-    torrent::{Command, Settings},
+    base::{geometry::Geometry, time::Instant},
+    torrent::Command,
 };
 
 use super::{
     HostId,
-    disk::DiskPlan,
     host::{Going, HostPlan},
     masked::{Mask, Masked},
     observer::{BUCKET, Role},
@@ -34,8 +33,6 @@ use super::{
     world::{Network, World},
 };
 
-/// Memory for blocks that each host has unless the scenario says otherwise, in bytes.
-pub const MEMORY: usize = 32 << 20;
 /// Bytes per second that those send who are rogues in the encryption handshake.
 const MASKED_UP: u64 = 1_000_000;
 /// The run counts as hung when no leecher has received anything useful for so long.
@@ -181,26 +178,8 @@ impl Scenario {
     fn group(mut self, name: &str, role: Role, count: u32, up: u64, part: Option<Cast>) -> Self {
         for _ in 0..count {
             let n = self.hosts.iter().filter(|h| h.role == role).count() + 1;
-            self.hosts.push(HostPlan {
-                web_seed: false,
-                name: if role == Role::Rogue { name.to_owned() } else { format!("{name} {n}") },
-                role,
-                up: Some(ByteRate(up)),
-                down: None,
-                access: Duration::ZERO,
-                join: Duration::ZERO,
-                going: None,
-                back_after: None,
-                listens: true,
-                disk: DiskPlan::default(),
-                memory: MEMORY,
-                settings: Settings::default(),
-                upload_limit: None,
-                have: Bitfield::empty(0),
-                knows: true,
-                priorities: Vec::new(),
-                rogue: None,
-            });
+            let name = if role == Role::Rogue { name.to_owned() } else { format!("{name} {n}") };
+            self.hosts.push(HostPlan::new(name, role, up));
             self.parts.push(part.clone());
         }
         self
@@ -236,12 +215,6 @@ impl Scenario {
         let geometry = self.geometry();
         let mut world = World::new(self.seed, geometry, self.network, self.tracker);
         for (n, (mut plan, part)) in self.hosts.drain(..).zip(self.parts.drain(..)).enumerate() {
-            if plan.have.len() != geometry.pieces() {
-                plan.have = match plan.role {
-                    Role::Seeder => Bitfield::full(geometry.pieces()),
-                    _ => Bitfield::empty(geometry.pieces()),
-                };
-            }
             if let Some(part) = part {
                 let seed = self.seed ^ ((n as u64) << 32);
                 let (content, info_hash) = (world.content(), world.info_hash());
@@ -290,7 +263,7 @@ fn is_expected(plan: &HostPlan) -> bool {
 }
 
 /// Stops every machine; what its pool still has lent out after that.
-fn leaked(world: &mut World) -> Vec<(HostId, usize)> {
+pub fn leaked(world: &mut World) -> Vec<(HostId, usize)> {
     let machines: Vec<HostId> = world.hosts().filter(|&h| world.torrent(h).is_some()).collect();
     machines.iter().for_each(|&h| world.command(h, Command::Pause));
     let limit = world.now() + WIND_DOWN;

@@ -99,7 +99,9 @@ impl World {
         self.settle(host);
     }
 
-    pub(super) fn leave(&mut self, host: HostId, crash: bool) {
+    /// The host goes, without a word if it crashes. It comes back if its plan says so.
+    pub fn leave(&mut self, host: HostId, crash: bool) {
+        self.stirred.clear();
         if matches!(self.hosts[host.at()].mind, Mind::Absent { .. }) {
             return;
         }

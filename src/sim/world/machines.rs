@@ -44,6 +44,9 @@ impl World {
                 break;
             }
         }
+        if !self.stirred.contains(&host) {
+            self.stirred.push(host);
+        }
         self.arm(host);
     }
 
@@ -147,7 +150,10 @@ impl World {
                 }
             }
             Event::Metadata(_) => self.agenda.push(self.now, Due::Learnt(host)),
-            Event::PieceLost(_) => {}
+            Event::PieceLost(piece) => {
+                self.hosts[host.at()].disk.lose(piece);
+                self.observer.lost(host, piece);
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use std::{
 
 use crate::{
     base::{
+        bitfield::Bitfield,
         geometry::Geometry,
         hash::{Sha1Hash, sha1},
         id::PeerKey,
@@ -35,7 +36,7 @@ use super::{
     frames::Frames,
     host::{Going, Host, HostPlan},
     link::{Air, Outgoing},
-    observer::Observer,
+    observer::{Observer, Role},
     rogue::{Doings, METADATA},
     tracker::{Tracker, TrackerPlan},
 };
@@ -139,6 +140,8 @@ pub struct World {
     spare: Vec<Vec<u8>>,
     doings: Doings,
     first_copy_seen: bool,
+    /// To whose machines something has happened in this step.
+    stirred: Vec<HostId>,
 }
 
 impl World {
@@ -165,11 +168,20 @@ impl World {
             spare: Vec::new(),
             doings: Doings::default(),
             first_copy_seen: false,
+            stirred: Vec::new(),
         }
     }
 
-    /// Adds a host, which joins when its plan says so.
-    pub fn add(&mut self, plan: HostPlan) -> HostId {
+    /// Adds a host, which joins when its plan says so. Unless that says what it has, a seeder has everything
+    /// and others have nothing.
+    pub fn add(&mut self, mut plan: HostPlan) -> HostId {
+        let pieces = self.content.geometry().pieces();
+        if plan.have.len() != pieces {
+            plan.have = match plan.role {
+                Role::Seeder => Bitfield::full(pieces),
+                _ => Bitfield::empty(pieces),
+            };
+        }
         let id = HostId(self.hosts.len() as u32);
         let n = id.0 + 1;
         let addr = SocketAddr::from(([10, (n >> 16) as u8, (n >> 8) as u8, n as u8], PORT));
@@ -186,6 +198,7 @@ impl World {
 
     /// Tells a machine something, as its owner.
     pub fn command(&mut self, host: HostId, command: Command) {
+        self.stirred.clear();
         self.tell(host, Input::Command(command));
     }
 
@@ -198,6 +211,7 @@ impl World {
         debug_assert!(at >= self.now, "time runs backwards");
         self.now = at;
         self.events += 1;
+        self.stirred.clear();
         self.digest = (self.digest ^ at.as_micros()).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
         self.happen(due);
         true
@@ -259,14 +273,11 @@ impl World {
 mod tests {
     use super::*;
     use crate::{
-        base::{bitfield::Bitfield, units::BLOCK_LEN, units::ByteRate},
+        base::units::{BLOCK_LEN, ByteRate},
         sim::{
-            disk::DiskPlan,
             frames::{self, Frame, Span},
-            observer::Role,
             rogue::{Line, Part, Rogue, Script},
         },
-        torrent::Settings,
     };
     use std::{cell::RefCell, rc::Rc};
 
@@ -312,26 +323,8 @@ mod tests {
     }
 
     fn host(role: Role, up: u64, rogue: Box<dyn Rogue>) -> HostPlan {
-        HostPlan {
-            web_seed: false,
-            name: "host".to_owned(),
-            role,
-            up: Some(ByteRate(up)),
-            down: None,
-            access: Duration::ZERO,
-            join: Duration::ZERO,
-            going: None,
-            back_after: None,
-            listens: true,
-            disk: DiskPlan::default(),
-            memory: 1 << 20,
-            settings: Settings::default(),
-            upload_limit: None,
-            have: Bitfield::empty(0),
-            knows: true,
-            priorities: Vec::new(),
-            rogue: Some(rogue),
-        }
+        let plan = HostPlan::new("host".to_owned(), role, up);
+        HostPlan { memory: 1 << 20, rogue: Some(rogue), ..plan }
     }
 
     /// When each block of a two-way run reached the reader, and the run's digest.

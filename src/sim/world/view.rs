@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr};
 
 use crate::{
-    base::{hash::Sha1Hash, time::Instant},
+    base::{bitfield::Bitfield, hash::Sha1Hash, time::Instant},
     sim::{
         HostId,
         disk::Content,
@@ -72,6 +72,16 @@ impl World {
         &self.hosts[host.at()].plan
     }
 
+    /// The hosts to whose machines something has happened in the last step, or by the last command.
+    pub fn stirred(&self) -> &[HostId] {
+        &self.stirred
+    }
+
+    /// The pieces that are right on a host's disk.
+    pub fn on_disk(&self, host: HostId) -> &Bitfield {
+        self.hosts[host.at()].disk.have()
+    }
+
     /// When a host first started.
     pub fn joined(&self, host: HostId) -> Option<Instant> {
         self.hosts[host.at()].first_start
@@ -88,6 +98,11 @@ impl World {
             Mind::Machine(machine) => Some(machine),
             _ => None,
         }
+    }
+
+    /// Whether the host is there and is a rogue.
+    pub fn is_rogue(&self, host: HostId) -> bool {
+        matches!(self.hosts[host.at()].mind, Mind::Rogue(_))
     }
 
     /// Bytes of slabs that a host has lent out, its budget, and its disk jobs under way.
