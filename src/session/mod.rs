@@ -157,6 +157,8 @@ struct Core {
     port: Option<u16>,
     registry: Arc<Registry>,
     shard: ShardHandle,
+    /// Where everything else runs.
+    runtime: Handle,
     discovery: Line,
     dht: Option<Dht>,
     files: Arc<FilePool>,
@@ -273,6 +275,7 @@ impl Session {
             port,
             registry,
             shard,
+            runtime: Handle::current(),
             discovery: line,
             dht,
             files: FilePool::new(descriptors.files),
@@ -349,6 +352,7 @@ impl Session {
             turned_away: self.half_open.as_ref().map_or(0, |half_open| half_open.turned_away()),
             torrents: self.core.registry.count() as u32,
             slabs: gauges.slabs.load(Ordering::Relaxed),
+            tasks: self.core.shard.tasks() + self.core.runtime.metrics().num_alive_tasks(),
         }
     }
 

@@ -188,7 +188,10 @@ pub(super) fn start(
     let run = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let (runtime, result) = match runtime {
-            Ok(runtime) => (Some(runtime), Ok(())),
+            Ok(runtime) => {
+                let handle = runtime.handle().clone();
+                (Some(runtime), Ok(handle))
+            }
             Err(error) => (None, Err(error)),
         };
         // Whoever starts us waits for it.
@@ -201,8 +204,8 @@ pub(super) fn start(
         });
     };
     let thread = std::thread::Builder::new().name("shard".into()).spawn(run)?;
-    started.recv().map_err(io::Error::other)??;
-    Ok((ShardHandle::new(sender, mail, gauges), thread))
+    let runtime = started.recv().map_err(io::Error::other)??;
+    Ok((ShardHandle::new(sender, mail, gauges, runtime), thread))
 }
 
 impl Shard {

@@ -114,6 +114,8 @@ pub struct Totals {
     pub torrents: u32,
     /// Bytes of block data in memory.
     pub slabs: u64,
+    /// Tasks that have not ended, the caller's own in the runtime in which the session was started included.
+    pub tasks: usize,
 }
 
 #[cfg(test)]

@@ -20,10 +20,13 @@ use crate::{
         terminal::{Warning, printable},
     },
     session::{
-        Encryption, Finding, Mapped, Opened, Session, Told, TorrentEvent, TorrentState,
+        Encryption, Finding, Mapped, Opened, Session, Told, TorrentEvent, TorrentState, Totals,
         WebSeedChange,
     },
 };
+
+/// Time between two accounts of what the whole session holds.
+const TOTALS_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 struct Piece<'a> {
@@ -87,6 +90,17 @@ struct Pinholes {
     port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dht_port: Option<u16>,
+}
+
+/// Figures of the whole session: bytes, protocol included, and numbers.
+#[derive(Serialize)]
+struct Whole {
+    received: u64,
+    sent: u64,
+    connections: u32,
+    torrents: u32,
+    slabs: u64,
+    tasks: usize,
 }
 
 /// An event that says everything by its name.
@@ -342,6 +356,20 @@ impl Transfer {
         Ok(())
     }
 
+    /// Tells what the whole session holds, once a second, to programs that want to know more.
+    pub(super) fn tell_totals(&mut self, now: Duration) -> Result<(), Failure> {
+        let early = self.told_totals.is_some_and(|at| now.saturating_sub(at) < TOTALS_EVERY);
+        let Some(session) = self.session.as_ref().filter(|_| !early) else { return Ok(()) };
+        if !self.terminal.json || !self.terminal.verbose {
+            return Ok(());
+        }
+        self.told_totals = Some(now);
+        let Totals { down: received, up: sent, connections, torrents, slabs, tasks, .. } =
+            session.totals();
+        let whole = Whole { received, sent, connections, torrents, slabs, tasks };
+        self.terminal.event("totals", &whole)
+    }
+
     /// Tells how many connections came from blocked addresses.
     pub(super) fn tell_turned_away(&self, connections: u64) -> Result<(), Failure> {
         if connections == 0 || !self.terminal.verbose {
@@ -377,7 +405,6 @@ const fn word(encryption: Encryption) -> &'static str {
     }
 }
 
-/// What a tracker said, or what was said of it; its name once.
 /// Who is let in by these ports.
 fn let_in(tcp: Option<u16>, udp: Option<u16>) -> String {
     let port = tcp.map(|port| format!("peers in on port {port}"));
@@ -385,6 +412,7 @@ fn let_in(tcp: Option<u16>, udp: Option<u16>) -> String {
     port.into_iter().chain(dht).collect::<Vec<_>>().join(", ")
 }
 
+/// What a tracker said, or what was said of it; its name once.
 fn complaint(url: &str, message: &str) -> String {
     let host = redact::host(url);
     let message = redact::echo(url, message);

@@ -70,6 +70,8 @@ pub(super) struct Transfer {
     /// What was told of the ports that peers outside use.
     mapped: Option<Mapped>,
     opened: Option<Opened>,
+    /// When the figures of the whole session were told.
+    told_totals: Option<Duration>,
     /// Rung when a torrent may have ended.
     bell: Arc<Notify>,
     /// Those who write down what happens.
@@ -161,6 +163,7 @@ impl Transfer {
             refused: Vec::new(),
             mapped: None,
             opened: None,
+            told_totals: None,
             bell: Arc::default(),
             followers: Followers::new(terminal),
         }
@@ -337,7 +340,8 @@ impl Transfer {
             self.advance(i, now).await?;
         }
         let views: Vec<View> = self.torrents.iter().map(|t| t.last.clone()).collect();
-        self.progress.show(now, &views)
+        self.progress.show(now, &views)?;
+        self.tell_totals(now)
     }
 
     /// Decides whether a torrent that goes well has reached its goal, or does not get there.

@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime,
+    sync::{mpsc, oneshot},
+};
 
 use super::super::{command::Command, mail::Mail};
 
@@ -24,6 +27,7 @@ pub(in crate::session) struct ShardHandle {
     commands: mpsc::Sender<Command>,
     pub(in crate::session) mail: Arc<Mail>,
     pub(in crate::session) gauges: Arc<Gauges>,
+    runtime: runtime::Handle,
 }
 
 impl ShardHandle {
@@ -31,8 +35,14 @@ impl ShardHandle {
         commands: mpsc::Sender<Command>,
         mail: Arc<Mail>,
         gauges: Arc<Gauges>,
+        runtime: runtime::Handle,
     ) -> Self {
-        ShardHandle { commands, mail, gauges }
+        ShardHandle { commands, mail, gauges, runtime }
+    }
+
+    /// Tasks that live on its thread.
+    pub(in crate::session) fn tasks(&self) -> usize {
+        self.runtime.metrics().num_alive_tasks()
     }
 
     /// Sends a command; false when the shard has ended.
