@@ -1,25 +1,21 @@
 """Results as a picture: two bars for each client of each job, MB/s and CPU seconds per GiB, downpour
-in colour. SVG, written as it is; without scripts and fonts.
+in colour.
 """
 
 from html import escape
 
+import svg
 from table import medians, number, summary
 
 ROW, HEAD, TOP, NAME, BAR, GAP = 17, 44, 50, 110, 250, 120
 STYLE = """\
-text { font: 12px sans-serif; fill: #222 }
-.title { font-size: 14px; font-weight: bold } .small { fill: #666 }
 .bar { fill: #b9c2cc } .floor { fill: #e4e7ea } .ours { fill: #1c7ed6 }
-@media (prefers-color-scheme: dark) {
-  svg { background: #15181c } text { fill: #ddd } .small { fill: #999 }
-  .bar { fill: #56606b } .floor { fill: #333a42 }
-}"""
+@media (prefers-color-scheme: dark) { .bar { fill: #56606b } .floor { fill: #333a42 } }"""
 PANELS = (("rate", "MB/s, more is better"), ("cost", "CPU s/GiB, less is better"))
 IDLE_PANELS = (("anonymous_each", "anon KiB each"), ("idling", "CPU s in 30 s"))
 
 
-def svg(title, jobs, rows):
+def bars(title, jobs, rows):
     found = summary(rows)
     shown = [(job, found[job.name]) for job in jobs if job.name in found and job.kind != "control"]
     shown = [
@@ -29,12 +25,7 @@ def svg(title, jobs, rows):
     shown = [(job, lines) for job, lines in shown if lines]
     height = TOP + sum(HEAD + ROW * len(lines) for _, lines in shown) + 10
     width = NAME + 2 * (BAR + GAP)
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}">',
-        f"<style>{STYLE}</style>",
-        f'<text class="title" x="10" y="22">{escape(title)}</text>',
-    ]
+    out = []
     y = TOP
     for job, lines in shown:
         out.append(f'<text class="title" x="10" y="{y + 14}">{escape(job.name)}</text>')
@@ -58,5 +49,4 @@ def svg(title, jobs, rows):
                 out.append(f'<text x="{x + length + 6:.1f}" y="{y + 12}">{number(line[key])}</text>')
             y += ROW
         y += 8
-    out.append("</svg>")
-    return "\n".join(out) + "\n"
+    return svg.document(title, width, height, STYLE, out)

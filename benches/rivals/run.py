@@ -124,7 +124,7 @@ def write(config, rows):
     chosen = [job for job in all_jobs.jobs(config) if job.name in measured]
     (config.out / "RESULTS.md").write_text(table.markdown(head, chosen, rows, shown))
     title = f"downpour and others, {datetime.date.today()}, {machine()}"
-    (config.out / "results.svg").write_text(picture.svg(title, chosen, rows))
+    (config.out / "results.svg").write_text(picture.bars(title, chosen, rows))
 
 
 def heading(config):

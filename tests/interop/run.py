@@ -65,6 +65,8 @@ def arguments():
     parser.add_argument("--npm", type=Path, default=Path(os.environ.get("INTEROP_NPM", ".")),
                         help="folder with node_modules/webtorrent-fixtures ($INTEROP_NPM)")
     parser.add_argument("--jobs", type=int, default=4, help="scenarios at a time (%(default)s)")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER",
+                        help="where scenarios that measure draw what they saw")
     parser.add_argument("--keep", action="store_true", help="keep the temporary folders")
     config = parser.parse_args()
     config.bin, config.npm = config.bin.absolute(), config.npm.absolute()

@@ -10,6 +10,7 @@ import info_hashes
 import leaks
 import port_mapping
 import samples
+import soak
 import swarm
 import trackerless
 import web_seeds
@@ -103,6 +104,8 @@ def foreign():
 SETS = {
     "core": core,
     "matrix": matrix,
-    "endurance": lambda: itertools.chain(endurance.scenarios(), full_disk.scenarios()),
+    "endurance": lambda: itertools.chain(
+        endurance.scenarios(), soak.scenarios(), full_disk.scenarios()
+    ),
     "foreign": foreign,
 }
