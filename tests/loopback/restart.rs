@@ -5,15 +5,33 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use downpour::{
-    base::units::ByteRate,
-    session::{AddTorrent, Check, Config, Limits, Session, TorrentEvent, TorrentHandle},
+    base::{
+        id::PeerId,
+        rng::Rng,
+        slab::Chunk,
+        units::{BLOCK_LEN, ByteRate},
+    },
+    session::{
+        AddTorrent, Check, Config, Limits, Session, TorrentEvent, TorrentHandle, TorrentSnapshot,
+    },
+    wire::{Decoded, Decoder, HANDSHAKE_LEN, Handshake, Message, Reserved, encode::encode},
 };
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::content::{Content, addr_of, seeder};
+
+/// Who waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a run and the one after it have their data and their state.
 struct Place {
@@ -83,7 +101,7 @@ pub(crate) fn spoil(path: &Path, at: u64, quietly: bool) {
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).expect("read");
     file.write_all_at(&[byte[0] ^ 1], at).expect("written");
-    let time = if quietly { modified } else { modified + std::time::Duration::from_secs(3600) };
+    let time = if quietly { modified } else { modified + Duration::from_secs(3600) };
     file.set_modified(time).expect("set");
 }
 
@@ -161,6 +179,84 @@ async fn an_orderly_end_keeps_blocks_of_unfinished_pieces() {
     let fetched = first.downloaded + second.downloaded;
     assert_eq!(fetched, 12_000_000, "{} bytes came, then {}", first.downloaded, second.downloaded);
     assert!(second.downloaded > 0);
+    again.shutdown().await;
+    seed.shutdown().await;
+}
+
+/// A peer that has nothing and asks for a block of each piece that it hears of, until the other side closes.
+async fn asks_for_everything(addr: SocketAddr, hello: Handshake, bitfield: u32) {
+    let mut stream = TcpStream::connect(addr).await.expect("connects");
+    let mut said = hello.to_bytes().to_vec();
+    [Message::HaveNone, Message::Interested].iter().for_each(|m| encode(m, &mut said));
+    stream.write_all(&said).await.expect("sent");
+    let mut theirs = [0; HANDSHAKE_LEN];
+    // It may have been the last one to come.
+    if stream.read_exact(&mut theirs).await.is_err() {
+        return;
+    }
+    let (mut decoder, mut buf) = (Decoder::new(bitfield), vec![0; 64 << 10]);
+    while let Ok(read @ 1..) = stream.read(&mut buf).await {
+        let (mut chunk, mut asks) = (Chunk::Bytes(&buf[..read]), Vec::new());
+        while let Some(item) = decoder.next(&mut chunk).expect("ours can be read") {
+            if let Decoded::Message(Message::Have(piece)) = item {
+                encode(&Message::Request { piece, begin: 0, length: BLOCK_LEN }, &mut asks);
+            }
+        }
+        if stream.write_all(&asks).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// In the middle of a crowd: everybody is let go, all is saved, and the next run neither hashes nor fetches again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_orderly_end_in_a_crowd_is_soon_and_loses_nothing() {
+    const CROWD: usize = 150;
+    const TOTAL: usize = 24 << 20;
+    let content = Content::one_file("file.bin", TOTAL, 64 << 10);
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    let peer = addr_of(&seed, Ipv4Addr::LOCALHOST);
+    let place = Place::new();
+    let (session, handle) = place.fetch(&content, peer, ByteRate(1 << 20), 3).await;
+    let (addr, info_hash) =
+        (addr_of(&session, Ipv4Addr::LOCALHOST), content.metainfo.info.info_hash().wire());
+    let mut rng = Rng::new(1);
+    let mut crowd = JoinSet::new();
+    for _ in 0..CROWD {
+        let peer_id = PeerId::generate(&mut rng);
+        let hello = Handshake { reserved: Reserved::ours(false), info_hash, peer_id };
+        crowd.spawn(asks_for_everything(addr, hello, content.metainfo.info.geometry().pieces()));
+    }
+    let trades = |now: &TorrentSnapshot| {
+        now.machine.peers as usize > CROWD && now.machine.uploaded > 1 << 20
+    };
+    while !trades(&handle.snapshot()) {
+        sleep(Duration::from_millis(1)).await;
+    }
+    timeout(PATIENCE, session.shutdown()).await.expect("it ends");
+    timeout(PATIENCE, crowd.join_all()).await.expect("everybody is let go");
+    seed.shutdown().await;
+    let first = handle.snapshot().machine.clone();
+    assert!(first.pieces_done > 3 && first.done < TOTAL as u64, "{} pieces", first.pieces_done);
+
+    // Where something is wrong that nothing shows, nobody looks.
+    let (file, bytes) = (place.file(&content), &content.files[0].1);
+    let there = fs::read(&file).expect("readable");
+    let whole = |at: &usize| there[*at..at + (64 << 10)] == bytes[*at..at + (64 << 10)];
+    let at = (0..).step_by(64 << 10).find(whole).expect("some pieces are there");
+    spoil(&file, at as u64, true);
+    assert_eq!(place.found(&content, Check::Doubtful).await, first.pieces_done);
+    spoil(&file, at as u64, true);
+
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    let peers = vec![addr_of(&seed, Ipv4Addr::LOCALHOST)];
+    let again = place.session().await;
+    let add = AddTorrent { peers, ..content.add(place.data.path()) };
+    let handle = again.add(add).await.expect("added");
+    handle.wait_complete().await.expect("complete");
+    content.assert_at(place.data.path());
+    let fetched = first.downloaded + handle.snapshot().machine.downloaded;
+    assert_eq!(fetched, TOTAL as u64, "{} bytes came before the end", first.downloaded);
     again.shutdown().await;
     seed.shutdown().await;
 }
