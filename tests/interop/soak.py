@@ -22,7 +22,7 @@ from transfer import Scenario
 SECONDS = int(os.environ.get("DOWNPOUR_SOAK_SECONDS", "600"))
 PEERS = 200
 # Bytes a second in each direction; what is shared is more than can arrive in the time.
-DOWN, UP = 256 * 1024, 8 * MIB
+DOWN, UP = 512 * 1024, 8 * MIB
 PIECE_LENGTH = 64 * 1024
 # Between two looks, and how long it may take to become quiet once everybody has left, seconds.
 EVERY, QUIET = 1, 20

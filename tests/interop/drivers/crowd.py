@@ -1,8 +1,8 @@
 """A crowd of peers of one torrent: they connect, trade, and leave after some seconds in one way or another,
 and others come in their place, until this is ended.
 
-Every third has everything, the others have half of the pieces; all take blocks and give what they are asked
-for. Each comes from a loopback address of its own, some say where they listen, and are dialled there. A JSON line a
+Every third has everything, the others have half of the pieces. All take blocks, and every fifth gives what it
+is asked for. Each comes from a loopback address of its own, some say where they listen, and are dialled there. A JSON line a
 second says how many are connected, how many have been, and the bytes of blocks that came and went.
 """
 
@@ -22,7 +22,7 @@ parser.add_argument("info_hash")
 parser.add_argument("data", help="the file that is shared")
 parser.add_argument("piece_length", type=int)
 parser.add_argument("--peers", type=int, default=200, help="connections at a time (%(default)s)")
-parser.add_argument("--life", type=float, default=20, help="longest life in seconds (%(default)s)")
+parser.add_argument("--life", type=float, default=30, help="longest life in seconds (%(default)s)")
 parser.add_argument("--listen", type=int, required=True, help="where the crowd is dialled")
 args = parser.parse_args()
 
@@ -58,6 +58,7 @@ class Peer:
         if rng.randrange(3):
             self.has = set(rng.sample(range(pieces), pieces // 2))
         self.there, self.asked, self.chokes = set(), 0, True
+        self.gives = rng.randrange(5) == 0
         self.leaves = rng.randrange(4)
 
     async def live(self):
@@ -102,7 +103,7 @@ class Peer:
             self.writer.write(message(5, bytes(bits)))
         if rng.randrange(4) == 0:
             self.writer.write(message(20, b"\0d1:md6:ut_pexi1ee1:pi%dee" % args.listen))
-        self.writer.write(message(1) + message(2))
+        self.writer.write(message(1) * self.gives + message(2))
 
     async def hear(self):
         (size,) = struct.unpack(">I", await self.reader.readexactly(4))
@@ -126,7 +127,7 @@ class Peer:
         self.take()
 
     async def give(self, piece, begin, size):
-        if piece in self.has:
+        if self.gives and piece in self.has:
             block = os.pread(file, size, piece * args.piece_length + begin)
             self.writer.write(message(7, struct.pack(">II", piece, begin) + block))
             traded["sent"] += size
@@ -159,19 +160,29 @@ async def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     lives = set()
-    dialled = await asyncio.start_server(lambda *streams: Peer(*streams).live(), "0.0.0.0", args.listen)
+
+    def begin(life):
+        life = asyncio.create_task(life)
+        lives.add(life)
+        life.add_done_callback(lives.discard)
+
+    def dialled(reader, writer):
+        if len(connected) < args.peers:
+            begin(Peer(reader, writer).live())
+        else:
+            writer.close()
+
+    server = await asyncio.start_server(dialled, "0.0.0.0", args.listen)
     ticks = 0
     while not ended.is_set():
         for _ in range(min(args.peers - len(connected), args.peers // 10)):
-            life = asyncio.create_task(come())
-            lives.add(life)
-            life.add_done_callback(lives.discard)
+            begin(come())
         if ticks % 10 == 0:
             print(json.dumps({"connected": len(connected), "met": met, **traded}), flush=True)
         ticks += 1
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), 0.1)
-    dialled.close()
+    server.close()
     for peer in tuple(connected):
         peer.leave()
     for life in tuple(lives):
