@@ -24,6 +24,8 @@ PEERS = 200
 # Bytes a second in each direction; what is shared is more than can arrive in the time.
 DOWN, UP = 512 * 1024, 8 * MIB
 PIECE_LENGTH = 64 * 1024
+# What it may hold of blocks: pieces that somebody began and left fill it, and it is full soon.
+MEMORY = "16M"
 # Between two looks, and how long it may take to become quiet once everybody has left, seconds.
 EVERY, QUIET = 1, 20
 # Parts of the time that are compared: once it is warm, and at its end.
@@ -46,6 +48,7 @@ class Sample:
 
     time: float
     anonymous: int
+    slabs: int
     descriptors: int
     tasks: int
     connections: int
@@ -73,7 +76,8 @@ class Watch:
             descriptors = len(os.listdir(f"/proc/{self.process.pid}/fd"))
             memory, last = anonymous_memory(self.process), totals[-1]
             tasks, connections = last["tasks"], last["connections"]
-            self.samples.append(Sample(self.now(), memory, descriptors, tasks, connections))
+            sample = Sample(self.now(), memory, last["slabs"], descriptors, tasks, connections)
+            self.samples.append(sample)
         return True
 
     def last(self, name):
@@ -114,7 +118,7 @@ def progress_lines(process):
 
 
 def soak(run):
-    options = ["-v", "--max-down", str(DOWN), "--max-up", str(UP)]
+    options = ["-v", "--memory", MEMORY, "--max-down", str(DOWN), "--max-up", str(UP)]
     peer, _, made, root = start(run, DOWN * SECONDS * 5 // 4, options)
     watch = Watch(peer.process)
     run.until(lambda: watch.look() and watch.now() > 5, "it to be quiet before anybody comes")
@@ -162,6 +166,7 @@ def draw(run, watch, marks):
         return
     panels = [
         ("anonymous memory, MiB", [s.anonymous / MIB for s in watch.samples]),
+        ("blocks of unfinished pieces, and on their way, MiB", [s.slabs / MIB for s in watch.samples]),
         ("open descriptors", [s.descriptors for s in watch.samples]),
         ("tasks", [s.tasks for s in watch.samples]),
         ("connections", [s.connections for s in watch.samples]),
