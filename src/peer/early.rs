@@ -27,6 +27,11 @@ impl Early {
         }
     }
 
+    /// Bytes of memory.
+    pub const fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// All of them as they came; `None` if some were lost.
     pub fn take(&mut self) -> Option<Vec<u8>> {
         let Early { bytes, lost } = std::mem::take(self);

@@ -167,7 +167,7 @@ pub struct Peer {
     pub hold_until: Instant,
     /// It let a request time out and has sent nothing since.
     pub snubbed: bool,
-    /// Pieces it began to get from us, older ones counting less.
+    /// Pieces it got from us, or parts of them, older ones counting less.
     pub given: f64,
     /// Pieces we gave it that others have got since, without us (see the seeding choker).
     pub passed_on: f64,
@@ -240,6 +240,21 @@ impl Peer {
     /// Whether it is no peer but stands for a web seed.
     pub const fn is_web_seed(&self) -> bool {
         WebSeedNumber::of(self.addr).is_some()
+    }
+
+    /// Bytes of memory it makes us hold, beside slabs and its fixed part: what it said that is not whole, asked
+    /// for and named, and what it does not read.
+    pub fn held(&self) -> usize {
+        let hello = match &self.stage {
+            Stage::Handshake(bytes) => bytes.capacity(),
+            Stage::Open => 0,
+        };
+        let said = hello + self.decoder.held() + self.early.held() + self.client.capacity();
+        let asked = self.uploads.held() + self.metadata_due.len() * size_of::<u32>();
+        let asked_of_it = self.requests.listed() * size_of::<requests::Request>();
+        let named = self.told_of.len() * size_of::<SocketAddr>()
+            + self.allowed_fast.len() * size_of::<PieceIndex>();
+        said + asked + asked_of_it + named + self.pieces.held() + self.out.capacity()
     }
 
     /// Whether messages flow.

@@ -22,6 +22,14 @@ impl PeerPieces {
         PeerPieces { len, set: Set::None }
     }
 
+    /// Bytes of memory.
+    pub fn held(&self) -> usize {
+        match &self.set {
+            Set::Some(bits) => bits.as_bytes().len(),
+            Set::None | Set::All => 0,
+        }
+    }
+
     /// Everything.
     pub fn set_all(&mut self) {
         self.set = Set::All;

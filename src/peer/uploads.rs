@@ -63,6 +63,13 @@ impl Uploads {
         self.queue.len()
     }
 
+    /// Bytes of memory, slabs not counted.
+    pub fn held(&self) -> usize {
+        let reading = self.reading.iter().map(|(_, blocks)| blocks.len() + 1);
+        let ready = self.ready.iter().map(|ready| ready.blocks.len() + 1);
+        (self.queue.len() + reading.chain(ready).sum::<usize>()) * size_of::<Block>()
+    }
+
     /// Bytes being read or ready to leave.
     pub const fn under_way(&self) -> u32 {
         self.reading_bytes + self.ready_bytes

@@ -162,6 +162,16 @@ impl Open {
         self.blocks.iter().any(is_asked) && !self.involves(peer)
     }
 
+    /// Whether nobody but `peer`, which is at `addr`, sent or is asked for any block of this piece.
+    pub(super) fn is_only(&self, peer: PeerKey, addr: Sender) -> bool {
+        let others = self.blocks.iter().any(|block| match block.state {
+            BlockState::Outstanding(first) => first != peer,
+            BlockState::Free => false,
+            _ => self.senders.get(usize::from(block.sender)) != Some(&addr),
+        });
+        !others && self.again.iter().all(|&(_, again)| again == peer)
+    }
+
     /// Asks `peer` for free blocks, at most `want`, in order and if so only of one window; puts their
     /// numbers into `out`. False when the pool had no slab for one.
     pub(super) fn ask(

@@ -6,7 +6,7 @@
 //! of rarity is looked through for the first piece that the peer has, but not for long: a peer that has
 //! little of what is rare is served from a list of its own (`shortlist`).
 
-use std::ops::RangeInclusive;
+use std::{net::SocketAddr, ops::RangeInclusive};
 
 use crate::base::{
     bitfield::Bitfield,
@@ -82,6 +82,11 @@ pub trait PeerView {
     /// Whether `piece` may only be taken whole from one peer, another than this one
     /// (it failed before, and we want to know who sends bad data).
     fn is_barred(&self, piece: PieceIndex) -> bool;
+    /// Its address if it is to send whole pieces, as far as there are any (we want to know whether it sends
+    /// bad data).
+    fn alone(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 /// How many blocks a peer is to get.
@@ -118,7 +123,7 @@ impl Pieces {
         if !self.sequential {
             self.availability.refresh();
             // A copy of each of these is what the swarm needs most.
-            if !self.pick_of(view, &mut left, Kind::Scarce, rng, pool, out) {
+            if !self.pick_of(view, &mut left, (Kind::Scarce, false), rng, pool, out) {
                 return false;
             }
             // While it has more of what is scarce, its uplink is for that alone.
@@ -132,7 +137,13 @@ impl Pieces {
                 return true;
             }
         }
-        if !self.pick_of(view, &mut left, Kind::Any, rng, pool, out) {
+        if !self.pick_of(view, &mut left, (Kind::Any, false), rng, pool, out) {
+            return false;
+        }
+        if left.blocks > 0
+            && view.alone().is_some()
+            && !self.pick_of(view, &mut left, (Kind::Any, true), rng, pool, out)
+        {
             return false;
         }
         if left.blocks > 0 && wish.again > 0 && self.is_endgame() {
@@ -141,13 +152,14 @@ impl Pieces {
         true
     }
 
-    /// Blocks of pieces of a kind: of those that are started, then of new ones; or where the peer gives
-    /// several side by side, new ones first until there are so many.
+    /// Blocks of pieces of a kind: of those that are started, also where others have a part in them if it
+    /// `joins` them, then of new ones; or where the peer gives several side by side, new ones first until
+    /// there are so many.
     fn pick_of(
         &mut self,
         view: &impl PeerView,
         left: &mut Wish,
-        kind: Kind,
+        (kind, joins): (Kind, bool),
         rng: &mut Rng,
         pool: &mut Pool,
         out: &mut Vec<Block>,
@@ -162,7 +174,7 @@ impl Pieces {
             if left.blocks == 0 {
                 return true;
             }
-            let (started, own) = self.started(view, left.peer, kind, abreast);
+            let (started, own) = self.started(view, left.peer, (kind, joins), abreast);
             if (started.is_empty() || own < abreast)
                 && let Some(piece) = self.next_new(view, *left, kind, rng)
             {
@@ -194,14 +206,16 @@ impl Pieces {
         &self,
         view: &impl PeerView,
         peer: PeerKey,
-        kind: Kind,
+        (kind, joins): (Kind, bool),
         abreast: u32,
     ) -> (Vec<PieceIndex>, u32) {
+        let open = |p| self.open_piece(p).expect("a started piece is open");
+        let alone = view.alone().filter(|_| !joins);
         let offered = self.startable.iter().copied();
         let mut offered: Vec<PieceIndex> = offered
             .filter(|&p| view.offers(p) && !view.is_barred(p) && self.is_of(kind, p))
+            .filter(|&p| alone.is_none_or(|addr| open(p).is_only(peer, addr)))
             .collect();
-        let open = |p| self.open_piece(p).expect("a started piece is open");
         if self.sequential {
             offered.sort_unstable();
         } else if abreast == 1 {

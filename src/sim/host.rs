@@ -22,6 +22,8 @@ use super::{
 
 /// Memory for blocks that a host has unless its plan says otherwise, in bytes.
 pub const MEMORY: usize = 32 << 20;
+/// Between two looks at the memory of a machine.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// When a host goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub struct HostPlan {
     pub going: Option<(Going, bool)>,
     /// When it comes back with what its disk has, counted from when it went.
     pub back_after: Option<Duration>,
+    /// Bytes of each connection that it takes in before it reads nothing more; `None` reads everything.
+    pub takes: Option<u64>,
     /// Others can dial it.
     pub listens: bool,
     /// It stands for a web seed, which everyone knows and no tracker names.
@@ -86,6 +90,7 @@ impl HostPlan {
             join: Duration::ZERO,
             going: None,
             back_after: None,
+            takes: None,
             listens: true,
             web_seed: false,
             disk: DiskPlan::default(),
@@ -143,6 +148,11 @@ pub(super) struct Host {
     pub(super) finished: Option<Instant>,
     pub(super) first_start: Option<Instant>,
     pub(super) resume_planned: bool,
+    /// What its machine was given to handle: arrivals, inputs and writes.
+    pub(super) inputs: u64,
+    /// Most bytes that its machine held beside slabs, and when that was looked at last.
+    pub(super) most_held: usize,
+    pub(super) looked_at: Instant,
     keys: Vec<Option<(u32, StreamId)>>,
     next_port: u16,
 }
@@ -166,9 +176,22 @@ impl Host {
             finished: None,
             first_start: None,
             resume_planned: false,
+            inputs: 0,
+            most_held: 0,
+            looked_at: Instant::ZERO,
             keys: Vec::new(),
             next_port: 40_000,
             plan,
+        }
+    }
+
+    /// Looks how much memory its machine holds, now and then.
+    pub(super) fn look(&mut self, now: Instant) {
+        if let Mind::Machine(machine) = &self.mind
+            && now.since(self.looked_at) >= LOOK_EVERY
+        {
+            self.looked_at = now;
+            self.most_held = self.most_held.max(machine.held());
         }
     }
 

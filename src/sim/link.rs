@@ -23,7 +23,7 @@ use super::StreamId;
 const QUANTUM_NS: u64 = 500_000;
 
 /// What travels as a whole.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Unit {
     /// Bytes of the stream: whole messages, unless a rogue likes it otherwise.
     Bytes(Vec<u8>),

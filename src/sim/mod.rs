@@ -1,8 +1,8 @@
 //! A whole swarm in virtual time: the same torrent machine that the program runs, under a driver
 //! that moves tags in place of bytes.
 //!
-//! Owns the world ([`world`]), its links, disks, tracker and rogues ([`rogue`], [`masked`], [`server`]), an observer that watches the
-//! wires from outside, and scenarios made of them ([`scenario`]). One seed is one run, bit for bit:
+//! Owns the world ([`world`]), its links, disks, tracker and rogues ([`rogue`], [`masked`], [`replay`],
+//! [`server`]), an observer that watches the wires from outside, and scenarios made of them ([`scenario`]). One seed is one run, bit for bit:
 //! nothing here reads a clock, and nothing depends on the order of a hash table. Nothing here decides
 //! what a torrent does.
 //!
@@ -23,6 +23,8 @@ pub mod host;
 mod link;
 pub mod masked;
 pub mod observer;
+mod poison;
+pub mod replay;
 pub mod report;
 pub mod rogue;
 pub mod scenario;

@@ -84,6 +84,7 @@ struct Watched {
     sent: u64,
     received: u64,
     twice: u64,
+    messages: u64,
 }
 
 #[derive(Debug)]
@@ -168,6 +169,7 @@ impl Observer {
             sent: 0,
             received: 0,
             twice: 0,
+            messages: 0,
         });
     }
 
@@ -326,8 +328,10 @@ impl Observer {
     pub(super) fn received(&mut self, now: Instant, host: HostId, stream: StreamId, unit: &Unit) {
         let mut frames = std::mem::take(&mut self.frames);
         let line = &mut self.lines[stream.at()];
+        let messages = &mut self.hosts[host.at()].messages;
         unit.each_chunk(|chunk| {
             line.got.feed(chunk, &mut |frame| {
+                *messages += 1;
                 if !matches!(frame, Frame::Have(_) | Frame::Request(_)) {
                     frames.push(frame);
                 }
@@ -495,6 +499,11 @@ impl Observer {
     pub fn received_by(&self, host: HostId) -> (u64, u64) {
         let seen = &self.hosts[host.at()];
         (seen.received, seen.twice)
+    }
+
+    /// Messages that have reached `host`.
+    pub(super) fn messages(&self, host: HostId) -> u64 {
+        self.hosts[host.at()].messages
     }
 
     /// Blocks that `host` lacks and has asked nobody for.

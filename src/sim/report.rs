@@ -29,6 +29,12 @@ pub struct HostReport {
     pub received: u64,
     /// Payload that had come before or was not asked for, in bytes.
     pub wasted: u64,
+    /// Arrivals, inputs and writes that its machine handled.
+    pub inputs: u64,
+    /// Messages that reached it.
+    pub messages: u64,
+    /// Most bytes that its machine held beside slabs.
+    pub most_held: usize,
 }
 
 /// What came of one run.
@@ -66,6 +72,8 @@ pub struct Report {
     pub seeder_usage: Vec<f64>,
     /// Who banned whom.
     pub bans: Vec<Ban>,
+    /// Most pieces that failed at one host for what one other had sent.
+    pub most_bad: u32,
     /// Why machines closed connections, and how often.
     pub partings: BTreeMap<String, u64>,
     /// Slabs that did not come back after everyone had stopped, in bytes by host.

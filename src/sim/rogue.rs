@@ -2,7 +2,8 @@
 //!
 //! A [`Rogue`] is told what happens and says what to do; [`Script`] is one that plays most parts:
 //! liar, staller, flooder, miser, slow coach, or a plain seeder that offers a chosen `reqq`. Those who never
-//! get as far as the wire are in [`super::masked`], web seeds that speak HTTP in [`super::server`].
+//! get as far as the wire are in [`super::masked`], those who say what others have said in [`super::replay`],
+//! web seeds that speak HTTP in [`super::server`].
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -23,6 +24,10 @@ use super::{
 
 /// A rogue's name for one of its connections.
 pub type Line = StreamId;
+
+/// What has come on a connection, as it came.
+#[derive(Debug, Clone)]
+pub struct Heard(pub(super) Unit);
 
 /// What a rogue does; carried out when it returns.
 #[derive(Debug, Default)]
@@ -49,6 +54,11 @@ impl Doings {
     pub fn send_block(&mut self, line: Line, span: Span, tag: u64) {
         let header = frames::piece_header(span);
         self.list.push(Doing::Send(line, Unit::Block { header, length: span.length, tag }));
+    }
+
+    /// Sends once more what has come.
+    pub fn repeat(&mut self, line: Line, what: &Heard) {
+        self.list.push(Doing::Send(line, what.0.clone()));
     }
 
     /// Closes a connection once everything before has been sent.
@@ -102,6 +112,9 @@ pub trait Rogue {
     /// A message has arrived.
     fn message(&mut self, now: Instant, line: Line, frame: Frame, doings: &mut Doings);
 
+    /// Something has arrived whose messages have been told of.
+    fn heard(&mut self, _now: Instant, _line: Line, _what: &Heard, _doings: &mut Doings) {}
+
     /// A connection is gone.
     fn closed(&mut self, _now: Instant, _line: Line, _doings: &mut Doings) {}
 
@@ -133,6 +146,10 @@ pub enum Serve {
     Reject,
     /// With one right block in each such time, over all connections.
     Slowly(Duration),
+    /// With one byte in each such time, on each connection.
+    Trickle(Duration),
+    /// So many times right, and then not at all.
+    Times(u32),
 }
 
 /// What a [`Script`] does with metadata (BEP 9).
@@ -235,6 +252,8 @@ pub struct Script {
     dialled: VecDeque<SocketAddr>,
     known: Vec<SocketAddr>,
     slow: VecDeque<(Line, Span)>,
+    /// Connections on which a block trickles, and the bytes of it that are to come.
+    trickles: Vec<(Line, u32)>,
     served: u32,
 }
 
@@ -243,6 +262,7 @@ const SLOW: u32 = 1;
 const REDIAL: u32 = 2;
 const INVENT: u32 = 3;
 const ANNOUNCE: u32 = 4;
+const TRICKLE: u32 = 5;
 /// Tokens from here on hang up on the connection of that number.
 const HANG_UP: u32 = 16;
 const FLOOD_EVERY: Duration = Duration::from_millis(100);
@@ -276,6 +296,7 @@ impl Script {
             dialled: VecDeque::new(),
             known: Vec::new(),
             slow: VecDeque::new(),
+            trickles: Vec::new(),
             served: 0,
         }
     }
@@ -384,6 +405,17 @@ impl Script {
             Serve::Reject => {
                 doings.send(line, frames::numbers(16, &[span.piece, span.begin, span.length]));
             }
+            Serve::Times(n) if self.served < n => self.block(line, span, doings),
+            Serve::Times(_) => {}
+            Serve::Trickle(each) => {
+                if self.trickles.iter().all(|(l, _)| *l != line) {
+                    if self.trickles.is_empty() {
+                        doings.timer(now + each, TRICKLE);
+                    }
+                    self.trickles.push((line, span.length));
+                    doings.send(line, frames::piece_header(span).to_vec());
+                }
+            }
             Serve::Slowly(each) => {
                 if self.slow.is_empty() {
                     doings.timer(now + each, SLOW);
@@ -484,6 +516,7 @@ impl Rogue for Script {
     fn closed(&mut self, now: Instant, line: Line, doings: &mut Doings) {
         self.open.retain(|o| o.line != line);
         self.slow.retain(|(l, _)| *l != line);
+        self.trickles.retain(|(l, _)| *l != line);
         if self.part.hang_up_after.is_some() && line.is_dialler() {
             doings.timer(now + FLOOD_EVERY, REDIAL);
         }
@@ -497,6 +530,16 @@ impl Rogue for Script {
                 doings.timer(now + INVENTS_EVERY, INVENT);
             }
             ANNOUNCE => self.announce(now, doings),
+            TRICKLE => {
+                for (line, left) in &mut self.trickles {
+                    doings.send(*line, vec![0]);
+                    *left -= 1;
+                }
+                self.trickles.retain(|(_, left)| *left > 0);
+                if let (Serve::Trickle(each), false) = (self.part.serve, self.trickles.is_empty()) {
+                    doings.timer(now + each, TRICKLE);
+                }
+            }
             SLOW => {
                 if let Some((line, span)) = self.slow.pop_front() {
                     self.block(line, span, doings);

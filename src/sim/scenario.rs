@@ -26,6 +26,7 @@ use super::{
     host::{Going, HostPlan},
     masked::{Mask, Masked},
     observer::{BUCKET, Role},
+    replay::{Replay, Replayer},
     report::{HostReport, Report},
     rogue::{Part, Rogue, Script},
     server::{Answer, Server},
@@ -51,6 +52,7 @@ const DESCRIBED: usize = 6;
 enum Cast {
     Script(Part),
     Masked(Mask),
+    Replayer(Replay),
     Server(Answer),
 }
 
@@ -119,6 +121,11 @@ impl Scenario {
     /// Adds `count` hosts that do this with the encryption handshake.
     pub fn masked(self, name: &str, count: u32, mask: Mask) -> Self {
         self.group(name, Role::Rogue, count, MASKED_UP, Some(Cast::Masked(mask)))
+    }
+
+    /// Adds a host that sends what others have said.
+    pub fn replayer(self, name: &str, replay: Replay, up: u64) -> Self {
+        self.group(name, Role::Rogue, 1, up, Some(Cast::Replayer(replay)))
     }
 
     /// Adds a web seed, which plays `part` and sends `up` bytes per second: to a torrent it is a peer, however its
@@ -221,6 +228,7 @@ impl Scenario {
                 let rogue: Box<dyn Rogue> = match part {
                     Cast::Script(part) => Box::new(Script::new(part, content, info_hash, seed)),
                     Cast::Masked(mask) => Box::new(Masked::new(mask, info_hash, seed)),
+                    Cast::Replayer(replay) => Box::new(Replayer::new(replay)),
                     Cast::Server(answer) => Box::new(Server::new(answer, content, info_hash)),
                 };
                 plan.rogue = Some(rogue);
@@ -293,6 +301,9 @@ fn report(world: &World, seed: u64, size: u64, bound: Duration) -> Report {
                 sent: observer.sent_by(id),
                 received,
                 wasted,
+                inputs: world.work(id).0,
+                messages: world.work(id).1,
+                most_held: world.most_held(id),
             }
         })
         .collect();
@@ -320,6 +331,7 @@ fn report(world: &World, seed: u64, size: u64, bound: Duration) -> Report {
         leecher_usage: usage(leechers, capacity(Role::Leecher)),
         seeder_usage: usage(seeders, capacity(Role::Seeder)),
         bans: world.bans().to_vec(),
+        most_bad: world.most_bad(),
         partings: world.partings().clone(),
         leaked: Vec::new(),
         events: world.events(),

@@ -22,6 +22,10 @@ pub struct TrackerPlan {
     pub min_interval: Duration,
     /// When it does not answer; a host tries again after [`RETRY`], then twice as long, and so on.
     pub outages: Vec<Range<Duration>>,
+    /// Peers in each answer, beside the true ones, that never answer: so many addresses.
+    pub strangers: u16,
+    /// Whether it names who asks.
+    pub names_asker: bool,
 }
 
 impl Default for TrackerPlan {
@@ -32,6 +36,8 @@ impl Default for TrackerPlan {
             interval: Duration::from_secs(1_800),
             min_interval: Duration::from_secs(60),
             outages: Vec::new(),
+            strangers: 0,
+            names_asker: false,
         }
     }
 }

@@ -2,9 +2,13 @@
 //!
 //! One sender of the whole piece is guilty at once. Otherwise the digests of all blocks are kept, the
 //! piece is fetched again from one peer alone, and when a good copy is there, whoever sent a block
-//! that differs from it is guilty. Bounded: the oldest suspect pieces are forgotten.
+//! that differs from it is guilty. Until then all who sent a part of it are on parole: each sends whole
+//! pieces, alone, so that the next bad one has one sender. Bounded: the oldest suspect pieces are forgotten.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use crate::base::{id::PeerKey, index::PieceIndex};
 
@@ -25,9 +29,19 @@ struct Suspect {
 #[derive(Debug, Default)]
 pub(super) struct Blame {
     suspects: BTreeMap<PieceIndex, Suspect>,
+    /// Who sent a part of any copy that is kept.
+    on_parole: BTreeSet<SocketAddr>,
+    /// Pieces that are sent by one of them alone.
+    alone: BTreeMap<PieceIndex, (PeerKey, SocketAddr)>,
 }
 
 impl Blame {
+    /// Bytes of memory.
+    pub(super) fn held(&self) -> usize {
+        let copies = self.suspects.values().flat_map(|suspect| &suspect.copies);
+        copies.map(|copy| size_of_val(copy.as_slice())).sum()
+    }
+
     /// Whether digests of a good copy of `piece` are wanted.
     pub(super) fn is_suspect(&self, piece: PieceIndex) -> bool {
         self.suspects.contains_key(&piece)
@@ -35,14 +49,30 @@ impl Blame {
 
     /// Whether `piece` is being fetched alone by a peer other than `peer`.
     pub(super) fn is_barred(&self, piece: PieceIndex, peer: PeerKey) -> bool {
-        self.suspects.get(&piece).is_some_and(|s| s.owner.is_some_and(|owner| owner != peer))
+        let owner = self.suspects.get(&piece).and_then(|suspect| suspect.owner);
+        let owner = owner.or(self.alone.get(&piece).map(|&(owner, _)| owner));
+        owner.is_some_and(|owner| owner != peer)
     }
 
-    /// `peer` begins to fetch `piece`, alone if it is suspect.
-    pub(super) fn claim(&mut self, piece: PieceIndex, peer: PeerKey) {
+    /// Whether the peer at `addr` may send whole pieces only.
+    pub(super) fn is_on_parole(&self, addr: SocketAddr) -> bool {
+        self.on_parole.contains(&addr)
+    }
+
+    /// `peer` begins to fetch `piece`, alone if that is suspect or it is itself.
+    pub(super) fn claim(&mut self, piece: PieceIndex, peer: PeerKey, addr: SocketAddr) {
         if let Some(suspect) = self.suspects.get_mut(&piece) {
             suspect.owner.get_or_insert(peer);
+        } else if self.is_on_parole(addr) {
+            self.alone.entry(piece).or_insert((peer, addr));
         }
+    }
+
+    /// Whose word is doubted now: nobody's whom a good copy has cleared.
+    fn review(&mut self) {
+        let copies = self.suspects.values().flat_map(|suspect| &suspect.copies);
+        self.on_parole = copies.flatten().filter_map(|&(sender, _)| sender).collect();
+        self.alone.retain(|_, (_, addr)| self.on_parole.contains(addr));
     }
 
     /// `peer` is gone or does not answer: others may fetch what it had alone.
@@ -50,6 +80,7 @@ impl Blame {
         for suspect in self.suspects.values_mut() {
             suspect.owner = suspect.owner.filter(|&o| o != peer);
         }
+        self.alone.retain(|_, (owner, _)| *owner != peer);
     }
 
     /// Who fetches a suspect piece alone.
@@ -65,6 +96,7 @@ impl Blame {
         senders: &[Option<SocketAddr>],
         digests: &[u64],
     ) -> Option<SocketAddr> {
+        self.alone.remove(&piece);
         let copy: Vec<_> = senders.iter().copied().zip(digests.iter().copied()).collect();
         let first = *senders.first()?;
         let alone = first.is_some() && senders.iter().all(|&s| s == first);
@@ -79,12 +111,15 @@ impl Blame {
         if !alone && suspect.copies.len() < MAX_COPIES {
             suspect.copies.push(copy);
         }
+        self.review();
         if alone { first } else { None }
     }
 
     /// A copy of `piece` is good; `digests` are its blocks. Gives everyone who sent another block.
     pub(super) fn good(&mut self, piece: PieceIndex, digests: &[u64]) -> Vec<SocketAddr> {
+        self.alone.remove(&piece);
         let Some(suspect) = self.suspects.remove(&piece) else { return Vec::new() };
+        self.review();
         let mut guilty: Vec<SocketAddr> = suspect
             .copies
             .iter()
@@ -123,7 +158,7 @@ mod tests {
         assert_eq!(b.failed(piece, &[1, 2, 1].map(|n| Some(addr(n))), &[10, 66, 30]), None);
         let (owner, other) =
             (PeerKey { slot: 0, generation: 0 }, PeerKey { slot: 1, generation: 0 });
-        b.claim(piece, owner);
+        b.claim(piece, owner, addr(1));
         assert!(b.is_barred(piece, other) && !b.is_barred(piece, owner));
         assert_eq!(b.good(piece, &[10, 20, 30]), [addr(2)]);
         assert!(!b.is_suspect(piece) && !b.is_barred(piece, other));
@@ -142,6 +177,24 @@ mod tests {
             b.failed(last, &senders, &[n, 2]);
         }
         assert_eq!(b.suspects[&last].copies.len(), MAX_COPIES);
+    }
+
+    #[test]
+    fn all_who_had_a_part_send_whole_pieces_until_one_is_found_out() {
+        let mut b = Blame::default();
+        let [bad, next] = [3, 4].map(PieceIndex);
+        let key = |slot| PeerKey { slot, generation: 0 };
+        assert_eq!(b.failed(bad, &[1, 2, 1].map(|n| Some(addr(n))), &[10, 66, 30]), None);
+        assert_eq!([1, 2, 3].map(|n| b.is_on_parole(addr(n))), [true, true, false]);
+        b.claim(next, key(3), addr(3));
+        assert!(!b.is_barred(next, key(1)), "who is not on parole shares");
+        b.claim(next, key(2), addr(2));
+        assert!(b.is_barred(next, key(1)) && !b.is_barred(next, key(2)));
+        b.forget(key(2));
+        assert!(!b.is_barred(next, key(1)), "it does not send");
+        b.claim(next, key(1), addr(1));
+        assert_eq!(b.good(bad, &[10, 20, 30]), [addr(2)]);
+        assert!(!b.is_on_parole(addr(1)) && !b.is_barred(next, key(3)), "it is cleared");
     }
 
     #[test]

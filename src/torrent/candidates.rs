@@ -97,13 +97,13 @@ pub(super) struct Candidates {
 
 /// Loopback peers share one address: there only the port tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum IpOrAddr {
+pub(super) enum IpOrAddr {
     Ip(IpAddr),
     Addr(SocketAddr),
 }
 
 impl IpOrAddr {
-    fn of(addr: SocketAddr) -> Self {
+    pub(super) fn of(addr: SocketAddr) -> Self {
         if addr.ip().is_loopback() { IpOrAddr::Addr(addr) } else { IpOrAddr::Ip(addr.ip()) }
     }
 }
@@ -323,6 +323,12 @@ impl Candidates {
         assert!(self.banned.len() <= limits::MAX_CANDIDATES, "{} bans", self.banned.len());
         let dialling = self.known.values().filter(|known| known.state == State::Dialling).count();
         assert_eq!(dialling, self.dialling as usize, "dials under way");
+    }
+
+    /// Bytes of memory.
+    pub(super) fn held(&self) -> usize {
+        self.known.len() * size_of::<(SocketAddr, Known)>()
+            + self.banned.len() * size_of::<IpOrAddr>()
     }
 
     /// Known addresses, our own left out, and how those failed that did.

@@ -29,6 +29,8 @@ pub(super) struct Candidate {
     pub(super) gives: u64,
     /// It got pieces from us and hardly any of them have been seen elsewhere since.
     pub(super) keeps: bool,
+    /// It got pieces from us and gave next to nothing for them.
+    pub(super) takes: bool,
     /// It does not answer our requests.
     pub(super) snubbed: bool,
     /// Requests of it wait here.
@@ -126,7 +128,13 @@ impl Choker {
             let rest: Vec<PeerKey> = best.iter().skip(regular).map(|c| c.key).collect();
             let lucky = match optimist {
                 Some(k) if rest.contains(&k) => k,
-                _ => rest[rng.index(rest.len())],
+                _ => {
+                    // Who keeps all to itself has it only if it is drawn twice.
+                    let draw = |rng: &mut Rng| best[regular + rng.index(best.len() - regular)];
+                    let drawn = draw(rng);
+                    let selfish = if seeding { drawn.keeps } else { drawn.takes };
+                    if selfish { draw(rng).key } else { drawn.key }
+                }
             };
             self.optimistic = Some(lucky);
             chosen.push(lucky);
@@ -171,6 +179,7 @@ mod tests {
                 unchoked_at: None,
                 gives: u64::from(slot) * 1000,
                 keeps: false,
+                takes: false,
                 snubbed: false,
                 waits: true,
             })

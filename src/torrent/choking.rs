@@ -13,8 +13,10 @@ use super::{
 
 /// What a score keeps from one round to the next: it remembers some minutes.
 const SCORE_DECAY: f64 = 0.95;
-/// A peer is not judged before it has begun so many pieces from us.
+/// A peer is not judged before it has got so many pieces from us.
 const PIECES_TO_JUDGE: f64 = 4.0;
+/// As a divisor, the share of what it got that a peer must have given to have another chance as others have.
+const LEAST_GIVEN: u64 = 8;
 /// Share of them that must have been seen elsewhere; not all can, for the last are still on their way.
 const SHARE_PASSED_ON: f64 = 0.25;
 
@@ -107,6 +109,7 @@ impl Torrent {
                 unchoked_at: p.unchoked_at,
                 gives: p.down.rate(now).0,
                 keeps: p.given >= PIECES_TO_JUDGE && p.passed_on < p.given * SHARE_PASSED_ON,
+                takes: p.given >= PIECES_TO_JUDGE && p.down.total() < p.up.total() / LEAST_GIVEN,
                 snubbed: p.snubbed,
                 waits: p.uploads.waiting() > 0,
             })

@@ -2,7 +2,7 @@
 //!
 //! Whom to dial is in `candidates`; what peers say is in `messages`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::{
     base::{
@@ -278,6 +278,7 @@ impl Torrent {
         }
         self.settle_duplicate(key, hello.peer_id)?;
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
+        self.standings.came(peer);
         peer.stage = Stage::Open;
         peer.id = Some(hello.peer_id);
         peer.client = hello.peer_id.client();
@@ -361,13 +362,15 @@ impl Torrent {
     }
 
     /// Two connections to one peer: both sides keep the one that was dialled by the greater id. A web seed
-    /// is no peer, whatever id others take.
+    /// is no peer, whatever id others take; and who takes that of a peer at another address is another, who
+    /// would have its place.
     fn settle_duplicate(&mut self, key: PeerKey, id: PeerId) -> Result<(), Disconnect> {
         let Some(peer) = self.peers.get(key).filter(|peer| !peer.is_web_seed()) else {
             return Ok(());
         };
-        let outgoing = peer.outgoing;
-        let is_twin = |p: &Peer| !p.is_web_seed() && p.id == Some(id);
+        let (outgoing, ip) = (peer.outgoing, peer.addr.ip());
+        let is_twin =
+            |p: &Peer| !p.is_web_seed() && p.id == Some(id) && may_be_one(p.addr.ip(), ip);
         let Some((other, old)) =
             self.peers.iter().find(|&(k, p)| k != key && is_twin(p) && !self.doomed.contains(&k))
         else {
@@ -456,6 +459,7 @@ impl Torrent {
             self.pieces.release(request.block, key);
             self.freed = true;
         }
+        self.standings.left(&peer);
         if !peer.snubbed {
             count_out(&mut self.pieces, &peer.pieces);
         }
@@ -512,6 +516,11 @@ impl Torrent {
         }
         self.candidates.connected(addr, key);
     }
+}
+
+/// Whether one peer may be at both addresses: they are the same, or it has one of each kind.
+fn may_be_one(a: IpAddr, b: IpAddr) -> bool {
+    a == b || a.is_ipv4() != b.is_ipv4() || compact::is_local(a) != compact::is_local(b)
 }
 
 /// Gateways map IPv4, and their numbers are those of the world outside.
@@ -615,6 +624,24 @@ mod tests {
         assert_eq!(torrent.candidates.len(), 1);
         torrent.disconnect(Instant::ZERO, key, Disconnect::Idle, &mut pool);
         torrent.check_invariants();
+    }
+
+    /// Whoever had heard the id of a peer could take its place with it, or be there before it.
+    #[test]
+    fn who_calls_itself_as_another_does_is_another() {
+        let (mut torrent, key, mut pool) = seeding();
+        let peer_id = torrent.peers.get(key).and_then(|peer| peer.id).expect("it said so");
+        let reserved = Reserved::ours(false);
+        let hello = Handshake { reserved, info_hash: torrent.name(), peer_id }.to_bytes();
+        for (n, stays) in [(77, true), (1, false)] {
+            let addr = ([10, 0, 0, n], 9).into();
+            let newcomer = torrent
+                .admit(Instant::ZERO, addr, Direction::Incoming, Encryption::Off)
+                .expect("there is room");
+            torrent.read(Instant::ZERO, newcomer, Chunk::Bytes(&hello), &mut pool);
+            assert!(torrent.peers.get(key).is_some());
+            assert_eq!(torrent.peers.get(newcomer).is_some(), stays, "at 10.0.0.{n}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Which block comes next is the picker's choice (`pieces`), how many a peer gets its pipeline's
 //! (`peer`). Bad pieces go to `blame`.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::{
     base::{
@@ -66,6 +66,10 @@ impl PeerView for View<'_> {
     fn is_barred(&self, piece: PieceIndex) -> bool {
         self.blame.is_barred(piece, self.key)
     }
+
+    fn alone(&self) -> Option<SocketAddr> {
+        Some(self.peer.addr).filter(|&addr| self.blame.is_on_parole(addr))
+    }
 }
 
 impl Torrent {
@@ -124,7 +128,7 @@ impl Torrent {
             let mut last = None;
             for block in &picked {
                 if last != Some(block.piece) {
-                    self.blame.claim(block.piece, key);
+                    self.blame.claim(block.piece, key, peer.addr);
                     last = Some(block.piece);
                 }
             }
@@ -473,7 +477,7 @@ impl Torrent {
         tell.into_iter().for_each(|key| self.want_write(key));
     }
 
-    fn ban(&mut self, now: Instant, addr: std::net::SocketAddr, pool: &mut Pool) {
+    fn ban(&mut self, now: Instant, addr: SocketAddr, pool: &mut Pool) {
         let loopback = addr.ip().is_loopback();
         let same = |p: &Peer| p.addr == addr || (!loopback && p.addr.ip() == addr.ip());
         let keys: Vec<_> = self.peers.iter().filter(|(_, p)| same(p)).map(|(k, _)| k).collect();

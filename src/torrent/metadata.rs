@@ -66,6 +66,14 @@ impl Metadata {
         matches!(self, Metadata::Wanted(_))
     }
 
+    /// Bytes of memory for what peers have sent.
+    pub(super) fn held(&self) -> usize {
+        match self {
+            Metadata::Known(_) => 0,
+            Metadata::Wanted(gathering) => gathering.drafts.iter().map(Draft::held).sum(),
+        }
+    }
+
     /// Its length, once it is known.
     pub(super) fn size(&self) -> Option<u32> {
         match self {

@@ -13,6 +13,7 @@ mod donthave;
 mod download;
 mod evidence;
 mod exchange;
+mod held;
 mod input;
 mod invariants;
 mod lifecycle;
@@ -24,6 +25,7 @@ mod priority;
 mod reason;
 mod snapshot;
 mod sources;
+mod standing;
 mod succession;
 mod superseed;
 mod upload;
@@ -73,6 +75,7 @@ use choker::Choker;
 use connections::Peers;
 use metadata::Metadata;
 use newcomers::Grants;
+use standing::Standings;
 use superseed::Superseed;
 use web_seeds::WebSeeds;
 
@@ -191,6 +194,7 @@ pub struct Torrent {
     choker: Choker,
     blame: Blame,
     grants: Grants,
+    standings: Standings,
     superseed: Option<Box<Superseed>>,
     outputs: VecDeque<Output>,
     /// Peers to be taken out at the next chance to give slabs back; `Disconnect` is said already.
@@ -264,6 +268,7 @@ impl Torrent {
             peers: Peers::default(),
             blame: Blame::default(),
             grants: Grants::default(),
+            standings: Standings::default(),
             superseed,
             outputs: VecDeque::new(),
             doomed: Vec::new(),

@@ -35,6 +35,13 @@ pub(super) struct Grants {
     since: Instant,
 }
 
+impl Grants {
+    /// Bytes of memory.
+    pub(super) fn held(&self) -> usize {
+        self.blocks.values().map(|granted| size_of_val(granted.as_slice())).sum()
+    }
+}
+
 impl Torrent {
     /// The peer has said what it has: grants it some pieces if that is next to nothing.
     pub(super) fn grant(&mut self, now: Instant, key: PeerKey) {

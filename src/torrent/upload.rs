@@ -159,8 +159,9 @@ impl Torrent {
                 peer.up.add(now, u64::from(length));
                 self.up.add(now, u64::from(length));
                 self.totals.uploaded += u64::from(length);
+                let whole = self.pieces.geometry().piece_len(piece);
+                peer.given += f64::from(length) / f64::from(whole);
                 if begin == 0 {
-                    peer.given += 1.0;
                     first_blocks.push(piece);
                 }
             }

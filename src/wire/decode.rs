@@ -115,6 +115,11 @@ impl Decoder {
         }
     }
 
+    /// Bytes of memory that a message which is not whole takes.
+    pub const fn held(&self) -> usize {
+        self.body.capacity()
+    }
+
     /// From now on a bitfield may have so many bytes.
     pub const fn expect_bitfield(&mut self, bytes: u32) {
         self.bitfield_bytes = bytes;

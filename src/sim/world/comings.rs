@@ -9,7 +9,8 @@ use crate::{
         agenda::Due,
         host::{HostPlan, Mind},
         observer::Role,
-        rogue::METADATA,
+        rogue::{LOST, METADATA},
+        tracker::TrackerPlan,
     },
     torrent::{InfoBytes, Input, Setup, Source, Torrent},
 };
@@ -149,7 +150,11 @@ impl World {
 
     pub(super) fn answer(&mut self, host: HostId) {
         let named = self.tracker.answer(host);
-        let addrs: Vec<SocketAddr> = named.iter().map(|h| self.hosts[h.at()].addr).collect();
+        let mut addrs: Vec<SocketAddr> = named.iter().map(|h| self.hosts[h.at()].addr).collect();
+        let TrackerPlan { strangers, names_asker, .. } = *self.tracker.plan();
+        let [a, b, c] = LOST;
+        addrs.extend((0..strangers).map(|n| SocketAddr::from(([a, b, c, n as u8], 1024 + n))));
+        addrs.extend(names_asker.then_some(self.hosts[host.at()].addr));
         self.hosts[host.at()].announcer.answered(addrs.len());
         match self.hosts[host.at()].mind {
             Mind::Absent { .. } => {}

@@ -27,6 +27,7 @@ impl World {
         let h = &mut self.hosts[host.at()];
         if let Mind::Machine(machine) = &mut h.mind {
             machine.handle(self.now, input, &mut h.pool);
+            h.inputs += 1;
             self.settle(host);
         }
     }
@@ -48,6 +49,7 @@ impl World {
             self.stirred.push(host);
         }
         self.arm(host);
+        self.hosts[host.at()].look(self.now);
     }
 
     fn arm(&mut self, host: HostId) {
@@ -116,6 +118,7 @@ impl World {
         match *event {
             Event::PieceVerified(piece) => {
                 self.observer.verified(host, piece, self.now);
+                self.poison.checked(host, piece, true);
                 if !self.first_copy_seen && self.observer.first_full().is_some() {
                     self.first_copy_seen = true;
                     self.everyone_goes(|going| match going {
@@ -124,7 +127,10 @@ impl World {
                     });
                 }
             }
-            Event::PieceFailed(piece) => self.observer.failed(host, piece),
+            Event::PieceFailed(piece) => {
+                self.observer.failed(host, piece);
+                self.poison.checked(host, piece, false);
+            }
             Event::Completed => {
                 let h = &mut self.hosts[host.at()];
                 h.finished.get_or_insert(self.now);
@@ -135,7 +141,8 @@ impl World {
             Event::Banned(addr) => {
                 let whom = self.by_ip.get(&addr.ip()).copied();
                 let whom = whom.unwrap_or_else(|| panic!("banned {addr}, who does not exist"));
-                self.bans.push(Ban { by: host, whom, at: self.now });
+                let pieces = self.poison.bad(host, whom);
+                self.bans.push(Ban { by: host, whom, at: self.now, pieces });
             }
             Event::WebSeed { change, .. } => {
                 if let WebSeedChange::Rests(failure, _) | WebSeedChange::GivenUp(failure) = change {
@@ -193,6 +200,7 @@ impl World {
         let mut grant = Grant::of(h.bucket.available(self.now));
         let written = machine.write(self.now, key, buf, &mut grant, &mut h.pool);
         h.bucket.spend(grant.spent());
+        h.inputs += 1;
         match written {
             Written::Idle => {}
             Written::More => {

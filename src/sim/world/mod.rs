@@ -37,6 +37,7 @@ use super::{
     host::{Going, Host, HostPlan},
     link::{Air, Outgoing},
     observer::{Observer, Role},
+    poison::Poison,
     rogue::{Doings, METADATA},
     tracker::{Tracker, TrackerPlan},
 };
@@ -79,6 +80,8 @@ pub struct Ban {
     pub whom: HostId,
     /// When.
     pub at: Instant,
+    /// Pieces that had failed by then for what it sent.
+    pub pieces: u32,
 }
 
 /// One end of a connection.
@@ -97,6 +100,8 @@ struct Side {
     queued: bool,
     /// A rogue closes once everything is sent.
     closing: bool,
+    /// Bytes that have left on it, for one that may take no more than so many.
+    unread: u64,
     /// Its standing in the uplink's fair queue.
     served: u64,
     air: Air,
@@ -133,6 +138,7 @@ pub struct World {
     info_hash: Sha1Hash,
     rng: Rng,
     observer: Observer,
+    poison: Poison,
     bans: Vec<Ban>,
     partings: BTreeMap<String, u64>,
     events: u64,
@@ -148,6 +154,8 @@ impl World {
     /// An empty world.
     pub fn new(seed: u64, geometry: Geometry, network: Network, tracker: TrackerPlan) -> Self {
         let mut rng = Rng::new(seed);
+        let tracker = Tracker::new(tracker, rng.fork());
+        let content = Content::new(rng.next_u64(), geometry);
         World {
             now: Instant::ZERO,
             agenda: Agenda::default(),
@@ -156,11 +164,12 @@ impl World {
             sides: Vec::new(),
             ends: Vec::new(),
             network,
-            tracker: Tracker::new(tracker, rng.fork()),
-            content: Content::new(rng.next_u64(), geometry),
+            tracker,
+            content,
             info_hash: sha1(&METADATA),
             rng,
             observer: Observer::new(geometry),
+            poison: Poison::new(content),
             bans: Vec::new(),
             partings: BTreeMap::new(),
             events: 0,

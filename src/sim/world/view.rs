@@ -52,6 +52,11 @@ impl World {
         &self.bans
     }
 
+    /// Most pieces that failed at one host for what one other had sent.
+    pub fn most_bad(&self) -> u32 {
+        self.poison.most_bad()
+    }
+
     /// How often machines closed connections, by reason.
     pub const fn partings(&self) -> &BTreeMap<String, u64> {
         &self.partings
@@ -109,6 +114,16 @@ impl World {
     pub fn memory(&self, host: HostId) -> (usize, usize, usize) {
         let host = &self.hosts[host.at()];
         (host.pool.lent(), host.pool.budget(), host.disk.pending())
+    }
+
+    /// What a host's machine has handled: arrivals, inputs and writes, and messages.
+    pub fn work(&self, host: HostId) -> (u64, u64) {
+        (self.hosts[host.at()].inputs, self.observer.messages(host))
+    }
+
+    /// Most bytes that a host's machine has held beside slabs.
+    pub fn most_held(&self, host: HostId) -> usize {
+        self.hosts[host.at()].most_held
     }
 
     /// Why a host's torrent is slow or stuck; nothing for a rogue, or a host that is not there.

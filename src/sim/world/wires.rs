@@ -13,7 +13,7 @@ use crate::{
         host::Mind,
         link::{Air, Outgoing, Unit},
         observer::Role,
-        rogue::LOST,
+        rogue::{Heard, LOST},
     },
     torrent::{CloseCause, DialFailure, Direction, Input},
 };
@@ -52,6 +52,7 @@ impl World {
                 listed: false,
                 queued: false,
                 closing: false,
+                unread: 0,
                 served: 0,
                 air: Air::default(),
                 opening: None,
@@ -225,8 +226,11 @@ impl World {
 
     /// The stream stands in its uplink's queue if it has something to send.
     pub(super) fn queue(&mut self, stream: StreamId) {
+        let far = self.sides[stream.opposite().at()].host;
+        let takes = self.hosts[far.at()].plan.takes;
         let side = &mut self.sides[stream.at()];
-        if !side.queued && !side.out.is_empty() {
+        let is_full = takes.is_some_and(|most| side.unread >= most);
+        if !side.queued && !side.out.is_empty() && !is_full {
             side.queued = true;
             let up = &mut self.hosts[side.host.at()].up;
             up.enqueue(stream, side.out.first_len(), &mut side.served);
@@ -242,6 +246,7 @@ impl World {
             side.queued = false;
             let Some(unit) = side.out.pop(&mut h.pool, &mut self.spare) else { continue };
             self.observer.sent(self.now, host, stream, &unit);
+            side.unread += unit.len() as u64;
             let left = h.up.transmit(self.now, unit.len());
             let delay = self.ends[stream.at() / 2].delay;
             let at = side.air.take_off(unit, left, delay);
@@ -277,6 +282,7 @@ impl World {
     pub(super) fn deliver(&mut self, stream: StreamId) {
         let Some(unit) = self.sides[stream.at()].air.land() else { return };
         let back = stream.opposite();
+        let from = self.sides[stream.at()].host;
         let side = &mut self.sides[back.at()];
         let host = side.host;
         if !side.open {
@@ -296,16 +302,19 @@ impl World {
         let h = &mut self.hosts[host.at()];
         if let (Mind::Machine(machine), Some(key)) = (&mut h.mind, side.key) {
             self.observer.received(self.now, host, stream, &unit);
+            self.poison.came(host, from, &unit);
             unit.each_chunk(|chunk| machine.read(self.now, key, chunk, &mut h.pool));
+            h.inputs += 1;
             self.settle(host);
         } else {
             let mut seen = Vec::new();
             unit.each_chunk(|chunk| side.frames.feed(chunk, &mut |frame| seen.push(frame)));
-            for frame in seen {
-                self.with_rogue(host, |rogue, now, doings| {
-                    rogue.message(now, back, frame, doings);
-                });
-            }
+            let what = Heard(unit);
+            self.with_rogue(host, |rogue, now, doings| {
+                seen.into_iter().for_each(|frame| rogue.message(now, back, frame, doings));
+                rogue.heard(now, back, &what, doings);
+            });
+            return self.recycle(what.0);
         }
         self.recycle(unit);
     }

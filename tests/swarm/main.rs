@@ -1,6 +1,9 @@
 //! Whole swarms in virtual time: what must hold for every seed.
 //!
-//! A few seeds each; `DOWNPOUR_SEEDS=50` sets how many. A failing seed is printed with its report.
+//! A few seeds each; `DOWNPOUR_SEEDS=50` sets how many. A failing seed is printed with its report. Those who
+//! are not honest are in [`rogues`].
+
+mod rogues;
 
 use std::{sync::Mutex, thread, time::Duration};
 
@@ -9,14 +12,11 @@ use downpour::{
     mse::Policy,
     pieces::{Priority, job::FaultKind},
     sim::{
-        HostId,
         host::{Going, HostPlan},
-        masked::Mask,
         observer::Role,
         report::{HostReport, Report},
-        rogue::{Claims, Flood, Metadata, Part, Serve},
+        rogue::{Part, Serve},
         scenario::Scenario,
-        server::Answer,
         tracker::TrackerPlan,
     },
 };
@@ -47,6 +47,24 @@ fn run_one(scenario: Scenario) -> Report {
     report
 }
 
+/// Runs that have nothing to do with one another, two at a time; what came of each, in order.
+fn side_by_side<J: Send, R: Send>(jobs: Vec<J>, run: impl Fn(J) -> R + Sync) -> Vec<R> {
+    let done: Vec<Mutex<Option<R>>> = jobs.iter().map(|_| Mutex::default()).collect();
+    let next = Mutex::new(jobs.into_iter().zip(&done));
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some((job, place)) = { next.lock().expect("no panic").next() } {
+                    *place.lock().expect("no panic") = Some(run(job));
+                }
+            });
+        }
+    });
+    drop(next);
+    let taken = |place: Mutex<Option<R>>| place.into_inner().expect("no panic");
+    done.into_iter().map(|place| taken(place).expect("all were run")).collect()
+}
+
 #[track_caller]
 fn check(holds: bool, what: &str, report: &Report) {
     assert!(holds, "{what}, seed {}:\n{report}", report.seed);
@@ -67,26 +85,10 @@ fn small_crowd(seed: u64) -> Scenario {
     Scenario::new(seed).pieces(256).piece_length(256 << 10).seeders(1, UP).leechers(12, UP)
 }
 
-fn rogue_crowd(seed: u64, part: Part) -> Scenario {
-    small_crowd(seed).rogue("rogue", part, UP)
-}
-
 #[test]
 fn a_flash_crowd_ends_near_the_bound() {
-    let reports = Mutex::new(Vec::new());
-    let next = Mutex::new(seeds(3));
-    // Seeds are independent, and this is the longest test.
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while let Some(seed) = { next.lock().expect("no panic").next() } {
-                    let report = flash_crowd(seed).run();
-                    reports.lock().expect("no panic").push(report);
-                }
-            });
-        }
-    });
-    let reports = reports.into_inner().expect("no panic");
+    // This is the longest test.
+    let reports = side_by_side(seeds(3).collect(), |seed| flash_crowd(seed).run());
     let slow: Vec<f64> = reports.iter().map(|r| r.slowdown().unwrap_or(f64::INFINITY)).collect();
     for r in &reports {
         check(r.hung.is_none(), "it hung", r);
@@ -193,180 +195,10 @@ fn the_seeder_leaves_once_one_copy_is_out() {
     }
 }
 
-#[test]
-fn liars_are_banned_and_nobody_else() {
-    for wrong in [1, 7, 100] {
-        let part = Part { serve: Serve::Wrong(wrong), ..Part::default() };
-        for report in run(2, |seed| rogue_crowd(seed, part.clone())) {
-            let liar = HostId(13);
-            check(report.banned() == [liar], "somebody else was banned, or nobody", &report);
-        }
-    }
-}
-
-/// What each rogue does to a swarm, with what it costs: `--nocapture` prints the table.
-#[test]
-fn nothing_rogues_do_stops_the_others() {
-    let everything = Flood { haves: 50, requests: 200, cancels: 50, extended: 20, blocks: 2 };
-    let staller = Part { serve: Serve::Never, ..Part::default() };
-    let parts = [
-        ("answers nothing", staller.clone()),
-        ("answers nothing, knows no extension", Part { extensions: false, ..staller.clone() }),
-        ("rejects everything", Part { serve: Serve::Reject, ..Part::default() }),
-        ("a block every 8 s", Part { serve: Serve::Slowly(secs(8)), ..Part::default() }),
-        ("takes only", Part { unchoke: false, interested: true, ..Part::default() }),
-        ("floods", Part { flood: everything, interested: true, ..Part::default() }),
-        (
-            "floods, has nothing",
-            Part { flood: everything, claims: Claims::Nothing, ..staller.clone() },
-        ),
-        (
-            "hangs up every 3 s",
-            Part { hang_up_after: Some(secs(3)), interested: true, ..Part::default() },
-        ),
-        ("has every second piece only", Part { claims: Claims::Every(2), ..staller.clone() }),
-        ("names 50 peers that do not exist", Part { inventions: 50, ..staller.clone() }),
-        ("names 2,000 that do not exist", Part { inventions: 2_000, ..staller.clone() }),
-        ("announces 50 a second that are not there", Part { announces: 50, ..staller }),
-    ];
-    println!("{:36} {:>6} {:>8} {:>9} {:>6}", "rogue", "finish", "KiB lost", "dropped", "bans");
-    for seed in seeds(1) {
-        let honest = run_one(small_crowd(seed));
-        for (name, part) in &parts {
-            let pex = part.inventions > 0;
-            let crowd = rogue_crowd(seed, part.clone());
-            let report = run_one(crowd.each(Role::Leecher, |_, p| p.settings.pex = pex));
-            show_cost(name, &honest, &report);
-            let flooder = part.flood != Flood::default();
-            check(flooder || report.bans.is_empty(), "somebody was banned for nothing", &report);
-            let is_honest = |id: &HostId| report.hosts[id.at()].role != Role::Rogue;
-            check(!report.banned().iter().any(is_honest), "an honest peer was banned", &report);
-            check(cost(&honest, &report) < 1.2, "it held the others up", &report);
-        }
-    }
-}
-
-/// What is done in the encryption handshake, by three at a time, in a swarm that prefers it.
-#[test]
-fn nothing_that_is_said_before_the_first_message_stops_the_others() {
-    let masks = [
-        ("says nothing", Mask::Silent),
-        ("hangs up", Mask::HangsUp),
-        ("sends a key alone", Mask::KeyAlone),
-        ("sends a key of no use", Mask::BadKey),
-        ("pads without an end", Mask::Pads),
-        ("speaks of another torrent", Mask::OtherTorrent),
-        ("agrees, and says nothing more", Mask::Agrees),
-    ];
-    let crowd = |seed| {
-        let prefer = |_: usize, plan: &mut HostPlan| plan.settings.encryption = Policy::Preferred;
-        small_crowd(seed).each(Role::Seeder, prefer).each(Role::Leecher, prefer)
-    };
-    println!("{:36} {:>6} {:>8} {:>9} {:>6}", "rogue", "finish", "KiB lost", "dropped", "bans");
-    for seed in seeds(1) {
-        let honest = run_one(crowd(seed));
-        let agreed = !honest.partings.contains_key(NO_AGREEMENT);
-        check(agreed, "honest hosts did not agree", &honest);
-        for (name, mask) in masks {
-            let report = run_one(crowd(seed).masked("rogue", 3, mask));
-            show_cost(name, &honest, &report);
-            check(report.bans.is_empty(), "somebody was banned for nothing", &report);
-            check(cost(&honest, &report) < 1.2, "it held the others up", &report);
-            let declined = report.partings.contains_key(NO_AGREEMENT);
-            check(declined == (mask != Mask::Agrees), "the rogue was of no account", &report);
-        }
-    }
-}
-
-/// What a web seed says by HTTP beside an honest one, and what of it is found out.
-#[test]
-fn nothing_web_seeds_answer_stops_the_others() {
-    let answers = [
-        ("sends what is right", Answer::Right, None),
-        ("sends wrong bytes", Answer::Wrong(1), Some("sent data that does not match the hash")),
-        ("never answers", Answer::Never, Some("web seed: no answer in time")),
-        ("breaks off in the middle", Answer::Breaks, Some("web seed: the connection broke")),
-        (
-            "sends another part",
-            Answer::OtherPart,
-            Some("web seed: the server sent another part of the file than it was asked for"),
-        ),
-        (
-            "has a longer file",
-            Answer::OtherLength,
-            Some("web seed: a file there has another length"),
-        ),
-        ("sends all of it", Answer::WholeFile, Some("web seed: the server gives whole files only")),
-        ("packs", Answer::Packed, Some("web seed: the server packs what it sends")),
-        ("has nothing", Answer::Status(404), Some("web seed: the server answered 404")),
-        ("is broken", Answer::Status(500), Some("web seed: the server answered 500")),
-        ("is busy at every time", Answer::Busy(0), Some("web seed: the server is busy (503)")),
-        (
-            "leads on and on",
-            Answer::Redirects,
-            Some("web seed: it leads to where it may not, or nowhere"),
-        ),
-    ];
-    let crowd = |seed| {
-        let crowd = Scenario::new(seed).pieces(256).piece_length(256 << 10).leechers(8, UP);
-        crowd.server("server", Answer::Right, 2 * UP)
-    };
-    println!("{:36} {:>6} {:>8} {:>9} {:>6}", "web seed", "finish", "KiB lost", "failures", "bans");
-    for seed in seeds(1) {
-        let honest = run_one(crowd(seed));
-        for (name, answer, why) in answers {
-            let report = run_one(crowd(seed).server("other", answer, UP));
-            show_cost(name, &honest, &report);
-            check(report.bans.is_empty(), "a web seed is no peer to be banned", &report);
-            check(cost(&honest, &report) < 1.2, "it held the others up", &report);
-            let found = why.is_none_or(|why| report.partings.contains_key(why));
-            check(found, "nobody found it out", &report);
-        }
-    }
-}
-
-/// What partings call a connection that came to its end in the encryption handshake.
-const NO_AGREEMENT: &str = "no agreement on encryption";
-
 /// The time that the swarm took with a rogue over that without.
 fn cost(honest: &Report, with: &Report) -> f64 {
     let last = |report: &Report| report.last_finish().map_or(f64::INFINITY, |d| d.as_secs_f64());
     last(with) / last(honest)
-}
-
-fn show_cost(name: &str, honest: &Report, with: &Report) {
-    let lost = with.hosts.iter().map(|host| host.wasted).sum::<u64>() >> 10;
-    let usual = |reason: &str| honest.partings.contains_key(reason);
-    let dropped = with.partings.iter().filter(|(reason, _)| !usual(reason)).map(|(_, n)| n);
-    let (cost, dropped) = (cost(honest, with), dropped.sum::<u64>());
-    println!("{name:36} {cost:>6.3} {lost:>8} {dropped:>9} {:>6}", with.bans.len());
-}
-
-/// Leechers that know nothing but a hash, among peers of whom one lies about what it stands for.
-#[test]
-fn metadata_comes_whoever_lies_about_it() {
-    let parts = [
-        ("sends wrong metadata", Metadata::Wrong),
-        ("claims a little more", Metadata::Claims(20_001)),
-        ("claims 60 MiB", Metadata::Claims(60 << 20)),
-        ("claims one byte", Metadata::Claims(1)),
-        ("answers nothing", Metadata::Silent),
-        ("refuses", Metadata::Refuses),
-        ("sends what is right", Metadata::Right),
-    ];
-    let crowd = |seed| small_crowd(seed).each(Role::Leecher, |i, p| p.knows = i % 4 == 0);
-    println!("{:36} {:>6} {:>8} {:>9} {:>6}", "rogue", "finish", "KiB lost", "dropped", "bans");
-    for seed in seeds(1) {
-        let honest = run_one(crowd(seed));
-        for (name, metadata) in parts {
-            let part = Part { metadata, claims: Claims::Nothing, ..Part::default() };
-            let report = run_one(crowd(seed).rogue("rogue", part, UP));
-            show_cost(name, &honest, &report);
-            let is_honest = |id: &HostId| report.hosts[id.at()].role != Role::Rogue;
-            check(!report.banned().iter().any(is_honest), "an honest peer was banned", &report);
-            check(cost(&honest, &report) < 1.2, "it held the others up", &report);
-        }
-    }
 }
 
 #[test]
