@@ -152,8 +152,8 @@ impl Pieces {
         true
     }
 
-    /// Blocks of pieces of a kind: of those that are started, also where others have a part in them if it
-    /// `joins` them, then of new ones; or where the peer gives several side by side, new ones first until
+    /// Blocks of pieces of a kind: of those that are started (who is to send whole pieces `joins` those of
+    /// others or does not), then of new ones; or where the peer gives several side by side, new ones first until
     /// there are so many.
     fn pick_of(
         &mut self,

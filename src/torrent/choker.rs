@@ -247,7 +247,7 @@ mod tests {
         let mut all = peers(12);
         all[..4].iter_mut().for_each(|c| c.keeps = true);
         let mut turns = [0u32; 12];
-        for _ in 0..80 {
+        for _ in 0..400 {
             let changes = choker.round(now, true, &all, &mut rng);
             apply(&mut all, now, &changes);
             all.iter().filter(|c| c.unchoked).for_each(|c| turns[c.key.slot as usize] += 1);

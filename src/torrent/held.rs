@@ -47,7 +47,9 @@ mod tests {
         }
         assert_eq!(torrent.peers.get(key).expect("here").allowed_fast.len(), 32);
 
-        let addr = |n: u32| (std::net::Ipv4Addr::from_bits((10 << 24) + (n << 8)), 1).into();
+        let addr = |n: u32| -> std::net::SocketAddr {
+            (std::net::Ipv4Addr::from_bits((10 << 24) + (n << 8)), 1).into()
+        };
         let mut held = Vec::new();
         for n in 0..5_000 {
             torrent.candidates.ban(addr(n));

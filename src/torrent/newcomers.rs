@@ -38,7 +38,8 @@ pub(super) struct Grants {
 impl Grants {
     /// Bytes of memory.
     pub(super) fn held(&self) -> usize {
-        self.blocks.values().map(|granted| size_of_val(granted.as_slice())).sum()
+        let granted = self.blocks.values();
+        granted.map(|granted| size_of_val(granted) + size_of_val(granted.as_slice())).sum()
     }
 }
 
