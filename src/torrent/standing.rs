@@ -1,6 +1,6 @@
 //! What is remembered of peers that have left, so that nobody is first in line again by coming again.
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::collections::VecDeque;
 
 use crate::{base::time::Instant, peer::Peer};
 
