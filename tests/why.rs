@@ -135,6 +135,24 @@ const CASES: &[Case] = &[
         "--peer",
         || after(alone(1), 20, nothing),
     ),
+    ("asking", "no peers known (they are being asked for)", "from 1 tracker", "Wait", || {
+        after(alone(1), 20, |outside| {
+            let state = TrackerState::Asked;
+            outside.trackers = vec![Tracker { host: "a.example".to_owned(), state }];
+        })
+    }),
+    (
+        "dht_knows_nobody",
+        "no peers known (the DHT knows nobody else)",
+        "8 nodes answered",
+        "--peer",
+        || {
+            after(alone(1), 20, |outside| {
+                outside.trackers.clear();
+                outside.dht = Dht::Answered(8, 0);
+            })
+        },
+    ),
     ("dht_silent", "no peers known (no node of the DHT answers)", "no answer", "UDP", || {
         after(alone(1), 20, |outside| {
             outside.trackers.clear();
@@ -203,6 +221,17 @@ const CASES: &[Case] = &[
         || {
             let miser = Part { unchoke: false, ..Part::default() };
             after(rogues(3, &miser), 60, |outside| outside.door = Door::Mapped)
+        },
+    ),
+    (
+        "max_peers",
+        "all 2 places for peers are taken",
+        "2 peers connected, none is of use",
+        "--max-peers",
+        || {
+            let miser = Part { unchoke: false, ..Part::default() };
+            let few = |_: usize, plan: &mut HostPlan| plan.settings.max_peers = 2;
+            after(rogues(3, &miser).each(Role::Leecher, few), 60, nothing)
         },
     ),
     (
@@ -327,6 +356,16 @@ fn each_broken_swarm_yields_its_cause_first() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(CASES.len() >= 12);
+}
+
+/// How much comes is not for a table.
+#[test]
+fn what_comes_slowly_is_said_to_be_slow() {
+    let causes = after(alone(1).pieces(64).seeders(1, 40_000), 20, nothing);
+    let Some(Finding { cause: Cause::Slow { connected, sending, .. }, .. }) = causes.first() else {
+        panic!("{causes:?}")
+    };
+    assert_eq!((*connected, *sending), (1, 1));
 }
 
 #[test]

@@ -105,8 +105,10 @@ impl Causes<'_> {
         if scarce && swarm.recent.of(Happening::Unanswered) == 0 {
             self.scarce(50);
         }
-        if connected >= swarm.max_peers && connected < FEW_PEERS {
-            self.add(60, Cause::MaxPeers(connected));
+        // The user's own limit is certain, and more places help if there is somebody to take them.
+        let others = swarm.addresses.known > connected;
+        if connected >= swarm.max_peers && connected < FEW_PEERS && others {
+            self.add(82, Cause::MaxPeers(connected));
         }
         let misses = swarm.addresses.misses;
         if misses.total() > 0 {
@@ -347,9 +349,13 @@ mod tests {
 
     #[test]
     fn few_places_sockets_and_web_seeds_are_named() {
-        let choked =
+        let mut choked =
             Swarm { connected: 5, useful: 5, choking: 5, max_peers: 5, ..Swarm::default() };
-        assert_eq!(names(&choked, &Outside::default()), ["all_choke", "max_peers"]);
+        choked.addresses.known = 5;
+        assert_eq!(names(&choked, &Outside::default()), ["all_choke"], "nobody else is known");
+        choked.addresses.known = 6;
+        assert_eq!(names(&choked, &Outside::default()), ["max_peers", "all_choke"]);
+        assert_eq!(Cause::MaxPeers(1).to_string(), "the 1 place for peers is taken");
         let recent: Counts = [(Happening::NoSocket, 4)].into();
         let swarm = Swarm { recent, addresses: misses(&[(Miss::Refused, 1)]), ..Swarm::default() };
         assert_eq!(names(&swarm, &Outside::default())[0], "no_sockets");

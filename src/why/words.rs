@@ -157,6 +157,7 @@ impl fmt::Display for Cause {
             Cause::Silent { peers: n, .. } => write!(f, "{} asked, nothing comes", peers(*n)),
             Cause::DiskSlow(_) => f.write_str("the disk is slow"),
             Cause::Limited(limit) => write!(f, "limited by {} ({})", limit.option, limit.rate),
+            Cause::MaxPeers(1) => f.write_str("the 1 place for peers is taken"),
             Cause::MaxPeers(n) => write!(f, "all {n} places for peers are taken"),
             Cause::Poison { .. } => f.write_str("what comes does not match its hash"),
             Cause::Slow { sending, rate, .. } => {
