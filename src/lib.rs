@@ -59,7 +59,8 @@
 //! - Nothing is written outside the output folder.
 //! - A blocked address never becomes one to dial, a connection from there is closed before it is read, and
 //!   the DHT neither asks nor hears it: one place each (`torrent::candidates`, `net::accept`, [`dht::Node`]).
-//! - A socket is opened and a name looked up by a [`net::outlet::Outlet`] only, which says by which way.
+//! - A socket that leads anywhere is opened, and a name looked up, by a [`net::outlet::Outlet`] only, which says by
+//!   which way.
 //! - Every bound on foreign input is a constant in [`base::limits`].
 
 pub mod base;

@@ -55,8 +55,8 @@ mod platform {
 
     fn hold(name: &str) -> Result<OwnedFd> {
         let address = SocketAddrUnix::new_abstract_name(name.as_bytes())?;
-        let kind = (AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC);
-        let socket = socket_with(kind.0, kind.1, kind.2, None)?;
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         bind(&socket, &address)?;
         Ok(socket)
     }
