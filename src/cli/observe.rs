@@ -123,7 +123,8 @@ impl Observed {
     /// and not too often.
     pub(super) fn is_news(&mut self, now: Duration, found: &[Finding]) -> bool {
         let Some(first) = found.first().map(|found| found.cause.name()) else { return false };
-        let is_early = |(at, told)| now.saturating_sub(at) < ACCOUNT_EVERY || told == first;
+        let is_early =
+            |(at, told): (Duration, &str)| now.saturating_sub(at) < ACCOUNT_EVERY || told == first;
         if self.account.is_some_and(is_early) {
             return false;
         }
@@ -173,7 +174,7 @@ mod tests {
     #[test]
     fn all_causes_are_told_after_ten_seconds_and_again_when_another_comes_first() {
         let mut o = observed();
-        let cause = |second| match second {
+        let cause = |second: u64| match second {
             0..13 => Cause::Asking { trackers: 1, dht: false },
             13..16 => Cause::NoMetadata(1),
             16..33 => Cause::TrackersKnowNobody(1),

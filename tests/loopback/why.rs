@@ -119,6 +119,7 @@ async fn limits_and_encryption_are_known_as_causes() {
     assert_eq!(first(&handle, "limited").await, "limited by --max-down (0 B/s)");
     session.set_limits(LimitsConfig::default());
     timeout(PATIENCE, handle.wait_complete()).await.expect("in time").expect("complete");
+    session.shutdown().await;
     seed.shutdown().await;
 
     let plain = Config { encryption: EncryptionPolicy::Disabled, ..config() };
@@ -238,7 +239,7 @@ async fn a_run_that_skips_the_check_says_why_all_the_same() {
     let left = unfinished::list(states.path()).expect("read");
     assert_eq!((&*left[0].causes[0].cause, left[0].total), ("unreachable", 500_000));
     let entries = std::fs::read_dir(states.path().join("resume")).expect("a folder");
-    let has = |extension| {
+    let has = |extension: &str| {
         let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").path();
         entries.map(name).filter(|path| path.extension().is_some_and(|e| e == extension)).count()
     };
