@@ -29,8 +29,14 @@ struct Suspect {
 #[derive(Debug, Default)]
 pub(super) struct Blame {
     suspects: BTreeMap<PieceIndex, Suspect>,
+    /// In a box, for most torrents have none.
+    parole: Option<Box<Parole>>,
+}
+
+#[derive(Debug, Default)]
+struct Parole {
     /// Who sent a part of any copy that is kept.
-    on_parole: BTreeSet<SocketAddr>,
+    whose: BTreeSet<SocketAddr>,
     /// Pieces that are sent by one of them alone.
     alone: BTreeMap<PieceIndex, (PeerKey, SocketAddr)>,
 }
@@ -50,29 +56,45 @@ impl Blame {
     /// Whether `piece` is being fetched alone by a peer other than `peer`.
     pub(super) fn is_barred(&self, piece: PieceIndex, peer: PeerKey) -> bool {
         let owner = self.suspects.get(&piece).and_then(|suspect| suspect.owner);
-        let owner = owner.or(self.alone.get(&piece).map(|&(owner, _)| owner));
+        let alone = self.parole.as_ref().and_then(|parole| parole.alone.get(&piece));
+        let owner = owner.or(alone.map(|&(owner, _)| owner));
         owner.is_some_and(|owner| owner != peer)
     }
 
     /// Whether the peer at `addr` may send whole pieces only.
     pub(super) fn is_on_parole(&self, addr: SocketAddr) -> bool {
-        self.on_parole.contains(&addr)
+        self.parole.as_ref().is_some_and(|parole| parole.whose.contains(&addr))
     }
 
     /// `peer` begins to fetch `piece`, alone if that is suspect or it is itself.
     pub(super) fn claim(&mut self, piece: PieceIndex, peer: PeerKey, addr: SocketAddr) {
         if let Some(suspect) = self.suspects.get_mut(&piece) {
             suspect.owner.get_or_insert(peer);
-        } else if self.is_on_parole(addr) {
-            self.alone.entry(piece).or_insert((peer, addr));
+        } else if let Some(parole) = &mut self.parole
+            && parole.whose.contains(&addr)
+        {
+            parole.alone.entry(piece).or_insert((peer, addr));
+        }
+    }
+
+    /// Nobody sends `piece` alone any more.
+    fn is_sent(&mut self, piece: PieceIndex) {
+        if let Some(parole) = &mut self.parole {
+            parole.alone.remove(&piece);
         }
     }
 
     /// Whose word is doubted now: nobody's whom a good copy has cleared.
     fn review(&mut self) {
         let copies = self.suspects.values().flat_map(|suspect| &suspect.copies);
-        self.on_parole = copies.flatten().filter_map(|&(sender, _)| sender).collect();
-        self.alone.retain(|_, (_, addr)| self.on_parole.contains(addr));
+        let whose: BTreeSet<_> = copies.flatten().filter_map(|&(sender, _)| sender).collect();
+        if whose.is_empty() {
+            self.parole = None;
+            return;
+        }
+        let parole = self.parole.get_or_insert_default();
+        parole.alone.retain(|_, (_, addr)| whose.contains(addr));
+        parole.whose = whose;
     }
 
     /// `peer` is gone or does not answer: others may fetch what it had alone.
@@ -80,7 +102,9 @@ impl Blame {
         for suspect in self.suspects.values_mut() {
             suspect.owner = suspect.owner.filter(|&o| o != peer);
         }
-        self.alone.retain(|_, (owner, _)| *owner != peer);
+        if let Some(parole) = &mut self.parole {
+            parole.alone.retain(|_, (owner, _)| *owner != peer);
+        }
     }
 
     /// Who fetches a suspect piece alone.
@@ -96,7 +120,7 @@ impl Blame {
         senders: &[Option<SocketAddr>],
         digests: &[u64],
     ) -> Option<SocketAddr> {
-        self.alone.remove(&piece);
+        self.is_sent(piece);
         let copy: Vec<_> = senders.iter().copied().zip(digests.iter().copied()).collect();
         let first = *senders.first()?;
         let alone = first.is_some() && senders.iter().all(|&s| s == first);
@@ -117,7 +141,7 @@ impl Blame {
 
     /// A copy of `piece` is good; `digests` are its blocks. Gives everyone who sent another block.
     pub(super) fn good(&mut self, piece: PieceIndex, digests: &[u64]) -> Vec<SocketAddr> {
-        self.alone.remove(&piece);
+        self.is_sent(piece);
         let Some(suspect) = self.suspects.remove(&piece) else { return Vec::new() };
         self.review();
         let mut guilty: Vec<SocketAddr> = suspect

@@ -18,9 +18,10 @@ struct Standing {
     passed_on: f64,
 }
 
-/// Peers that have left, the latest last.
+/// Peers that have left, the latest last; in a box, for most torrents have none.
 #[derive(Debug, Default)]
-pub(super) struct Standings(VecDeque<Standing>);
+#[expect(clippy::box_collection, reason = "an idle torrent holds one pointer, not a list of four")]
+pub(super) struct Standings(Option<Box<VecDeque<Standing>>>);
 
 impl Standings {
     /// A peer leaves.
@@ -28,18 +29,20 @@ impl Standings {
         if peer.unchoked_at.is_none() {
             return;
         }
-        if self.0.len() >= MOST {
-            self.0.pop_front();
+        let all = self.0.get_or_insert_default();
+        if all.len() >= MOST {
+            all.pop_front();
         }
         let &Peer { addr, unchoked_at, given, passed_on, .. } = peer;
-        self.0.push_back(Standing { of: IpOrAddr::of(addr), unchoked_at, given, passed_on });
+        all.push_back(Standing { of: IpOrAddr::of(addr), unchoked_at, given, passed_on });
     }
 
     /// A peer comes: it stands as who left from there did.
     pub(super) fn came(&mut self, peer: &mut Peer) {
+        let Some(all) = &mut self.0 else { return };
         let of = IpOrAddr::of(peer.addr);
-        let last = self.0.iter().rposition(|standing| standing.of == of);
-        if let Some(standing) = last.and_then(|at| self.0.remove(at)) {
+        let last = all.iter().rposition(|standing| standing.of == of);
+        if let Some(standing) = last.and_then(|at| all.remove(at)) {
             peer.unchoked_at = standing.unchoked_at;
             (peer.given, peer.passed_on) = (standing.given, standing.passed_on);
         }
@@ -47,7 +50,7 @@ impl Standings {
 
     /// Bytes of memory.
     pub(super) fn held(&self) -> usize {
-        self.0.len() * size_of::<Standing>()
+        self.0.as_ref().map_or(0, |all| all.len() * size_of::<Standing>())
     }
 }
 
