@@ -57,7 +57,10 @@ def scenarios():
 def content(run, length, piece_length):
     """A file of random bytes, a torrent of it, and the folder that holds the file."""
     folder = run.folder("content")
-    (folder / "payload.bin").write_bytes(run.random.randbytes(length))
+    with (folder / "payload.bin").open("wb") as payload:
+        # More than 256 MiB at once are too many for `randbytes`.
+        for at in range(0, length, 64 * MIB):
+            payload.write(run.random.randbytes(min(64 * MIB, length - at)))
     made = makers.DownpourCreate().make(run, folder / "payload.bin", piece_length)
     return folder / "payload.bin", made, folder
 

@@ -2,6 +2,7 @@
 one node.
 """
 
+import shutil
 import sys
 import time
 from functools import partial
@@ -81,7 +82,10 @@ def enter(run, hub, nodes):
     run.listening(running.process, running.port, running.host or EVERYWHERE)
     entrance = endpoint(running.host or EVERYWHERE, running.port)
     for _ in range(nodes - 1):
-        hub.in_dht(entrance).seed(run, made, root.parent)
+        # Of its own: two runs of downpour do not share their data.
+        copy = run.folder("hub-content")
+        shutil.copy(root, copy)
+        hub.in_dht(entrance).seed(run, made, copy)
     return entrance
 
 
