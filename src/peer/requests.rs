@@ -74,6 +74,11 @@ impl Requests {
         self.queue.iter().any(|r| r.block == block)
     }
 
+    /// Whether requests for blocks of `piece` were taken back, and are not answered yet.
+    pub fn are_taken_back(&self, piece: PieceIndex) -> bool {
+        self.cancelled > 0 && self.queue.iter().any(|r| r.cancelled && r.block.piece == piece)
+    }
+
     /// The oldest unanswered request.
     pub fn oldest(&self) -> Option<&Request> {
         self.queue.front()
@@ -98,5 +103,24 @@ impl Requests {
     pub fn drain(&mut self) -> impl Iterator<Item = Request> + '_ {
         self.cancelled = 0;
         self.queue.drain(..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_back_is_known_until_it_is_answered() {
+        let [a, b] = [3, 4].map(|piece| Block { piece: PieceIndex(piece), begin: 0, length: 1 });
+        let mut requests = Requests::default();
+        [a, b].iter().for_each(|&block| requests.push(block, Instant::ZERO));
+        let taken_back =
+            |requests: &Requests| [a, b].map(|block| requests.are_taken_back(block.piece));
+        assert_eq!(taken_back(&requests), [false, false]);
+        assert!(requests.cancel(a));
+        assert_eq!((taken_back(&requests), requests.len()), ([true, false], 1));
+        assert!(requests.take(a).is_some_and(|request| request.cancelled));
+        assert_eq!(taken_back(&requests), [false, false]);
     }
 }

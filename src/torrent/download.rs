@@ -61,6 +61,8 @@ impl PeerView for View<'_> {
     fn offers(&self, piece: PieceIndex) -> bool {
         self.peer.pieces.has(piece)
             && (!self.peer.peer_choking || self.peer.allowed_fast.contains(&piece))
+            // Two requests for one block could not be told apart when the first answer comes.
+            && !self.peer.requests.are_taken_back(piece)
     }
 
     fn is_barred(&self, piece: PieceIndex) -> bool {
