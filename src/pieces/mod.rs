@@ -16,7 +16,7 @@ mod priority;
 mod shortlist;
 
 pub use assembly::Sender;
-pub use picker::{Offer, PeerView, Wish};
+pub use picker::{Offer, PeerView, Wish, abreast};
 pub use priority::Priority;
 
 use std::ops::RangeInclusive;
@@ -39,7 +39,7 @@ use shortlist::Shortlists;
 
 /// Of a piece above this length full slabs are written early in their order, and hashed on the way: many
 /// such pieces side by side are hashed as fast as short ones, and need no more memory.
-pub const LONG_PIECE: u32 = 1 << 20;
+const LONG_PIECE: u32 = 1 << 20;
 /// Above this length they are written in any order, so that memory does not grow with the piece.
 const EARLY_WRITE_ABOVE: u32 = 4 << 20;
 

@@ -13,13 +13,19 @@ use crate::base::{
     id::PeerKey,
     index::{Block, PieceIndex},
     rng::Rng,
-    slab::Pool,
+    slab::{Pool, SLAB_LEN},
 };
 
-use super::{Pieces, availability::State};
+use super::{LONG_PIECE, Pieces, availability::State};
 
 /// Pieces of the common order looked at for one that the peer has.
 const PROBES: usize = 128;
+
+/// As many long pieces of one peer are fetched side by side as it sends in this time, in seconds: they
+/// are hashed side by side, and the first is complete no later than that.
+const ABREAST_TIME: f64 = 0.1;
+/// But no more than the lanes of the widest hashing.
+const MOST_ABREAST: f64 = 16.0;
 
 /// What a peer may be asked for at this moment.
 #[derive(Debug, Clone, Copy)]
@@ -106,6 +112,17 @@ pub struct Wish {
     pub last: Option<PieceIndex>,
     /// So many pieces are fetched from it side by side, unless they are fetched in order.
     pub abreast: u32,
+}
+
+/// How many pieces of that length are fetched side by side of a peer that sends so fast. Each holds a slab that is not full,
+/// and all of them no more than a quarter of the budget.
+pub fn abreast(rate: f64, piece_len: u32, budget: usize) -> u32 {
+    if piece_len <= LONG_PIECE {
+        return 1;
+    }
+    let sent = rate * ABREAST_TIME / f64::from(piece_len);
+    let slabs = budget / 4 / SLAB_LEN as usize;
+    sent.min(slabs as f64).clamp(1.0, MOST_ABREAST) as u32
 }
 
 impl Pieces {
@@ -408,7 +425,7 @@ impl Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{geometry::Geometry, slab::SLAB_LEN};
+    use crate::base::geometry::Geometry;
 
     /// A seed that nothing is barred to.
     struct Seed;
@@ -449,6 +466,16 @@ mod tests {
         out.sort_unstable_by_key(|block| block.piece);
         out.dedup_by_key(|block| block.piece);
         (places, out.len())
+    }
+
+    #[test]
+    fn only_long_pieces_of_fast_peers_come_side_by_side() {
+        let of = |rate, piece_len| abreast(rate, piece_len, 44 << 20);
+        assert_eq!(of(1e9, 1 << 20), 1);
+        assert_eq!([0.0, 1e6, 40e6, 100e6, 1e9].map(|rate| of(rate, 4 << 20)), [1, 1, 1, 2, 16]);
+        assert_eq!([40e6, 1e9].map(|rate| of(rate, 16 << 20)), [1, 5]);
+        // Where memory is short they would only wait for it.
+        assert_eq!([4, 1].map(|mib| abreast(1e9, 4 << 20, mib << 20)), [4, 1]);
     }
 
     #[test]

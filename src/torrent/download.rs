@@ -10,14 +10,14 @@ use crate::{
         id::PeerKey,
         index::{Block, PieceIndex},
         limits,
-        slab::{Chunk, Pool, SLAB_LEN},
+        slab::{Chunk, Pool},
         time::Instant,
         units::BLOCK_LEN,
         web_seed::WebSeedNumber,
     },
     peer::{Arriving, Peer},
     pieces::{
-        Closed, LONG_PIECE, Offer, PeerView, Stored, Wish,
+        Closed, Offer, PeerView, Stored, Wish, abreast,
         job::{DiskEvent, DiskFault, DiskJob, FaultKind, Verdict},
     },
     why::{Happening, Recent},
@@ -28,11 +28,6 @@ use super::{Disconnect, Event, Output, Phase, Torrent, blame::Blame, web_seeds};
 
 /// In endgame an idle peer is asked for so many blocks that others are slow to send.
 const ENDGAME_BLOCKS: u32 = 2;
-/// As many long pieces of one peer are fetched side by side as it sends in this time, in seconds: they
-/// are hashed side by side, and the first is complete no later than that.
-const ABREAST_TIME: f64 = 0.1;
-/// But no more than the lanes of the widest hashing.
-const MOST_ABREAST: f64 = 16.0;
 /// Share of the slab budget, as a divisor, that may be at the disk before nothing more is asked for.
 const SHARE_AT_DISK: u64 = 6;
 /// A piece that failed is one peer's alone for as long as that sends anything so often.
@@ -572,17 +567,6 @@ fn silence(peer: &Peer, now: Instant) -> Duration {
     oldest.map_or(Duration::ZERO, |oldest| now.since(oldest.sent.max(peer.last_block)))
 }
 
-/// How many pieces of that length are fetched side by side of a peer that sends so fast. Each holds a slab that is not full,
-/// and all of them no more than a quarter of the budget.
-fn abreast(rate: f64, piece_len: u32, budget: usize) -> u32 {
-    if piece_len <= LONG_PIECE {
-        return 1;
-    }
-    let sent = rate * ABREAST_TIME / f64::from(piece_len);
-    let slabs = budget / 4 / SLAB_LEN as usize;
-    sent.min(slabs as f64).clamp(1.0, MOST_ABREAST) as u32
-}
-
 /// Whether that is too long.
 pub(super) fn is_unanswered(peer: &Peer, now: Instant) -> bool {
     let silence = silence(peer, now);
@@ -607,16 +591,6 @@ mod tests {
         pieces::Priority,
         torrent::{CloseCause, Input, Setup},
     };
-
-    #[test]
-    fn only_long_pieces_of_fast_peers_come_side_by_side() {
-        let of = |rate, piece_len| abreast(rate, piece_len, 44 << 20);
-        assert_eq!(of(1e9, 1 << 20), 1);
-        assert_eq!([0.0, 1e6, 40e6, 100e6, 1e9].map(|rate| of(rate, 4 << 20)), [1, 1, 1, 2, 16]);
-        assert_eq!([40e6, 1e9].map(|rate| of(rate, 16 << 20)), [1, 5]);
-        // Where memory is short they would only wait for it.
-        assert_eq!([4, 1].map(|mib| abreast(1e9, 4 << 20, mib << 20)), [4, 1]);
-    }
 
     #[test]
     fn an_unwanted_piece_that_is_lost_is_not_missed() {
