@@ -114,8 +114,8 @@ pub struct Wish {
     pub abreast: u32,
 }
 
-/// How many pieces of that length are fetched side by side of a peer that sends so fast. Each holds a slab that is not full,
-/// and all of them no more than a quarter of the budget.
+/// How many pieces of that length are fetched side by side of a peer that sends `rate` bytes per second.
+/// Each holds a slab that is not full, and all of them no more than a quarter of the `budget`, in bytes.
 pub fn abreast(rate: f64, piece_len: u32, budget: usize) -> u32 {
     if piece_len <= LONG_PIECE {
         return 1;
