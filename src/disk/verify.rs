@@ -23,29 +23,44 @@ const SCRATCH_BLOCKS: u32 = 4;
 
 /// How far unfinished pieces are hashed: what was written of them early, from their start on.
 #[derive(Debug, Default)]
-pub(super) struct Prefixes(Mutex<HashMap<PieceIndex, Prefix>>);
+pub(super) struct Prefixes(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    pieces: HashMap<PieceIndex, Prefix>,
+    /// How often all were cleared.
+    cleared: u64,
+}
 
 /// So many bytes from the start of a piece, hashed and written.
 #[derive(Debug, Clone, Default)]
 struct Prefix {
     sha1: Sha1,
     length: u32,
+    /// How often all had been cleared when it was taken.
+    cleared: u64,
 }
 
 impl Prefixes {
     fn take(&self, piece: PieceIndex) -> Prefix {
-        self.0.lock().expect(LOCK).remove(&piece).unwrap_or_default()
+        let mut kept = self.0.lock().expect(LOCK);
+        let prefix = kept.pieces.remove(&piece).unwrap_or_default();
+        Prefix { cleared: kept.cleared, ..prefix }
     }
 
+    /// Keeps `prefix`, unless all were cleared since it was taken.
     fn put(&self, piece: PieceIndex, prefix: Prefix) {
-        if prefix.length > 0 {
-            self.0.lock().expect(LOCK).insert(piece, prefix);
+        let mut kept = self.0.lock().expect(LOCK);
+        if prefix.length > 0 && prefix.cleared == kept.cleared {
+            kept.pieces.insert(piece, prefix);
         }
     }
 
     /// The files may not hold any more what was written: it is read again.
     pub(super) fn clear(&self) {
-        self.0.lock().expect(LOCK).clear();
+        let mut kept = self.0.lock().expect(LOCK);
+        kept.pieces.clear();
+        kept.cleared += 1;
     }
 }
 
@@ -66,8 +81,8 @@ pub(super) struct Hashing {
 enum Aim {
     /// The rest of the piece, for a verdict; `digests` of blocks are wanted even if it is good.
     Verdict { digests: bool },
-    /// A slab that is written early.
-    Early,
+    /// A slab that is written early; how often prefixes had been cleared when it was begun.
+    Early { cleared: u64 },
 }
 
 /// Hashes several parts of pieces side by side.
@@ -104,7 +119,7 @@ impl Hashing {
     ) -> Self {
         let prefix = storage.prefixes().take(piece);
         let is_behind = slabs.first().is_none_or(|held| held.begin >= prefix.length);
-        let Prefix { sha1, length } = if is_behind { prefix } else { Prefix::default() };
+        let Prefix { sha1, length, .. } = if is_behind { prefix } else { Prefix::default() };
         let walk = Walk::new(length, storage.info().geometry().piece_len(piece));
         Hashing { piece, slabs, walk, sha1, fault: None, aim: Aim::Verdict { digests } }
     }
@@ -124,8 +139,9 @@ impl Hashing {
             return Err(held);
         }
         let walk = Walk::new(held.begin, end);
-        let sha1 = prefix.sha1;
-        Ok(Hashing { piece, slabs: vec![held], walk, sha1, fault: None, aim: Aim::Early })
+        let Prefix { sha1, cleared, .. } = prefix;
+        let aim = Aim::Early { cleared };
+        Ok(Hashing { piece, slabs: vec![held], walk, sha1, fault: None, aim })
     }
 
     /// Compares, and writes what the slabs held if the hash is right; or only writes, if it is a part
@@ -140,13 +156,12 @@ impl Hashing {
                 let slabs = self.slabs.into_iter().map(|held| held.slab).collect();
                 DiskEvent::Verified { piece, slabs, verdict, digests }
             }
-            Aim::Early => {
+            Aim::Early { cleared } => {
                 let held = self.slabs.pop().expect("an early write has a slab");
                 let result = storage.write_held(piece, &held);
                 if result.is_ok() {
-                    storage
-                        .prefixes()
-                        .put(piece, Prefix { sha1: self.sha1, length: self.walk.end });
+                    let (sha1, length) = (self.sha1, self.walk.end);
+                    storage.prefixes().put(piece, Prefix { sha1, length, cleared });
                 }
                 DiskEvent::Spilled { piece, held, result }
             }
@@ -338,7 +353,8 @@ mod tests {
     /// How much of each piece is hashed.
     fn hashed(storage: &Storage) -> [u32; 2] {
         let prefixes = storage.prefixes().0.lock().expect(LOCK);
-        [0, 1].map(|piece| prefixes.get(&PieceIndex(piece)).map_or(0, |prefix| prefix.length))
+        [0, 1]
+            .map(|piece| prefixes.pieces.get(&PieceIndex(piece)).map_or(0, |prefix| prefix.length))
     }
 
     #[test]
@@ -408,8 +424,13 @@ mod tests {
         };
         assert_eq!(digests.len(), 37);
         assert_eq!(digests[0], Slab::zeroed(1).digest(0, BLOCK_LEN));
-        // Once files were closed, what was hashed is not trusted.
-        storage.perform(early(0, a));
+        // Once files were closed, what was hashed is not trusted, nor what was being hashed then.
+        let begun = Hashing::early(&storage, PieceIndex(0), a).expect("it is the first");
+        storage.close_files();
+        begun.conclude(&storage);
+        assert_eq!(hashed(&storage), [0, 0]);
+        storage.perform(early(0, s.held(PieceIndex(0), u64::MAX).swap_remove(0)));
+        assert_eq!(hashed(&storage), [262_144, 0]);
         storage.close_files();
         assert_eq!(hashed(&storage), [0, 0]);
     }
