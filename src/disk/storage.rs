@@ -176,8 +176,9 @@ impl Storage {
             .collect()
     }
 
-    /// Whether it can be used again after a fault of that kind, which may pass.
-    pub fn is_usable(&self, after: FaultKind) -> bool {
+    /// Looks again after a fault of that kind, which may pass: whether it can be used. What was hashed of
+    /// unfinished pieces before is not believed any more.
+    pub fn look_again(&self, after: FaultKind) -> bool {
         self.prefixes.clear();
         self.backend.is_usable(after)
     }

@@ -117,6 +117,11 @@ impl Open {
         self.done == self.blocks.len() as u32
     }
 
+    /// Whether all blocks are here, and nobody has taken the slabs.
+    pub(super) fn waits_for_check(&self) -> bool {
+        self.is_complete() && !self.verifying && self.windows.iter().all(|w| w.spilling == 0)
+    }
+
     pub(super) const fn is_verifying(&self) -> bool {
         self.verifying
     }
@@ -427,6 +432,37 @@ impl Open {
             }
         }
         self.windows.iter_mut().for_each(|w| w.filled = 0);
+    }
+
+    /// Who sent the blocks that are here, one by one, except what an earlier run left.
+    pub(super) fn senders(&self) -> impl Iterator<Item = Sender> + '_ {
+        let done =
+            |slot: &&BlockSlot| matches!(slot.state, BlockState::Received | BlockState::Spilled);
+        let blocks = self.blocks.iter().filter(done);
+        blocks.filter_map(|slot| self.senders.get(usize::from(slot.sender)).copied())
+    }
+
+    /// Blocks that a sender of whom `is_guilty` sent are free again, as far as they lie in slabs: what is written
+    /// is hashed with the rest.
+    pub(super) fn take_back(&mut self, is_guilty: impl Fn(Sender) -> bool) {
+        if self.verifying {
+            return;
+        }
+        let per_window = (self.window_len / BLOCK_LEN) as usize;
+        for (i, slot) in self.blocks.iter_mut().enumerate() {
+            let window = &mut self.windows[i / per_window];
+            let bit = 1 << (i % per_window);
+            if slot.state == BlockState::Received
+                && window.filled & bit != 0
+                && window.spilling == 0
+                && self.senders.get(usize::from(slot.sender)).copied().is_some_and(&is_guilty)
+            {
+                window.filled &= !bit;
+                slot.state = BlockState::Free;
+                self.free += 1;
+                self.done -= 1;
+            }
+        }
     }
 
     /// Who sent each block, in order; `None` where an earlier run got it.

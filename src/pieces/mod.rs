@@ -392,6 +392,34 @@ impl Pieces {
         Some(DiskJob::Verify { piece, slabs, digests })
     }
 
+    /// Complete pieces that [`Pieces::close`] was not called for.
+    pub fn waiting_for_check(&self) -> Vec<PieceIndex> {
+        let open = self.open.iter().flatten().filter(|open| open.waits_for_check());
+        open.map(|open| open.piece()).collect()
+    }
+
+    /// Who sent the blocks of an open piece that are here, one by one.
+    pub fn senders(&self, piece: PieceIndex) -> impl Iterator<Item = Sender> + '_ {
+        self.open_piece(piece).into_iter().flat_map(Open::senders)
+    }
+
+    /// Whether the disk checks a piece of which `sender` sent a part.
+    pub fn are_checked_of(&self, sender: Sender) -> bool {
+        let mut checked = self.open.iter().flatten().filter(|open| open.is_verifying());
+        checked.any(|open| open.senders().any(|s| s == sender))
+    }
+
+    /// Blocks in memory that came from one of whom `is_guilty` have to be asked for again.
+    pub fn take_back(&mut self, is_guilty: impl Fn(Sender) -> bool) {
+        for open in self.open.iter_mut().flatten() {
+            let was_free = open.free() > 0;
+            open.take_back(&is_guilty);
+            if !was_free && open.free() > 0 {
+                self.startable.push(open.piece());
+            }
+        }
+    }
+
     /// A full slab to be written early, now that `block` is here, if its piece is long. There may be
     /// another behind it.
     pub fn early_write(&mut self, block: Block) -> Option<DiskJob> {

@@ -1,4 +1,4 @@
-//! Which blocks to ask of one peer: what only seeds have, started pieces, then the rarest of the class
+//! Which blocks to ask of one peer: a piece that comes before all others, what only seeds have, started pieces, then the rarest of the class
 //! that is fetched first, then any of the classes behind it, then, when everything is asked for, what
 //! others are slow to send. Long pieces of a fast peer are asked for side by side, a slab of each in turn.
 //!
@@ -88,6 +88,10 @@ pub trait PeerView {
     /// Whether `piece` may only be taken whole from one peer, another than this one
     /// (it failed before, and we want to know who sends bad data).
     fn is_barred(&self, piece: PieceIndex) -> bool;
+    /// A piece that comes before all others.
+    fn first(&self) -> Option<PieceIndex> {
+        None
+    }
     /// Its address if it is to send whole pieces, as far as there are any (we want to know whether it sends
     /// bad data).
     fn alone(&self) -> Option<SocketAddr> {
@@ -137,6 +141,16 @@ impl Pieces {
         out: &mut Vec<Block>,
     ) -> bool {
         let mut left = wish;
+        if let Some(piece) = view.first()
+            && self.may_start(piece)
+            && left.blocks > 0
+            && (left.scarce > 0 || !self.is_scarce(piece))
+        {
+            self.start(piece);
+            if !self.ask(piece, &mut left, pool, out) {
+                return false;
+            }
+        }
         if !self.sequential {
             self.availability.refresh();
             // A copy of each of these is what the swarm needs most.

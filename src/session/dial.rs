@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Dials in flight: more make some home routers lose connections.
-const MAX_DIALS: usize = 64;
+const MAX_DIALS: usize = 96;
 
 /// The addresses that each torrent wants dialled: one of each torrent in turn, so that one which has just
 /// come does not wait for all those of the others.

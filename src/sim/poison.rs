@@ -13,7 +13,7 @@ pub(super) struct Poison {
     content: Content,
     /// To whom, by whom, in which piece that has not been checked since.
     sent: BTreeSet<(HostId, HostId, PieceIndex)>,
-    /// Pieces that failed.
+    /// Pieces that failed before it was banned.
     bad: BTreeMap<(HostId, HostId), u32>,
 }
 
@@ -49,6 +49,11 @@ impl Poison {
     /// Pieces that failed at `host` for what `from` had sent.
     pub(super) fn bad(&self, host: HostId, from: HostId) -> u32 {
         self.bad.get(&(host, from)).copied().unwrap_or(0)
+    }
+
+    /// `host` bans `whom`: what that has sent is taken back.
+    pub(super) fn banned(&mut self, host: HostId, whom: HostId) {
+        self.sent.retain(|&(to, from, _)| (to, from) != (host, whom));
     }
 
     /// The most of all.

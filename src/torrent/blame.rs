@@ -3,19 +3,24 @@
 //! One sender of the whole piece is guilty at once. Otherwise the digests of all blocks are kept, the
 //! piece is fetched again from one peer alone, and when a good copy is there, whoever sent a block
 //! that differs from it is guilty. Until then all who sent a part of it are on parole: each sends whole
-//! pieces, alone, so that the next bad one has one sender. Bounded: the oldest suspect pieces are forgotten.
+//! pieces, alone, so that the next bad one has one sender; and what they have sent to pieces of several is
+//! not believed, for a while: such a piece is checked when it is known whose blocks have to be fetched again.
+//! Bounded: the oldest suspect pieces are forgotten.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    time::Duration,
 };
 
-use crate::base::{id::PeerKey, index::PieceIndex};
+use crate::base::{id::PeerKey, index::PieceIndex, time::Instant};
 
 /// Suspect pieces remembered.
 const MAX_SUSPECTS: usize = 64;
 /// Failed copies of one piece remembered.
 const MAX_COPIES: usize = 8;
+/// Nothing waits for a verdict longer than so after a piece failed: who has it may be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct Suspect {
@@ -23,6 +28,16 @@ struct Suspect {
     copies: Vec<Vec<(Option<SocketAddr>, u64)>>,
     /// Who fetches it alone now.
     owner: Option<PeerKey>,
+}
+
+/// Whether those who have sent a piece are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    None,
+    /// The one who sent all of it is not: its hash will tell.
+    Of(SocketAddr),
+    /// One of several is not: if it is bad, it had better been known before whose blocks are.
+    OfSome,
 }
 
 /// Pieces that failed and have no good copy yet.
@@ -39,6 +54,8 @@ struct Parole {
     whose: BTreeSet<SocketAddr>,
     /// Pieces that are sent by one of them alone.
     alone: BTreeMap<PieceIndex, (PeerKey, SocketAddr)>,
+    /// When a piece failed last.
+    since: Instant,
 }
 
 impl Blame {
@@ -64,6 +81,32 @@ impl Blame {
     /// Whether the peer at `addr` may send whole pieces only.
     pub(super) fn is_on_parole(&self, addr: SocketAddr) -> bool {
         self.parole.as_ref().is_some_and(|parole| parole.whose.contains(&addr))
+    }
+
+    /// What is thought of a piece that `senders` have sent, each named once or more.
+    pub(super) fn doubt(
+        &self,
+        now: Instant,
+        mut senders: impl Iterator<Item = SocketAddr>,
+    ) -> Doubt {
+        let Some(parole) = &self.parole else { return Doubt::None };
+        let Some(first) = senders.next() else { return Doubt::None };
+        let (mut alone, mut doubted) = (true, parole.whose.contains(&first));
+        for sender in senders {
+            alone &= sender == first;
+            doubted |= parole.whose.contains(&sender);
+        }
+        match (doubted && now.since(parole.since) < PATIENCE, alone) {
+            (false, _) => Doubt::None,
+            (true, false) => Doubt::OfSome,
+            (true, true) => Doubt::Of(first),
+        }
+    }
+
+    /// Suspect pieces that nobody fetches: the sooner one is here, the sooner it is known who is guilty.
+    pub(super) fn unclaimed(&self) -> impl Iterator<Item = PieceIndex> + '_ {
+        let unclaimed = self.suspects.iter().filter(|(_, suspect)| suspect.owner.is_none());
+        unclaimed.map(|(&piece, _)| piece)
     }
 
     /// `peer` begins to fetch `piece`, alone if that is suspect or it is itself.
@@ -116,6 +159,7 @@ impl Blame {
     /// were on disk from an earlier run.
     pub(super) fn failed(
         &mut self,
+        now: Instant,
         piece: PieceIndex,
         senders: &[Option<SocketAddr>],
         digests: &[u64],
@@ -136,6 +180,9 @@ impl Blame {
             suspect.copies.push(copy);
         }
         self.review();
+        if let Some(parole) = &mut self.parole {
+            parole.since = now;
+        }
         if alone { first } else { None }
     }
 
@@ -169,7 +216,7 @@ mod tests {
     fn one_sender_is_guilty_at_once() {
         let mut b = Blame::default();
         assert_eq!(
-            b.failed(PieceIndex(0), &[Some(addr(1)), Some(addr(1))], &[1, 2]),
+            b.failed(Instant::ZERO, PieceIndex(0), &[Some(addr(1)), Some(addr(1))], &[1, 2]),
             Some(addr(1))
         );
         assert!(b.good(PieceIndex(0), &[9, 9]).is_empty());
@@ -179,7 +226,10 @@ mod tests {
     fn only_the_sender_of_the_differing_block_is_guilty() {
         let mut b = Blame::default();
         let piece = PieceIndex(3);
-        assert_eq!(b.failed(piece, &[1, 2, 1].map(|n| Some(addr(n))), &[10, 66, 30]), None);
+        assert_eq!(
+            b.failed(Instant::ZERO, piece, &[1, 2, 1].map(|n| Some(addr(n))), &[10, 66, 30]),
+            None
+        );
         let (owner, other) =
             (PeerKey { slot: 0, generation: 0 }, PeerKey { slot: 1, generation: 0 });
         b.claim(piece, owner, addr(1));
@@ -193,12 +243,12 @@ mod tests {
         let mut b = Blame::default();
         let senders = [1, 2].map(|n| Some(addr(n)));
         for n in 0..1_000 {
-            b.failed(PieceIndex(n), &senders, &[1, 2]);
+            b.failed(Instant::ZERO, PieceIndex(n), &senders, &[1, 2]);
         }
         assert_eq!(b.suspects.len(), MAX_SUSPECTS);
         let last = PieceIndex(999);
         for n in 0..100 {
-            b.failed(last, &senders, &[n, 2]);
+            b.failed(Instant::ZERO, last, &senders, &[n, 2]);
         }
         assert_eq!(b.suspects[&last].copies.len(), MAX_COPIES);
     }
@@ -208,7 +258,10 @@ mod tests {
         let mut b = Blame::default();
         let [bad, next] = [3, 4].map(PieceIndex);
         let key = |slot| PeerKey { slot, generation: 0 };
-        assert_eq!(b.failed(bad, &[1, 2, 1].map(|n| Some(addr(n))), &[10, 66, 30]), None);
+        assert_eq!(
+            b.failed(Instant::ZERO, bad, &[1, 2, 1].map(|n| Some(addr(n))), &[10, 66, 30]),
+            None
+        );
         assert_eq!([1, 2, 3].map(|n| b.is_on_parole(addr(n))), [true, true, false]);
         b.claim(next, key(3), addr(3));
         assert!(!b.is_barred(next, key(1)), "who is not on parole shares");
@@ -222,11 +275,33 @@ mod tests {
     }
 
     #[test]
+    fn what_several_sent_waits_for_the_verdict_but_not_for_ever() {
+        let mut b = Blame::default();
+        let bad = PieceIndex(3);
+        let sent = |b: &Blame, at, by: &[u8]| {
+            b.doubt(Instant::ZERO + Duration::from_secs(at), by.iter().map(|&n| addr(n)))
+        };
+        assert_eq!(sent(&b, 0, &[1, 2]), Doubt::None);
+        b.failed(Instant::ZERO, bad, &[1, 2, 1].map(|n| Some(addr(n))), &[10, 66, 30]);
+        assert_eq!(b.unclaimed().collect::<Vec<_>>(), [bad]);
+        assert_eq!(sent(&b, 9, &[1, 3]), Doubt::OfSome);
+        assert_eq!(sent(&b, 9, &[3, 3, 2]), Doubt::OfSome);
+        assert_eq!(sent(&b, 9, &[2, 2]), Doubt::Of(addr(2)));
+        assert_eq!(sent(&b, 9, &[3, 4]), Doubt::None);
+        assert_eq!(sent(&b, 9, &[]), Doubt::None, "an earlier run got it");
+        assert_eq!(sent(&b, 10, &[1, 2]), Doubt::None);
+        b.claim(bad, PeerKey { slot: 0, generation: 0 }, addr(1));
+        assert_eq!(b.unclaimed().count(), 0);
+        b.good(bad, &[10, 20, 30]);
+        assert!(b.parole.is_none());
+    }
+
+    #[test]
     fn nobody_is_blamed_for_what_an_earlier_run_left() {
         let mut b = Blame::default();
         let piece = PieceIndex(3);
-        assert_eq!(b.failed(piece, &[None, Some(addr(1))], &[66, 20]), None);
-        assert_eq!(b.failed(piece, &[None, None], &[66, 20]), None);
+        assert_eq!(b.failed(Instant::ZERO, piece, &[None, Some(addr(1))], &[66, 20]), None);
+        assert_eq!(b.failed(Instant::ZERO, piece, &[None, None], &[66, 20]), None);
         assert!(b.is_suspect(piece));
         assert!(b.good(piece, &[10, 20]).is_empty());
     }

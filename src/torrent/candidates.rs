@@ -3,8 +3,9 @@
 //! Bounded by `limits::MAX_CANDIDATES`. Every address that is ever dialled is one of these, and a blocked
 //! one never becomes one, whoever names it. A failure doubles the wait before the next try, a ban is for
 //! the life of the torrent. The order of dialling: the user's own, the source of which fewest are being
-//! dialled, so that nobody who names addresses where nobody answers keeps us from those of others, fewest
-//! failures, then by `priority`, or at random as long as our own address is not known.
+//! dialled, each weighed by how rarely anybody answered, so that nobody who names addresses where nobody is
+//! keeps us from those of others; fewest failures, what a second source has named, then by `priority`, or at
+//! random as long as our own address is not known.
 
 use std::{
     collections::BTreeMap,
@@ -30,6 +31,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(1800);
 /// An address that failed so often is forgotten when room is needed.
 const GIVE_UP: u8 = 6;
+/// Share of the dials at once, as a divisor, that one source leaves to the others: what they name must not wait
+/// until nobody has answered.
+const SHARE_FREE: u32 = 4;
 /// Who may name addresses.
 const SOURCES: usize = Source::Resume as usize + 1;
 
@@ -46,6 +50,8 @@ enum State {
 #[derive(Debug)]
 struct Known {
     source: Source,
+    /// Another source has named it too.
+    confirmed: bool,
     failures: u8,
     seed: bool,
     /// How it is dialled next.
@@ -57,6 +63,29 @@ struct Known {
     state: State,
     /// The order among equals, smallest first.
     lot: u64,
+}
+
+/// What came of the addresses that one source had named.
+#[derive(Debug, Clone, Copy, Default)]
+struct Record {
+    answered: u8,
+    failed: u8,
+}
+
+impl Record {
+    /// So many dials of a source where everybody answers one of this one counts for.
+    const fn weight(self) -> u32 {
+        let weight = (1 + self.failed as u32) / (1 + self.answered as u32);
+        if weight > 1 { weight } else { 1 }
+    }
+
+    /// Counts one more; what is long past counts less.
+    const fn note(&mut self, answered: bool) {
+        if self.answered >= 100 || self.failed >= 100 {
+            (self.answered, self.failed) = (self.answered / 2, self.failed / 2);
+        }
+        if answered { self.answered += 1 } else { self.failed += 1 }
+    }
 }
 
 /// How a connection ended, as far as dialling again is concerned.
@@ -88,6 +117,7 @@ pub(super) struct Candidates {
     known: BTreeMap<SocketAddr, Known>,
     banned: Vec<IpOrAddr>,
     blocked: Arc<IpFilter>,
+    records: [Record; SOURCES],
     dialling: u32,
     own: OwnAddress,
     own_port: u16,
@@ -115,6 +145,7 @@ impl Candidates {
             known: BTreeMap::new(),
             banned: Vec::new(),
             blocked: Arc::default(),
+            records: [Record::default(); SOURCES],
             dialling: 0,
             own: OwnAddress::default(),
             own_port: own_port.unwrap_or(0),
@@ -157,6 +188,7 @@ impl Candidates {
                 continue;
             }
             if let Some(known) = self.known.get_mut(&addr) {
+                known.confirmed |= known.source != source;
                 known.source = known.source.min(source);
                 continue;
             }
@@ -167,6 +199,7 @@ impl Candidates {
             let state = State::Idle(now);
             let known = Known {
                 source,
+                confirmed: false,
                 failures: 0,
                 seed: false,
                 encrypted: self.encryption.prefers_encrypted(),
@@ -198,18 +231,30 @@ impl Candidates {
     pub(super) fn greeted(&mut self, addr: SocketAddr) {
         if let Some(known) = self.known.get_mut(&addr) {
             (known.tried_both, known.miss) = (false, None);
+            self.records[known.source as usize].note(true);
         }
     }
 
-    /// The next address to dial, marked as being dialled. Known seeds are skipped if `skip_seeds`.
-    pub(super) fn next(&mut self, now: Instant, skip_seeds: bool) -> Option<SocketAddr> {
+    /// The next address to dial, marked as being dialled, if fewer than `most` are. Known seeds are skipped if
+    /// `skip_seeds`.
+    pub(super) fn next(&mut self, now: Instant, skip_seeds: bool, most: u32) -> Option<SocketAddr> {
+        if self.dialling >= most {
+            return None;
+        }
+        let dialling = self.count_by_source(|k| k.state == State::Dialling);
+        let has_room = |source: Source| {
+            source == Source::User || dialling[source as usize] < most - most / SHARE_FREE
+        };
         let ready = self.known.iter().filter(|(_, k)| match k.state {
-            State::Idle(at) => at <= now && !(skip_seeds && k.seed),
+            State::Idle(at) => at <= now && !(skip_seeds && k.seed) && has_room(k.source),
             _ => false,
         });
-        let dialling = self.count_by_source(|k| k.state == State::Dialling);
+        let load = |k: &Known| {
+            let source = k.source as usize;
+            dialling[source] * self.records[source].weight()
+        };
         let order =
-            |k: &Known| (k.source != Source::User, dialling[k.source as usize], k.failures, k.lot);
+            |k: &Known| (k.source != Source::User, load(k), k.failures, !k.confirmed, k.lot);
         let addr = *ready.min_by_key(|(_, k)| order(k))?.0;
         if let Some(known) = self.known.get_mut(&addr) {
             known.state = State::Dialling;
@@ -306,6 +351,20 @@ impl Candidates {
         self.dialling
     }
 
+    /// How many of the dials under way somebody may answer, as far as the sources' records tell.
+    pub(super) fn promising(&self) -> u32 {
+        let dialling = self.count_by_source(|k| k.state == State::Dialling);
+        dialling.iter().zip(self.records).map(|(n, record)| n.div_ceil(record.weight())).sum()
+    }
+
+    /// How many dials have failed for each that was answered, lately; 1 at least.
+    pub(super) fn dials_per_answer(&self) -> u32 {
+        let all = self.records.iter().fold((0, 0), |(answered, failed), record| {
+            (answered + u32::from(record.answered), failed + u32::from(record.failed))
+        });
+        ((1 + all.1) / (1 + all.0)).max(1)
+    }
+
     /// Known addresses, our own among them: at once, for what is asked every second.
     pub(super) fn len(&self) -> u32 {
         self.known.len() as u32
@@ -346,6 +405,7 @@ impl Candidates {
         let wait = FIRST_WAIT * 2u32.saturating_pow(u32::from(known.failures).min(10));
         known.failures = known.failures.saturating_add(1);
         known.miss = Some(miss);
+        self.records[known.source as usize].note(false);
         let wait = self.jitter(wait.min(LONGEST_WAIT));
         self.set_idle(addr, now + wait);
     }
@@ -428,6 +488,9 @@ mod tests {
     use super::*;
     use crate::base::ip_filter::{AddrRange, Builder};
 
+    /// Dials at once, as many as any test wants.
+    const MOST: u32 = 1_000;
+
     fn candidates(own_port: Option<u16>, encryption: Policy) -> Candidates {
         Candidates::new(own_port, encryption, Rng::new(1))
     }
@@ -441,7 +504,7 @@ mod tests {
         let mut c = candidates(None, Policy::Disabled);
         let many: Vec<SocketAddr> = (0..=limits::MAX_CANDIDATES as u16).map(addr).collect();
         c.found(Instant::ZERO, Source::Lsd, &many);
-        let first = |c: &mut Candidates| c.next(Instant::ZERO, false).expect("one");
+        let first = |c: &mut Candidates| c.next(Instant::ZERO, false, MOST).expect("one");
         (0..5).for_each(|_| assert!(many.contains(&first(&mut c))));
         let others: Vec<SocketAddr> = (10_000..10_003).map(addr).collect();
         c.found(Instant::ZERO, Source::Tracker, &others);
@@ -452,6 +515,51 @@ mod tests {
         assert!(!c.known.contains_key(&addr(20_000)), "who named most makes no room for more");
     }
 
+    #[test]
+    fn where_nobody_answers_is_dialled_less() {
+        let mut c = candidates(None, Policy::Disabled);
+        let [vain, good]: [Vec<SocketAddr>; 2] =
+            [0, 1_000].map(|from| (from..from + 40).map(addr).collect());
+        c.found(Instant::ZERO, Source::Lsd, &vain);
+        for _ in 0..20 {
+            let dialled = c.next(Instant::ZERO, false, MOST).expect("one");
+            c.dial_failed(Instant::ZERO, dialled, DialFailure::TimedOut);
+        }
+        c.found(Instant::ZERO, Source::Tracker, &good);
+        let next = |c: &mut Candidates| c.next(Instant::ZERO, false, MOST).expect("one");
+        let dialled: Vec<_> = (0..20).map(|_| next(&mut c)).collect();
+        assert_eq!(dialled.iter().filter(|addr| vain.contains(addr)).count(), 1);
+        // It is not held against them for ever.
+        for _ in 0..20 {
+            c.greeted(vain[0]);
+        }
+        let dialled: Vec<_> = (0..20).map(|_| next(&mut c)).collect();
+        assert!(dialled.iter().filter(|addr| vain.contains(addr)).count() > 10);
+    }
+
+    #[test]
+    fn no_source_has_all_dials_to_itself() {
+        let mut c = candidates(None, Policy::Disabled);
+        c.found(Instant::ZERO, Source::Lsd, &(0..40).map(addr).collect::<Vec<_>>());
+        let next = |c: &mut Candidates| c.next(Instant::ZERO, false, 20);
+        assert_eq!(std::iter::from_fn(|| next(&mut c)).count(), 15);
+        c.found(Instant::ZERO, Source::User, &(40..42).map(addr).collect::<Vec<_>>());
+        c.found(Instant::ZERO, Source::Tracker, &(42..80).map(addr).collect::<Vec<_>>());
+        assert_eq!(std::iter::from_fn(|| next(&mut c)).count(), 5);
+        assert_eq!(c.dialling(), 20);
+    }
+
+    #[test]
+    fn what_two_have_named_comes_first() {
+        let mut c = candidates(None, Policy::Disabled);
+        c.found(Instant::ZERO, Source::Tracker, &(0..100).map(addr).collect::<Vec<_>>());
+        c.found(Instant::ZERO, Source::Pex, &[addr(70), addr(30)]);
+        c.found(Instant::ZERO, Source::Tracker, &[addr(10)]);
+        let mut first: Vec<_> = (0..2).filter_map(|_| c.next(Instant::ZERO, false, MOST)).collect();
+        first.sort();
+        assert_eq!(first, [addr(30), addr(70)]);
+    }
+
     /// Named so, a peer that was banned could be dialled again.
     #[test]
     fn an_ipv4_address_written_as_ipv6_is_ipv4() {
@@ -459,7 +567,7 @@ mod tests {
         c.ban(addr(1));
         let other = "[::ffff:10.0.0.1]:6881".parse().expect("valid");
         c.found(Instant::ZERO, Source::Pex, &[other]);
-        assert_eq!(c.next(Instant::ZERO, false), None);
+        assert_eq!(c.next(Instant::ZERO, false, MOST), None);
     }
 
     #[test]
@@ -476,10 +584,10 @@ mod tests {
         let mut now = Instant::ZERO;
         let mut waits = Vec::new();
         for _ in 0..6 {
-            assert_eq!(c.next(now, false), Some(addr(1)));
+            assert_eq!(c.next(now, false, MOST), Some(addr(1)));
             assert_eq!(c.dialling(), 1);
             c.dial_failed(now, addr(1), DialFailure::Refused);
-            assert_eq!((c.dialling(), c.next(now, false)), (0, None));
+            assert_eq!((c.dialling(), c.next(now, false, MOST)), (0, None));
             let due = c.next_due(false).expect("it waits");
             waits.push(due.since(now).as_secs());
             now = due;
@@ -494,7 +602,7 @@ mod tests {
         c.found(Instant::ZERO, Source::Tracker, &all[..25]);
         c.hear_own([192, 0, 2, 1].into(), Claimant::Tracker);
         c.found(Instant::ZERO, Source::Tracker, &all[25..]);
-        let dialled: Vec<_> = std::iter::from_fn(|| c.next(Instant::ZERO, false)).collect();
+        let dialled: Vec<_> = std::iter::from_fn(|| c.next(Instant::ZERO, false, MOST)).collect();
         assert_eq!(dialled.len(), 50);
         assert!(dialled.is_sorted_by_key(|&addr| std::cmp::Reverse(c.priority(addr))));
     }
@@ -505,7 +613,7 @@ mod tests {
         c.found(Instant::ZERO, Source::Tracker, &[addr(1)]);
         let (mut now, mut ways) = (Instant::ZERO, Vec::new());
         for _ in 0..6 {
-            let dialled = c.next(now, false).expect("it is due");
+            let dialled = c.next(now, false, MOST).expect("it is due");
             let encrypted = c.is_encrypted(dialled);
             ways.push(encrypted);
             if takes(encrypted) {
@@ -545,7 +653,7 @@ mod tests {
         c.prefers_encryption(addr(2));
         assert!(!c.is_encrypted(addr(1)) && c.is_encrypted(addr(2)));
         for due in [true, false] {
-            while c.next(Instant::ZERO, false).is_some() {}
+            while c.next(Instant::ZERO, false, MOST).is_some() {}
             c.connection_ended(Instant::ZERO, addr(1), Ended::Silent);
             assert_eq!(c.next_due(false) == Some(Instant::ZERO), due);
         }
@@ -561,7 +669,8 @@ mod tests {
         for source in [Source::User, Source::Incoming, Source::Pex, Source::Resume] {
             c.found(Instant::ZERO, source, &all);
         }
-        let mut dialled: Vec<_> = std::iter::from_fn(|| c.next(Instant::ZERO, false)).collect();
+        let mut dialled: Vec<_> =
+            std::iter::from_fn(|| c.next(Instant::ZERO, false, MOST)).collect();
         dialled.sort();
         assert_eq!(dialled, [1, 2, 6, 7].map(addr));
         assert_eq!((c.tally().known, c.next_due(false)), (4, None));
@@ -576,6 +685,6 @@ mod tests {
         c.ban(addr(7));
         c.found(Instant::ZERO, Source::User, &[addr(7), addr(9)]);
         assert!(c.is_banned(addr(7)));
-        assert_eq!(c.next(Instant::ZERO, false), Some(addr(9)));
+        assert_eq!(c.next(Instant::ZERO, false, MOST), Some(addr(9)));
     }
 }

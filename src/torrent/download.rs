@@ -13,12 +13,11 @@ use crate::{
         slab::{Chunk, Pool},
         time::Instant,
         units::BLOCK_LEN,
-        web_seed::WebSeedNumber,
     },
     peer::{Arriving, Peer},
     pieces::{
-        Closed, Offer, PeerView, Stored, Wish, abreast,
-        job::{DiskEvent, DiskFault, DiskJob, FaultKind, Verdict},
+        Offer, PeerView, Stored, Wish, abreast,
+        job::{DiskEvent, DiskFault, DiskJob, FaultKind},
     },
     why::{Happening, Recent},
     wire::{self, Message},
@@ -62,6 +61,10 @@ impl PeerView for View<'_> {
 
     fn is_barred(&self, piece: PieceIndex) -> bool {
         self.blame.is_barred(piece, self.key)
+    }
+
+    fn first(&self) -> Option<PieceIndex> {
+        self.blame.unclaimed().find(|&piece| self.offers(piece))
     }
 
     fn alone(&self) -> Option<SocketAddr> {
@@ -232,10 +235,7 @@ impl Torrent {
             self.cancel(other, block);
         }
         if stored == Some(Stored::PieceComplete) {
-            let digests = self.blame.is_suspect(block.piece);
-            if let Some(job) = self.pieces.close(block.piece, digests) {
-                self.hand_to_disk(job);
-            }
+            self.check_unless_doubted(now, block.piece);
         } else {
             while let Some(job) = self.pieces.early_write(block) {
                 self.hand_to_disk(job);
@@ -407,91 +407,8 @@ impl Torrent {
         }
     }
 
-    fn piece_checked(
-        &mut self,
-        now: Instant,
-        piece: PieceIndex,
-        verdict: &Verdict,
-        digests: &[u64],
-        pool: &mut Pool,
-    ) {
-        let closed = self.pieces.verified(piece, verdict);
-        if !matches!(closed, Closed::Had) {
-            self.forget_requests(piece);
-        }
-        match closed {
-            Closed::Had => {
-                Recent::note(&mut self.recent, now, Happening::PieceVerified, 1);
-                self.piece_is_ours(piece);
-                for guilty in self.blame.good(piece, digests) {
-                    self.ban(now, guilty, pool);
-                }
-                if self.is_done() {
-                    self.completed(now, pool);
-                }
-            }
-            Closed::Bad(senders) => {
-                Recent::note(&mut self.recent, now, Happening::PieceFailed, 1);
-                self.totals.corrupt += u64::from(self.pieces.geometry().piece_len(piece));
-                self.say(Event::PieceFailed(piece));
-                self.freed = true;
-                if let Some(guilty) = self.blame.failed(piece, &senders, digests) {
-                    self.ban(now, guilty, pool);
-                }
-            }
-            Closed::Lost => {
-                if let Verdict::Failed(fault) = verdict {
-                    self.disk_failed(fault.clone(), pool);
-                }
-            }
-        }
-    }
-
-    /// A piece that was complete has to be fetched again: what is still expected of it was asked of several
-    /// peers, or taken back, and may be asked for anew.
-    fn forget_requests(&mut self, piece: PieceIndex) {
-        for (_, peer) in self.peers.iter_mut() {
-            peer.forgot |= !peer.requests.drain_piece(piece).is_empty();
-        }
-    }
-
-    fn piece_is_ours(&mut self, piece: PieceIndex) {
-        self.say(Event::PieceVerified(piece));
-        let mut bored = Vec::new();
-        let mut tell = Vec::new();
-        for (key, peer) in self.peers.iter_mut() {
-            if peer.pieces.has(piece) {
-                peer.wanted = peer.wanted.saturating_sub(1);
-                if peer.wanted == 0 {
-                    bored.push(key);
-                }
-            }
-            if peer.is_open() {
-                tell.push(key);
-            }
-        }
-        bored.into_iter().for_each(|key| self.update_interest(key));
-        tell.into_iter().for_each(|key| self.want_write(key));
-    }
-
-    fn ban(&mut self, now: Instant, addr: SocketAddr, pool: &mut Pool) {
-        let loopback = addr.ip().is_loopback();
-        let same = |p: &Peer| p.addr == addr || (!loopback && p.addr.ip() == addr.ip());
-        let keys: Vec<_> = self.peers.iter().filter(|(_, p)| same(p)).map(|(k, _)| k).collect();
-        for key in keys {
-            self.disconnect(now, key, Disconnect::Poison, pool);
-        }
-        match WebSeedNumber::of(addr) {
-            Some(number) => self.give_up_web_seed(number),
-            None => {
-                self.candidates.ban(addr);
-                self.say(Event::Banned(addr));
-            }
-        }
-    }
-
     /// The disk refused to write or to read back: fetching stops, serving goes on.
-    fn disk_failed(&mut self, fault: DiskFault, pool: &mut Pool) {
+    pub(super) fn disk_failed(&mut self, fault: DiskFault, pool: &mut Pool) {
         if fault.kind == FaultKind::Gone {
             return self.storage_gone(fault, pool);
         }
@@ -533,7 +450,7 @@ impl Torrent {
     }
 
     /// Every piece that is wanted is here: nothing more to ask, and seeds have nothing to do with us.
-    fn completed(&mut self, now: Instant, pool: &mut Pool) {
+    pub(super) fn completed(&mut self, now: Instant, pool: &mut Pool) {
         if self.phase == Phase::Downloading {
             self.phase = Phase::Seeding;
         }
@@ -574,7 +491,8 @@ pub(super) fn is_unanswered(peer: &Peer, now: Instant) -> bool {
 }
 
 /// How long a peer may be silent with requests outstanding: four times what its queue should take,
-/// between 20 s and a minute; a peer that never sent anything gets the least.
+/// between 20 s and a minute; a peer that never sent anything gets the least. (Half of that was tried: an
+/// honest one whose uplink is full answers a newcomer after 15 s.)
 fn request_patience(peer: &Peer) -> Duration {
     let queue = f64::from(peer.requests.listed() as u32) * f64::from(BLOCK_LEN);
     let rate = peer.pipeline.rate();
@@ -619,7 +537,7 @@ mod tests {
             let reject = Message::RejectRequest { piece: 0, begin: 0, length: 1 << 14 };
             say(&mut torrent, &mut pool, honest, &reject);
             if suspect {
-                torrent.blame.failed(PieceIndex(0), &[None, None], &[1, 2]);
+                torrent.blame.failed(Instant::ZERO, PieceIndex(0), &[None, None], &[1, 2]);
             }
             torrent.peers.get_mut(late).expect("there").forgot = true;
             let head = [0, 0, 0x40, 9, 7, 0, 0, 0, 0, 0, 0, 0, 0];

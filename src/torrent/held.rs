@@ -54,7 +54,12 @@ mod tests {
         for n in 0..5_000 {
             torrent.candidates.ban(addr(n));
             let sender = Some(addr(n));
-            torrent.blame.failed(PieceIndex(n % 64), &[sender, Some(addr(n + 1))], &[1, 2]);
+            torrent.blame.failed(
+                Instant::ZERO,
+                PieceIndex(n % 64),
+                &[sender, Some(addr(n + 1))],
+                &[1, 2],
+            );
             held.push(torrent.candidates.held() + torrent.blame.held());
         }
         assert_eq!(held[4_000], held[4_999], "nothing more is kept");

@@ -9,7 +9,7 @@ use crate::{
     peer::{Peer, pieces::PeerPieces},
 };
 
-use super::{Phase, Torrent, messages::MAX_ALLOWED_FAST};
+use super::{Phase, Torrent, lifecycle::MORE_DIALS, messages::MAX_ALLOWED_FAST};
 
 impl Torrent {
     /// Panics if one of the sentences below is not true.
@@ -28,7 +28,8 @@ impl Torrent {
         let staying = self.peers.len() as usize - self.doomed.len().min(self.peers.len() as usize);
         let most = self.settings.max_peers as usize + limits::MAX_WEB_SEEDS_OPEN;
         assert!(staying <= most, "{staying} connections");
-        assert!(self.candidates.dialling() <= self.settings.max_dialling, "too many dials");
+        let dials = self.settings.max_dialling * MORE_DIALS;
+        assert!(self.candidates.dialling() <= dials, "too many dials");
         assert!(self.given.len() <= self.pieces.geometry().pieces() as usize);
         let unread = 2 * limits::MAX_UNREAD + self.pieces.have().as_bytes().len();
         for (key, peer) in self.peers.iter() {

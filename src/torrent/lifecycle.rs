@@ -20,6 +20,8 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 const NEED_PEERS_EVERY: Duration = Duration::from_secs(15);
 /// With fewer connections than this we look for more.
 pub(super) const ENOUGH_PEERS: u32 = 30;
+/// So many times the usual dials are under way at once when nobody answers.
+pub(super) const MORE_DIALS: u32 = 3;
 
 impl Torrent {
     pub(super) fn tick(&mut self, now: Instant, pool: &mut Pool) {
@@ -41,6 +43,7 @@ impl Torrent {
             }
             self.time_out_requests(now, key);
         }
+        self.check_what_waits(now);
         self.shed(now, pool);
         self.choke_tick(now);
         self.refill_all(now, pool);
@@ -54,7 +57,7 @@ impl Torrent {
     /// When something can become due by itself. Without peers that is the next address to dial, or
     /// the next time to ask for some: an idle torrent has no timer.
     pub(super) fn next_tick(&self, now: Instant) -> Option<Instant> {
-        if self.peers.len() > 0 || self.candidates.dialling() > 0 {
+        if self.peers.len() > 0 || self.candidates.dialling() > 0 || self.unchecked {
             return Some(now + TICK);
         }
         let dial = self.candidates.next_due(self.uploads_only());
@@ -77,18 +80,25 @@ impl Torrent {
         }
         self.open_web_seeds(now);
         let seeding = self.uploads_only();
-        while self.candidates.dialling() < self.settings.max_dialling
-            && self.swarm_len() + self.candidates.dialling() < self.max_peers()
+        let most = self.most_dials();
+        while self.swarm_len() + self.candidates.dialling() < self.max_peers()
+            && let Some(addr) = self.candidates.next(now, seeding, most)
         {
-            let Some(addr) = self.candidates.next(now, seeding) else { break };
             let encrypted = self.candidates.is_encrypted(addr);
             self.outputs.push_back(Output::Connect { addr, encrypted });
         }
-        let busy = self.swarm_len() + self.candidates.dialling();
+        let busy = self.swarm_len() + self.candidates.promising();
         if busy < ENOUGH_PEERS.min(self.max_peers()) && !seeding && self.next_need_peers <= now {
             self.next_need_peers = now + NEED_PEERS_EVERY;
             self.outputs.push_back(Output::NeedPeers);
         }
+    }
+
+    /// Dials at once: more while few peers are connected and hardly anybody answers.
+    fn most_dials(&self) -> u32 {
+        let few = self.swarm_len() < ENOUGH_PEERS;
+        let factor = if few { self.candidates.dials_per_answer().min(MORE_DIALS) } else { 1 };
+        self.settings.max_dialling * factor
     }
 
     pub(super) fn command(&mut self, now: Instant, command: Command, pool: &mut Pool) {

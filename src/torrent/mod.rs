@@ -30,6 +30,7 @@ mod succession;
 mod superseed;
 mod upload;
 mod upload_slots;
+mod verdict;
 mod web_seeds;
 
 pub use input::{CloseCause, Command, DialFailure, Input, OutsidePorts, Source};
@@ -117,7 +118,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             max_peers: 200,
-            max_dialling: 20,
+            max_dialling: 32,
             unchoke_slots: None,
             sequential: false,
             fetch: true,
@@ -205,6 +206,8 @@ pub struct Torrent {
     freed: bool,
     /// A pick found no memory: try again when slabs come back.
     memory_short: bool,
+    /// A complete piece was not checked yet, because one of those who sent it is doubted.
+    unchecked: bool,
     /// Checks and early writes that the disk has not answered, and the bytes of their slabs.
     at_disk: u32,
     at_disk_bytes: u64,
@@ -275,6 +278,7 @@ impl Torrent {
             given: BTreeMap::new(),
             freed: false,
             memory_short: false,
+            unchecked: false,
             at_disk: 0,
             at_disk_bytes: 0,
             starved: Vec::new(),

@@ -455,6 +455,7 @@ impl World {
             }
         }
         assert!(self.pool.lent() <= BUDGET);
+        self.torrent.check_invariants();
         let have = self.torrent.have();
         assert!(
             have.iter().all(|piece| self.verified.has(piece)),

@@ -53,7 +53,7 @@ impl Shard {
                 let (storage, mail) = (Arc::clone(&tenant.storage), Arc::clone(&self.mail));
                 let kind = waiting.fault.kind;
                 task::spawn_blocking(move || {
-                    let is_usable = storage.is_usable(kind);
+                    let is_usable = storage.look_again(kind);
                     mail.post(|letters| letters.looked.push((id, is_usable)));
                 });
             }

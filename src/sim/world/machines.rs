@@ -142,6 +142,7 @@ impl World {
                 let whom = self.by_ip.get(&addr.ip()).copied();
                 let whom = whom.unwrap_or_else(|| panic!("banned {addr}, who does not exist"));
                 let pieces = self.poison.bad(host, whom);
+                self.poison.banned(host, whom);
                 self.bans.push(Ban { by: host, whom, at: self.now, pieces });
             }
             Event::WebSeed { change, .. } => {
