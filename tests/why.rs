@@ -21,6 +21,7 @@ use downpour::{
         observer::Role,
         rogue::{Claims, Part, Serve},
         scenario::Scenario,
+        server::Answer,
         tracker::TrackerPlan,
         world::World,
     },
@@ -170,6 +171,24 @@ const CASES: &[Case] = &[
                 // Who dials from there the session turns away.
                 plan.listens = false;
             });
+            after(scenario, 20, nothing)
+        },
+    ),
+    (
+        "web_seeds_fail",
+        "no peers known, 1 web seed failed",
+        "1 web seed of no use now",
+        "--tracker",
+        || after(alone(1).server("server", Answer::Status(404), UP), 60, nothing),
+    ),
+    (
+        "no_sockets",
+        "no socket is left for connections",
+        "a connection found no socket",
+        "ulimit -n",
+        || {
+            // Who dials from there the session turns away.
+            let scenario = changed(|plan| (plan.sockets, plan.listens) = (false, false));
             after(scenario, 20, nothing)
         },
     ),

@@ -166,6 +166,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    use crate::net::outlet::OutletOptions;
     use rustix::io::Errno;
 
     #[test]
@@ -183,6 +184,27 @@ mod tests {
             [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (1, 3)].map(|(t, p)| dial(t, p))
         );
         assert!(queues.of.is_empty());
+    }
+
+    #[tokio::test]
+    async fn no_more_than_so_many_are_under_way() {
+        let outlet = Outlet::open(&OutletOptions::default()).await.expect("a direct one");
+        let way = Way { outlet, from: None, ipv6: false, methods: Methods::PLAIN };
+        // Without room for a connection nothing leaves, and what has ended waits to be fetched.
+        let mail = Mail::new(Arc::default());
+        let mut dialler = Dialler::new(Slots::new(0), mail, way);
+        for port in 1..=MAX_DIALS as u16 + 3 {
+            let addr = SocketAddr::from(([127, 0, 0, 1], port));
+            dialler.push(Dial { torrent: TorrentId(u64::from(port % 2)), addr, encrypted: None });
+        }
+        let waiting = |d: &Dialler| d.queues.of.values().map(VecDeque::len).sum::<usize>();
+        assert_eq!((dialler.in_flight, waiting(&dialler)), (MAX_DIALS, 3));
+        for left in [2, 1, 0] {
+            dialler.ended();
+            assert_eq!((dialler.in_flight, waiting(&dialler)), (MAX_DIALS, left));
+        }
+        dialler.ended();
+        assert_eq!(dialler.in_flight, MAX_DIALS - 1);
     }
 
     #[test]

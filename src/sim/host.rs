@@ -58,6 +58,8 @@ pub struct HostPlan {
     pub takes: Option<u64>,
     /// Others can dial it.
     pub listens: bool,
+    /// There are sockets left for what it dials.
+    pub sockets: bool,
     /// It stands for a web seed, which everyone knows and no tracker names.
     pub web_seed: bool,
     /// Its disk.
@@ -92,6 +94,7 @@ impl HostPlan {
             back_after: None,
             takes: None,
             listens: true,
+            sockets: true,
             web_seed: false,
             disk: DiskPlan::default(),
             memory: MEMORY,

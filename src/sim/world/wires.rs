@@ -62,6 +62,9 @@ impl World {
         }
         self.observer.add_line();
         match target {
+            _ if !self.hosts[host.at()].plan.sockets => {
+                self.agenda.push(self.now, Due::DialFailed(stream));
+            }
             Some(_) => self.agenda.push(self.now + delay, Due::Syn(stream)),
             None if is_lost(to) => {
                 self.agenda.push(self.now + DIAL_TIMEOUT, Due::DialFailed(stream))
@@ -156,14 +159,15 @@ impl World {
     /// The dialler learns that it is not.
     pub(super) fn dial_failed(&mut self, stream: StreamId) {
         let Ends { to, called, encrypted, .. } = self.ends[stream.at() / 2];
+        let host = self.sides[stream.at()].host;
         let failure = match self.host_at(to).map(|h| &self.hosts[h.at()].mind) {
+            _ if !self.hosts[host.at()].plan.sockets => DialFailure::NoDescriptor,
             None if is_lost(to) => DialFailure::TimedOut,
             None => DialFailure::Unreachable,
             Some(Mind::Absent { silent: true }) => DialFailure::TimedOut,
             Some(Mind::Machine(_) | Mind::Rogue(_)) if encrypted => DialFailure::Declined,
             Some(_) => DialFailure::Refused,
         };
-        let host = self.sides[stream.at()].host;
         self.tell(host, Input::DialFailed { addr: called, failure });
     }
 
