@@ -784,6 +784,7 @@ fn what_is_seeded_is_downloaded_and_verified() {
     let ran = place.run(&args).ok();
     assert_eq!(ran.out, "a/share\n");
     assert!(ran.err.contains("share: done, 39.1 KiB"), "{}", ran.err);
+    assert!(!ran.err.contains("(0 B/s)"), "{}", ran.err);
     place.assert_copy("a");
     // Once more: everything is there, nobody is needed.
     place.run(&[&["download", "share.torrent", "-o", "a"], &NOBODY[..]].concat()).ok();
@@ -798,6 +799,7 @@ fn what_is_seeded_is_downloaded_and_verified() {
     }
     let done = objects.iter().find(|o| o["event"] == "done").expect("done");
     assert_eq!((&done["total"], &done["path"]), (&40_005.into(), &"b/share".into()), "{done}");
+    assert!(done["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{done}");
     assert_eq!(ran.last()["event"], "done");
     place.assert_copy("b");
 

@@ -92,6 +92,8 @@ struct Torrent {
     path: PathBuf,
     /// Only its metadata is being fetched.
     pending: Option<Pending>,
+    /// When it was added.
+    added: Duration,
     /// When the check was over.
     began: Option<Duration>,
     /// When everything was there.
@@ -236,6 +238,7 @@ impl Transfer {
             events,
             path,
             pending: None,
+            added: now,
             began: None,
             complete: None,
             took: None,
@@ -319,7 +322,9 @@ impl Transfer {
             t.last = t.observed.look(now, &snapshot);
             t.last.took = t.took;
             if !matches!(t.last.stage, Stage::Checking | Stage::Stopped) {
-                t.began.get_or_insert(now);
+                // What was over before we looked has begun some time since.
+                let complete = t.last.stage.is_complete();
+                t.began.get_or_insert(if complete { t.added } else { now });
             }
             let is_stuck = matches!(t.last.stage, Stage::Metadata | Stage::Downloading)
                 && t.last.waiting.is_some();
@@ -396,8 +401,8 @@ impl Transfer {
     fn completed(&mut self, i: usize, now: Duration) -> Result<(), Failure> {
         let goal = self.goal;
         let t = &mut self.torrents[i];
-        let took = now.saturating_sub(t.began.unwrap_or(now));
-        t.took = (t.last.downloaded > 0).then_some(took);
+        let began = t.began.filter(|_| t.last.downloaded > 0);
+        t.took = began.map(|began| now.saturating_sub(began));
         t.last.took = t.took;
         if self.terminal.json {
             let done = Done {
@@ -408,7 +413,7 @@ impl Transfer {
                 downloaded: t.last.downloaded,
                 uploaded: t.last.uploaded,
                 wasted: t.last.wasted,
-                seconds: took.as_secs_f64(),
+                seconds: t.took.unwrap_or_default().as_secs_f64(),
             };
             return self.terminal.event("done", &done);
         }
