@@ -442,8 +442,7 @@ impl Open {
         blocks.filter_map(|slot| self.senders.get(usize::from(slot.sender)).copied())
     }
 
-    /// Blocks that a sender of whom `is_guilty` sent are free again, as far as they lie in slabs: what is written
-    /// is hashed with the rest.
+    /// Blocks that a sender of whom `is_guilty` sent are free again, unless they are on their way to the disk.
     pub(super) fn take_back(&mut self, is_guilty: impl Fn(Sender) -> bool) {
         if self.verifying {
             return;
@@ -451,13 +450,11 @@ impl Open {
         let per_window = (self.window_len / BLOCK_LEN) as usize;
         for (i, slot) in self.blocks.iter_mut().enumerate() {
             let window = &mut self.windows[i / per_window];
-            let bit = 1 << (i % per_window);
-            if slot.state == BlockState::Received
-                && window.filled & bit != 0
+            if matches!(slot.state, BlockState::Received | BlockState::Spilled)
                 && window.spilling == 0
                 && self.senders.get(usize::from(slot.sender)).copied().is_some_and(&is_guilty)
             {
-                window.filled &= !bit;
+                window.filled &= !(1 << (i % per_window));
                 slot.state = BlockState::Free;
                 self.free += 1;
                 self.done -= 1;

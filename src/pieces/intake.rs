@@ -74,7 +74,7 @@ impl Pieces {
     }
 
     /// The job that checks a complete piece. `None` while part of it is on its way to the disk; it
-    /// is given after that by [`Pieces::spilled`].
+    /// comes after that: see [`Pieces::spilled`].
     pub fn close(&mut self, piece: PieceIndex, digests: bool) -> Option<DiskJob> {
         let open = self.open_piece_mut(piece)?;
         let slabs = open.close()?;
@@ -92,13 +92,7 @@ impl Pieces {
         self.open_piece(piece).into_iter().flat_map(Open::senders)
     }
 
-    /// Whether the disk checks a piece of which `sender` sent a part.
-    pub fn are_checked_of(&self, sender: Sender) -> bool {
-        let mut checked = self.open.iter().flatten().filter(|open| open.is_verifying());
-        checked.any(|open| open.senders().any(|s| s == sender))
-    }
-
-    /// Blocks in memory that came from one of whom `is_guilty` have to be asked for again.
+    /// Blocks that came from one of whom `is_guilty` have to be asked for again.
     pub fn take_back(&mut self, is_guilty: impl Fn(Sender) -> bool) {
         for open in self.open.iter_mut().flatten() {
             let was_free = open.free() > 0;
@@ -140,25 +134,99 @@ impl Pieces {
         jobs
     }
 
-    /// An early write is done. Gives the check job if the piece was complete and waited for it.
-    /// When it failed the blocks are missing again.
+    /// An early write is done. When it failed the blocks are missing again. Whether the piece is complete and
+    /// waits for its check.
     pub fn spilled(
         &mut self,
         piece: PieceIndex,
         held: Held,
         written: bool,
-        digests: bool,
         pool: &mut Pool,
-    ) -> Option<DiskJob> {
+    ) -> bool {
         let (begin, filled) = (held.begin, held.filled);
         pool.give(held.slab);
-        let open = self.open_piece_mut(piece)?;
+        let Some(open) = self.open_piece_mut(piece) else { return false };
         let was_free = open.free() > 0;
         open.spilled(begin, filled, written);
+        let waits = open.waits_for_check();
         if !was_free && open.free() > 0 {
             self.startable.push(piece);
         }
-        let open = self.open_piece_mut(piece)?;
-        if open.is_complete() { self.close(piece, digests) } else { None }
+        waits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{bitfield::Bitfield, geometry::Geometry, rng::Rng, units::BLOCK_LEN},
+        pieces::job::Verdict,
+    };
+
+    /// One piece of so many blocks that one has sent every second of.
+    fn of_two(blocks: u32) -> (Pieces, Pool, [Sender; 2]) {
+        let length = blocks * BLOCK_LEN;
+        let geometry = Geometry::new(length.into(), length).expect("valid");
+        let mut pieces = Pieces::new(geometry, Bitfield::empty(1), false, &mut Rng::new(1));
+        let mut pool = Pool::phantom(64 << 20);
+        let piece = PieceIndex(0);
+        pieces.start(piece);
+        let senders = [1, 2].map(|n| Sender::from(([10, 0, 0, n], 1)));
+        let peer = PeerKey { slot: 0, generation: 0 };
+        let open = pieces.open_piece_mut(piece).expect("it was started");
+        assert!(open.ask(peer, blocks, false, &mut pool, &mut Vec::new()));
+        pieces.startable.clear();
+        for i in 0..blocks {
+            let block = pieces.geometry().block_at(piece, i);
+            assert!(pieces.begin_block(block, peer, true));
+            pieces.end_block(block, senders[i as usize % 2], peer, &mut Vec::new());
+        }
+        (pieces, pool, senders)
+    }
+
+    fn free(pieces: &Pieces) -> Vec<u32> {
+        let (geometry, piece) = (pieces.geometry(), PieceIndex(0));
+        let is_free = |&i: &u32| pieces.wants(geometry.block_at(piece, i));
+        (0..geometry.blocks_in(piece)).filter(is_free).collect()
+    }
+
+    #[test]
+    fn blocks_in_memory_and_in_the_file_are_taken_back_but_none_on_its_way() {
+        for written in [None, Some(false), Some(true)] {
+            // Two slabs, of which the first is written early, or begins to be.
+            let (mut pieces, mut pool, [honest, liar]) = of_two(32);
+            let open = pieces.open_piece_mut(PieceIndex(0)).expect("open");
+            let held = open.take_next_window().expect("it is full");
+            assert_eq!(pieces.waiting_for_check(), [], "a part is with the disk");
+            if written == Some(true) {
+                assert!(pieces.spilled(PieceIndex(0), held, true, &mut pool), "it is complete");
+                assert_eq!(pieces.waiting_for_check(), [PieceIndex(0)]);
+            } else if written == Some(false) {
+                assert!(!pieces.spilled(PieceIndex(0), held, false, &mut pool), "it is lost");
+            }
+            pieces.take_back(|sender| sender == liar);
+            let odd = |i: &u32| i % 2 == 1;
+            let want: Vec<u32> = match written {
+                None => (16..32).filter(odd).collect(),
+                Some(false) => (0..16).chain((16..32).filter(odd)).collect(),
+                Some(true) => (0..32).filter(odd).collect(),
+            };
+            assert_eq!(free(&pieces), want);
+            pieces.check_invariants();
+            assert!(pieces.senders(PieceIndex(0)).any(|sender| sender == honest));
+            assert_eq!(pieces.waiting_for_check(), []);
+        }
+    }
+
+    #[test]
+    fn what_the_disk_checks_is_not_taken_back() {
+        let (mut pieces, _, [_, liar]) = of_two(16);
+        assert_eq!(pieces.waiting_for_check(), [PieceIndex(0)]);
+        assert!(pieces.close(PieceIndex(0), false).is_some());
+        pieces.take_back(|sender| sender == liar);
+        assert_eq!((free(&pieces), pieces.waiting_for_check()), (vec![], vec![]));
+        pieces.verified(PieceIndex(0), &Verdict::Bad);
+        assert_eq!(free(&pieces).len(), 16);
     }
 }

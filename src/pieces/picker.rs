@@ -1,5 +1,5 @@
-//! Which blocks to ask of one peer: a piece that comes before all others, what only seeds have, started pieces, then the rarest of the class
-//! that is fetched first, then any of the classes behind it, then, when everything is asked for, what
+//! Which blocks to ask of one peer: a piece that comes before all others, what only seeds have, started
+//! pieces, then the rarest of the class that is fetched first, then any of the classes behind it, then, when everything is asked for, what
 //! others are slow to send. Long pieces of a fast peer are asked for side by side, a slab of each in turn.
 //!
 //! Sees the peer through [`PeerView`]. How many blocks it gets is decided by its pipeline. The order
@@ -88,8 +88,8 @@ pub trait PeerView {
     /// Whether `piece` may only be taken whole from one peer, another than this one
     /// (it failed before, and we want to know who sends bad data).
     fn is_barred(&self, piece: PieceIndex) -> bool;
-    /// A piece that comes before all others.
-    fn first(&self) -> Option<PieceIndex> {
+    /// A piece that comes before all others, if there is one that it `may` be asked for.
+    fn first(&self, _may: &dyn Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
         None
     }
     /// Its address if it is to send whole pieces, as far as there are any (we want to know whether it sends
@@ -141,12 +141,16 @@ impl Pieces {
         out: &mut Vec<Block>,
     ) -> bool {
         let mut left = wish;
-        if let Some(piece) = view.first()
-            && self.may_start(piece)
-            && left.blocks > 0
-            && (left.scarce > 0 || !self.is_scarce(piece))
+        let may_ask = |piece| {
+            let is_free = self.open_piece(piece).is_some_and(|open| open.free() > 0);
+            (is_free || self.may_start(piece)) && (left.scarce > 0 || !self.is_scarce(piece))
+        };
+        if left.blocks > 0
+            && let Some(piece) = view.first(&may_ask)
         {
-            self.start(piece);
+            if self.may_start(piece) {
+                self.start(piece);
+            }
             if !self.ask(piece, &mut left, pool, out) {
                 return false;
             }

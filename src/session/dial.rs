@@ -30,8 +30,9 @@ use crate::{
     torrent::DialFailure,
 };
 
-/// Dials in flight: more make some home routers lose connections.
-const MAX_DIALS: usize = 96;
+/// Dials in flight, which is 16 a second where nobody answers: many more make some home routers lose
+/// connections.
+const MAX_DIALS: usize = 128;
 
 /// The addresses that each torrent wants dialled: one of each torrent in turn, so that one which has just
 /// come does not wait for all those of the others.

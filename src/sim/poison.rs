@@ -13,13 +13,22 @@ pub(super) struct Poison {
     content: Content,
     /// To whom, by whom, in which piece that has not been checked since.
     sent: BTreeSet<(HostId, HostId, PieceIndex)>,
-    /// Pieces that failed before it was banned.
+    /// Who was banned by whom.
+    banned: BTreeSet<(HostId, HostId)>,
+    /// Pieces that failed before that, and after.
     bad: BTreeMap<(HostId, HostId), u32>,
+    late: BTreeMap<(HostId, HostId), u32>,
 }
 
 impl Poison {
     pub(super) const fn new(content: Content) -> Self {
-        Poison { content, sent: BTreeSet::new(), bad: BTreeMap::new() }
+        Poison {
+            content,
+            sent: BTreeSet::new(),
+            banned: BTreeSet::new(),
+            bad: BTreeMap::new(),
+            late: BTreeMap::new(),
+        }
     }
 
     /// Something of `from` has come to `to`.
@@ -36,11 +45,12 @@ impl Poison {
 
     /// `host` has checked a piece.
     pub(super) fn checked(&mut self, host: HostId, piece: PieceIndex, good: bool) {
-        let bad = &mut self.bad;
+        let Poison { banned, bad, late, .. } = self;
         self.sent.retain(|&(to, from, of)| {
             let is_it = to == host && of == piece;
             if is_it && !good {
-                *bad.entry((to, from)).or_default() += 1;
+                let count = if banned.contains(&(to, from)) { &mut *late } else { &mut *bad };
+                *count.entry((to, from)).or_default() += 1;
             }
             !is_it
         });
@@ -51,13 +61,14 @@ impl Poison {
         self.bad.get(&(host, from)).copied().unwrap_or(0)
     }
 
-    /// `host` bans `whom`: what that has sent is taken back.
+    /// `host` bans `whom`.
     pub(super) fn banned(&mut self, host: HostId, whom: HostId) {
-        self.sent.retain(|&(to, from, _)| (to, from) != (host, whom));
+        self.banned.insert((host, whom));
     }
 
-    /// The most of all.
-    pub(super) fn most_bad(&self) -> u32 {
-        self.bad.values().copied().max().unwrap_or(0)
+    /// The most at one host for one other, before that was banned and after.
+    pub(super) fn most_bad(&self) -> (u32, u32) {
+        let most = |of: &BTreeMap<_, u32>| of.values().copied().max().unwrap_or(0);
+        (most(&self.bad), most(&self.late))
     }
 }

@@ -72,8 +72,8 @@ pub struct Report {
     pub seeder_usage: Vec<f64>,
     /// Who banned whom.
     pub bans: Vec<Ban>,
-    /// Most pieces that failed at one host for what one other had sent.
-    pub most_bad: u32,
+    /// Most pieces that failed at one host for what one other had sent: before that was banned there, and after.
+    pub most_bad: (u32, u32),
     /// Why machines closed connections, and how often.
     pub partings: BTreeMap<String, u64>,
     /// Slabs that did not come back after everyone had stopped, in bytes by host.

@@ -19,7 +19,7 @@ use crate::base::{id::PeerKey, index::PieceIndex, time::Instant};
 const MAX_SUSPECTS: usize = 64;
 /// Failed copies of one piece remembered.
 const MAX_COPIES: usize = 8;
-/// Nothing waits for a verdict longer than so after a piece failed: who has it may be gone.
+/// Nothing waits for a verdict longer than so after a piece of several failed: who has it may be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
@@ -54,7 +54,9 @@ struct Parole {
     whose: BTreeSet<SocketAddr>,
     /// Pieces that are sent by one of them alone.
     alone: BTreeMap<PieceIndex, (PeerKey, SocketAddr)>,
-    /// When a piece failed last.
+    /// Pieces that one of them has sent alone and the disk checks now.
+    checked: BTreeMap<PieceIndex, SocketAddr>,
+    /// When a piece of several failed last.
     since: Instant,
 }
 
@@ -120,11 +122,24 @@ impl Blame {
         }
     }
 
-    /// Nobody sends `piece` alone any more.
-    fn is_sent(&mut self, piece: PieceIndex) {
+    /// `piece` is complete: nobody sends it alone any more.
+    pub(super) fn came(&mut self, piece: PieceIndex) {
         if let Some(parole) = &mut self.parole {
             parole.alone.remove(&piece);
+            parole.checked.remove(&piece);
         }
+    }
+
+    /// The disk checks `piece`, which `addr` has sent alone.
+    pub(super) fn is_checked(&mut self, piece: PieceIndex, addr: SocketAddr) {
+        if let Some(parole) = &mut self.parole {
+            parole.checked.insert(piece, addr);
+        }
+    }
+
+    /// Whether the disk checks a piece that `addr` has sent alone.
+    pub(super) fn is_being_checked(&self, addr: SocketAddr) -> bool {
+        self.parole.as_ref().is_some_and(|parole| parole.checked.values().any(|&of| of == addr))
     }
 
     /// Whose word is doubted now: nobody's whom a good copy has cleared.
@@ -164,7 +179,7 @@ impl Blame {
         senders: &[Option<SocketAddr>],
         digests: &[u64],
     ) -> Option<SocketAddr> {
-        self.is_sent(piece);
+        self.came(piece);
         let copy: Vec<_> = senders.iter().copied().zip(digests.iter().copied()).collect();
         let first = *senders.first()?;
         let alone = first.is_some() && senders.iter().all(|&s| s == first);
@@ -180,7 +195,7 @@ impl Blame {
             suspect.copies.push(copy);
         }
         self.review();
-        if let Some(parole) = &mut self.parole {
+        if !alone && let Some(parole) = &mut self.parole {
             parole.since = now;
         }
         if alone { first } else { None }
@@ -188,7 +203,7 @@ impl Blame {
 
     /// A copy of `piece` is good; `digests` are its blocks. Gives everyone who sent another block.
     pub(super) fn good(&mut self, piece: PieceIndex, digests: &[u64]) -> Vec<SocketAddr> {
-        self.is_sent(piece);
+        self.came(piece);
         let Some(suspect) = self.suspects.remove(&piece) else { return Vec::new() };
         self.review();
         let mut guilty: Vec<SocketAddr> = suspect

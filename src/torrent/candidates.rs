@@ -4,8 +4,8 @@
 //! one never becomes one, whoever names it. A failure doubles the wait before the next try, a ban is for
 //! the life of the torrent. The order of dialling: the user's own, the source of which fewest are being
 //! dialled, each weighed by how rarely anybody answered, so that nobody who names addresses where nobody is
-//! keeps us from those of others; fewest failures, what a second source has named, then by `priority`, or at
-//! random as long as our own address is not known.
+//! keeps us from those of others; fewest failures, of a source where hardly anybody answers what a second one
+//! has named, then by `priority`, or at random as long as our own address is not known.
 
 use std::{
     collections::BTreeMap,
@@ -65,16 +65,22 @@ struct Known {
     lot: u64,
 }
 
-/// What came of the addresses that one source had named.
+/// What came of dials to the addresses that one source had named.
 #[derive(Debug, Clone, Copy, Default)]
 struct Record {
     answered: u8,
     failed: u8,
 }
 
+/// So many dials say something of a source.
+const TELLING: u8 = 16;
+
 impl Record {
     /// So many dials of a source where everybody answers one of this one counts for.
     const fn weight(self) -> u32 {
+        if self.answered + self.failed < TELLING {
+            return 1;
+        }
         let weight = (1 + self.failed as u32) / (1 + self.answered as u32);
         if weight > 1 { weight } else { 1 }
     }
@@ -253,8 +259,8 @@ impl Candidates {
             let source = k.source as usize;
             dialling[source] * self.records[source].weight()
         };
-        let order =
-            |k: &Known| (k.source != Source::User, load(k), k.failures, !k.confirmed, k.lot);
+        let vain = |k: &Known| self.records[k.source as usize].weight() > 1 && !k.confirmed;
+        let order = |k: &Known| (k.source != Source::User, load(k), k.failures, vain(k), k.lot);
         let addr = *ready.min_by_key(|(_, k)| order(k))?.0;
         if let Some(known) = self.known.get_mut(&addr) {
             known.state = State::Dialling;
@@ -292,11 +298,14 @@ impl Candidates {
     pub(super) fn dial_failed(&mut self, now: Instant, addr: SocketAddr, failure: DialFailure) {
         match failure {
             // Says nothing about the peer: soon again.
-            DialFailure::NoDescriptor => self.set_idle(addr, now + Duration::from_secs(2)),
+            DialFailure::NoDescriptor => return self.set_idle(addr, now + Duration::from_secs(2)),
             DialFailure::Refused => self.failed(now, addr, Miss::Refused),
             DialFailure::TimedOut => self.failed(now, addr, Miss::TimedOut),
             DialFailure::Unreachable => self.failed(now, addr, Miss::Unreachable),
             DialFailure::Declined => self.turned_away(now, addr, Miss::Declined),
+        }
+        if let Some(known) = self.known.get(&addr) {
+            self.records[known.source as usize].note(false);
         }
     }
 
@@ -357,12 +366,12 @@ impl Candidates {
         dialling.iter().zip(self.records).map(|(n, record)| n.div_ceil(record.weight())).sum()
     }
 
-    /// How many dials have failed for each that was answered, lately; 1 at least.
+    /// How many dials it takes until somebody answers, by the record of the best source that has an address
+    /// left; 1 at least.
     pub(super) fn dials_per_answer(&self) -> u32 {
-        let all = self.records.iter().fold((0, 0), |(answered, failed), record| {
-            (answered + u32::from(record.answered), failed + u32::from(record.failed))
-        });
-        ((1 + all.1) / (1 + all.0)).max(1)
+        let idle = self.count_by_source(|k| matches!(k.state, State::Idle(_)) && k.failures == 0);
+        let left = idle.iter().zip(self.records).filter(|(n, _)| **n > 0);
+        left.map(|(_, record)| record.weight()).min().unwrap_or(1)
     }
 
     /// Known addresses, our own among them: at once, for what is asked every second.
@@ -405,7 +414,6 @@ impl Candidates {
         let wait = FIRST_WAIT * 2u32.saturating_pow(u32::from(known.failures).min(10));
         known.failures = known.failures.saturating_add(1);
         known.miss = Some(miss);
-        self.records[known.source as usize].note(false);
         let wait = self.jitter(wait.min(LONGEST_WAIT));
         self.set_idle(addr, now + wait);
     }
@@ -550,14 +558,25 @@ mod tests {
     }
 
     #[test]
-    fn what_two_have_named_comes_first() {
-        let mut c = candidates(None, Policy::Disabled);
+    fn where_hardly_anybody_answers_more_are_dialled_and_what_two_have_named_comes_first() {
+        let mut c = candidates(Some(6881), Policy::Disabled);
+        c.hear_own([192, 0, 2, 1].into(), Claimant::Tracker);
         c.found(Instant::ZERO, Source::Tracker, &(0..100).map(addr).collect::<Vec<_>>());
-        c.found(Instant::ZERO, Source::Pex, &[addr(70), addr(30)]);
-        c.found(Instant::ZERO, Source::Tracker, &[addr(10)]);
-        let mut first: Vec<_> = (0..2).filter_map(|_| c.next(Instant::ZERO, false, MOST)).collect();
-        first.sort();
-        assert_eq!(first, [addr(30), addr(70)]);
+        for left in (0..TELLING).rev() {
+            assert_eq!(c.dials_per_answer(), 1, "{left} more will tell");
+            // Nobody knows it beside the tracker.
+            let dialled = c.next(Instant::ZERO, false, MOST).expect("one");
+            c.dial_failed(Instant::ZERO, dialled, DialFailure::TimedOut);
+        }
+        assert_eq!(c.dials_per_answer(), 1 + u32::from(TELLING));
+        let idle: Vec<_> = (0..100).map(addr).filter(|a| c.known[a].failures == 0).collect();
+        let least = *idle.iter().min_by_key(|&&addr| c.priority(addr)).expect("some are left");
+        c.found(Instant::ZERO, Source::Tracker, &idle);
+        c.found(Instant::ZERO, Source::Pex, &[least]);
+        assert_eq!(c.next(Instant::ZERO, false, MOST), Some(least));
+        assert_eq!(c.promising(), 1);
+        c.found(Instant::ZERO, Source::Pex, &[addr(1_000)]);
+        assert_eq!(c.dials_per_answer(), 1, "that source may be better");
     }
 
     /// Named so, a peer that was banned could be dialled again.

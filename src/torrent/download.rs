@@ -63,8 +63,11 @@ impl PeerView for View<'_> {
         self.blame.is_barred(piece, self.key)
     }
 
-    fn first(&self) -> Option<PieceIndex> {
-        self.blame.unclaimed().find(|&piece| self.offers(piece))
+    fn first(&self, may: &dyn Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
+        // One after the other: each is of use when it is whole.
+        let has_one = self.blame.owners().any(|owner| owner == self.key);
+        let mut unclaimed = self.blame.unclaimed().filter(|_| !has_one);
+        unclaimed.find(|&piece| self.offers(piece) && may(piece))
     }
 
     fn alone(&self) -> Option<SocketAddr> {
@@ -235,6 +238,7 @@ impl Torrent {
             self.cancel(other, block);
         }
         if stored == Some(Stored::PieceComplete) {
+            self.blame.came(block.piece);
             self.check_unless_doubted(now, block.piece);
         } else {
             while let Some(job) = self.pieces.early_write(block) {
@@ -385,10 +389,8 @@ impl Torrent {
                 self.memory_came_back();
             }
             DiskEvent::Spilled { piece, held, result } => {
-                let digests = self.blame.is_suspect(piece);
-                let job = self.pieces.spilled(piece, held, result.is_ok(), digests, pool);
-                if let Some(job) = job {
-                    self.hand_to_disk(job);
+                if self.pieces.spilled(piece, held, result.is_ok(), pool) {
+                    self.check_unless_doubted(now, piece);
                 }
                 if let Err(fault) = result {
                     self.disk_failed(fault, pool);

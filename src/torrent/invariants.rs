@@ -28,7 +28,7 @@ impl Torrent {
         let staying = self.peers.len() as usize - self.doomed.len().min(self.peers.len() as usize);
         let most = self.settings.max_peers as usize + limits::MAX_WEB_SEEDS_OPEN;
         assert!(staying <= most, "{staying} connections");
-        let dials = self.settings.max_dialling * MORE_DIALS;
+        let dials = self.settings.max_dialling.saturating_mul(MORE_DIALS);
         assert!(self.candidates.dialling() <= dials, "too many dials");
         assert!(self.given.len() <= self.pieces.geometry().pieces() as usize);
         let unread = 2 * limits::MAX_UNREAD + self.pieces.have().as_bytes().len();

@@ -20,7 +20,7 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 const NEED_PEERS_EVERY: Duration = Duration::from_secs(15);
 /// With fewer connections than this we look for more.
 pub(super) const ENOUGH_PEERS: u32 = 30;
-/// So many times the usual dials are under way at once when nobody answers.
+/// So many times the usual dials are under way at once when hardly anybody answers.
 pub(super) const MORE_DIALS: u32 = 3;
 
 impl Torrent {
@@ -98,7 +98,7 @@ impl Torrent {
     fn most_dials(&self) -> u32 {
         let few = self.swarm_len() < ENOUGH_PEERS;
         let factor = if few { self.candidates.dials_per_answer().min(MORE_DIALS) } else { 1 };
-        self.settings.max_dialling * factor
+        self.settings.max_dialling.saturating_mul(factor)
     }
 
     pub(super) fn command(&mut self, now: Instant, command: Command, pool: &mut Pool) {

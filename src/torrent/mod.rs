@@ -94,7 +94,7 @@ pub enum Direction {
 pub struct Settings {
     /// Most connections at once, handshakes included.
     pub max_peers: u32,
-    /// Most dials in flight.
+    /// Most dials in flight, as long as some are answered; three times as many where hardly any are.
     pub max_dialling: u32,
     /// Peers unchoked at once, the optimistic one included; `None` finds a number that fills the uplink.
     pub unchoke_slots: Option<u32>,

@@ -15,18 +15,24 @@ use super::{Disconnect, Event, Torrent, blame::Doubt};
 impl Torrent {
     /// Hands a complete piece to the disk to be checked, unless one of those who sent it is doubted.
     pub(super) fn check_unless_doubted(&mut self, now: Instant, piece: PieceIndex) {
-        let waits = match self.blame.doubt(now, self.pieces.senders(piece)) {
+        let doubt = self.blame.doubt(now, self.pieces.senders(piece));
+        let digests = self.blame.is_suspect(piece);
+        // Who reads along, or has nothing left to fetch, is not kept waiting for the sake of one more bad piece.
+        let in_haste = self.settings.sequential || self.pieces.is_endgame();
+        let waits = match doubt {
             Doubt::None => false,
             // One bad piece of it is enough.
-            Doubt::Of(addr) => self.pieces.are_checked_of(addr),
-            Doubt::OfSome => true,
+            Doubt::Of(addr) => self.blame.is_being_checked(addr),
+            Doubt::OfSome => !in_haste,
         };
-        let digests = self.blame.is_suspect(piece);
         if waits && !digests {
             self.unchecked = true;
             return;
         }
         if let Some(job) = self.pieces.close(piece, digests) {
+            if let Doubt::Of(addr) = doubt {
+                self.blame.is_checked(piece, addr);
+            }
             self.hand_to_disk(job);
         }
     }
@@ -75,6 +81,7 @@ impl Torrent {
                 self.check_what_waits(now);
             }
             Closed::Lost => {
+                self.blame.came(piece);
                 if let Verdict::Failed(fault) = verdict {
                     self.disk_failed(fault.clone(), pool);
                 }
@@ -126,6 +133,106 @@ impl Torrent {
                 self.candidates.ban(addr);
                 self.say(Event::Banned(addr));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::messages::tests::*, *};
+    use crate::{
+        base::{bitfield::Bitfield, geometry::Geometry, id::PeerKey, index::Block, slab::Chunk},
+        torrent::Setup,
+        wire::{Message, encode},
+    };
+
+    /// Two seeds, and four pieces of eight blocks; four blocks of one are asked of each seed.
+    fn shared() -> (Torrent, Pool, [PeerKey; 2], PieceIndex) {
+        let geometry = Geometry::new(1 << 19, 1 << 17).expect("valid");
+        let setup = Setup { geometry, ..setup(Bitfield::empty(4)) };
+        let (mut torrent, mut pool) = (Torrent::new(setup, Instant::ZERO), Pool::phantom(16 << 20));
+        let keys = [1, 2].map(|n| greet(&mut torrent, &mut pool, n));
+        for key in keys {
+            say(&mut torrent, &mut pool, key, &Message::HaveAll);
+            say(&mut torrent, &mut pool, key, &Message::Unchoke);
+        }
+        let pieces = keys.map(|key| asked(&torrent, key)[0].piece);
+        assert_eq!(pieces[0], pieces[1], "they share one");
+        (torrent, pool, keys, pieces[0])
+    }
+
+    fn asked(torrent: &Torrent, key: PeerKey) -> Vec<Block> {
+        torrent.peers.get(key).expect("it is here").requests.iter().map(|r| r.block).collect()
+    }
+
+    /// Sends what it is asked for of `piece`, and gives the blocks.
+    fn send(t: &mut Torrent, pool: &mut Pool, key: PeerKey, piece: PieceIndex) -> Vec<Block> {
+        let blocks: Vec<_> = asked(t, key).into_iter().filter(|b| b.piece == piece).collect();
+        for &Block { piece, begin, length } in &blocks {
+            let header = encode::piece_header(piece.0, begin, length);
+            t.read(Instant::ZERO, key, Chunk::Bytes(&header), pool);
+            t.read(Instant::ZERO, key, Chunk::Phantom { length, tag: 1 }, pool);
+        }
+        blocks
+    }
+
+    fn addr(torrent: &Torrent, key: PeerKey) -> SocketAddr {
+        torrent.peers.get(key).expect("it is here").addr
+    }
+
+    /// Another piece has failed, and both seeds had a part in it.
+    fn doubted() -> (Torrent, Pool, [PeerKey; 2], PieceIndex) {
+        let (mut torrent, pool, keys, piece) = shared();
+        let senders = keys.map(|key| Some(addr(&torrent, key)));
+        let other = PieceIndex((piece.0 + 1) % 4);
+        torrent.blame.failed(Instant::ZERO, other, &[senders, senders].concat(), &[1, 2, 3, 4]);
+        (torrent, pool, keys, piece)
+    }
+
+    #[test]
+    fn what_one_who_is_banned_had_sent_is_fetched_again_before_it_is_checked() {
+        let (mut torrent, mut pool, [honest, liar], piece) = doubted();
+        let good = send(&mut torrent, &mut pool, honest, piece);
+        let bad = send(&mut torrent, &mut pool, liar, piece);
+        assert_eq!((good.len(), bad.len()), (4, 4));
+        assert_eq!((torrent.at_disk, torrent.unchecked), (0, true), "one of them is doubted");
+        let banned = addr(&torrent, liar);
+        torrent.ban(Instant::ZERO, banned, &mut pool);
+        assert!(good.iter().all(|&block| !torrent.pieces.wants(block)));
+        assert!(bad.iter().all(|&block| torrent.pieces.wants(block)));
+        torrent.check_what_waits(Instant::ZERO);
+        assert_eq!(torrent.at_disk, 0, "it is not complete");
+        for piece in (0..4).cycle().take(40).map(PieceIndex) {
+            send(&mut torrent, &mut pool, honest, piece);
+        }
+        assert!(torrent.pieces.is_endgame() && asked(&torrent, honest).is_empty());
+        assert_eq!(torrent.at_disk, 1, "what failed; what else was sent alone comes after it");
+        assert_eq!(torrent.pieces.waiting_for_check().len(), 3);
+        torrent.check_invariants();
+    }
+
+    #[test]
+    fn a_piece_does_not_wait_for_ever() {
+        let (mut torrent, mut pool, keys, piece) = doubted();
+        for key in keys {
+            send(&mut torrent, &mut pool, key, piece);
+        }
+        let at = |seconds| Instant::ZERO + std::time::Duration::from_secs(seconds);
+        torrent.check_what_waits(at(9));
+        assert_eq!((torrent.at_disk, torrent.unchecked), (0, true));
+        torrent.check_what_waits(at(10));
+        assert_eq!((torrent.at_disk, torrent.unchecked), (1, false));
+    }
+
+    #[test]
+    fn nobody_waits_who_reads_along_or_doubts_nobody() {
+        for doubt in [false, true] {
+            let (mut torrent, mut pool, keys, piece) = if doubt { doubted() } else { shared() };
+            torrent.settings.sequential = doubt;
+            for key in keys {
+                send(&mut torrent, &mut pool, key, piece);
+            }
+            assert_eq!(torrent.at_disk, 1);
         }
     }
 }

@@ -6,8 +6,8 @@
 //! - *finish*: when the last honest peer has everything, over that without; in the median of the seeds, and most.
 //! - *work*: messages, arrivals and writes that honest peers handle, over those without.
 //! - *held*: most KiB of memory that an honest peer holds beside the slabs of blocks, which the budget bounds.
-//! - *bad*: most pieces that failed at one honest peer for what one rogue had sent, until it was banned there;
-//!   *bans*: by how many peers.
+//! - *bad*: most pieces that failed at one honest peer for what one rogue had sent, before it was banned there and
+//!   after; *bans*: by how many peers.
 //! - *ends*: how often honest peers closed a connection for a reason that they have not without it.
 //!
 //! Rogues that send what is right as well bring their uplink along, which makes up for what they cost. Liars among
@@ -41,6 +41,8 @@ const WORST: f64 = 1.2;
 /// Most pieces that may fail at one peer for what one poisoner sends: the first, which others had a part in, and one
 /// that it sends alone.
 const BAD: u32 = 2;
+/// Most that may fail for what it has sent before it was banned: what the disk was checking then.
+const LATE: u32 = 1;
 /// Most bytes that an honest peer may hold for rogues.
 const HELD: usize = 1 << 20;
 
@@ -57,6 +59,8 @@ enum Crowd {
     Magnets,
     /// A web seed and eight leechers.
     Web,
+    /// One seed and six leechers, with pieces that are written before they are complete.
+    Long,
 }
 
 impl Crowd {
@@ -70,6 +74,10 @@ impl Crowd {
                 plain.each(Role::Seeder, prefer).each(Role::Leecher, prefer)
             }
             Crowd::Magnets => plain.each(Role::Leecher, |i, p| p.knows = i % 4 == 0),
+            Crowd::Long => {
+                let crowd = Scenario::new(seed).pieces(48).piece_length(4 << 20);
+                crowd.seeders(1, UP).leechers(6, UP)
+            }
             Crowd::Web => {
                 let crowd = Scenario::new(seed).pieces(256).piece_length(256 << 10);
                 crowd.leechers(8, UP).server("server", Answer::Right, 2 * UP)
@@ -118,12 +126,13 @@ fn serving(serve: Serve) -> Part {
 
 /// Those who send what is wrong.
 fn poisoners() -> Vec<Row> {
-    let several = |name, count: u32, wrong| {
-        row(name, Crowd::Plain, Banned, move |crowd| {
+    let among = |name, crowd, count: u32, wrong| {
+        row(name, crowd, Banned, move |crowd| {
             let part = serving(Serve::Wrong(wrong));
             (0..count).fold(crowd, |crowd, _| crowd.rogue("rogue", part.clone(), UP))
         })
     };
+    let several = |name, count, wrong| among(name, Crowd::Plain, count, wrong);
     vec![
         part("one block of 1,000 is wrong", Banned, serving(Serve::Wrong(1_000))),
         part("one block of 100 is wrong", Banned, serving(Serve::Wrong(100))),
@@ -131,6 +140,8 @@ fn poisoners() -> Vec<Row> {
         part("all blocks are wrong", Banned, serving(Serve::Wrong(1))),
         several("three send wrong blocks only", 3, 1),
         several("three send one of 20 wrong", 3, 20),
+        among("one block of 100 is wrong, pieces of 4 MiB", Crowd::Long, 1, 100),
+        among("all blocks are wrong, pieces of 4 MiB", Crowd::Long, 1, 1),
     ]
 }
 
@@ -430,7 +441,8 @@ fn fault(row: &Row, report: &Report) -> Option<&'static str> {
     let faults = [
         (framed, "an honest peer was banned"),
         (banned != matches!(row.gets, Banned), "somebody was banned, or nobody"),
-        (report.most_bad > BAD, "a poisoner was believed for too long"),
+        (report.most_bad.0 > BAD, "a poisoner was believed for too long"),
+        (report.most_bad.1 > LATE, "what a poisoner had sent was not taken back"),
         (overlooked, "nobody found it out"),
         (held(report) > HELD, "somebody holds too much memory"),
     ];
@@ -449,7 +461,7 @@ struct Seen {
     worst: f64,
     work: f64,
     held: usize,
-    bad: u32,
+    bad: (u32, u32),
     bans: usize,
     ends: u64,
 }
@@ -470,7 +482,10 @@ impl Seen {
             finish: median(costs),
             work: median(both().map(|(honest, with)| work(with) / work(honest)).collect()),
             held: with.iter().map(held).max().unwrap_or(0),
-            bad: with.iter().map(|report| report.most_bad).max().unwrap_or(0),
+            bad: with
+                .iter()
+                .map(|report| report.most_bad)
+                .fold((0, 0), |(bad, late), most| (bad.max(most.0), late.max(most.1))),
             bans: with.iter().map(|report| report.bans.len()).max().unwrap_or(0),
             ends: both().map(ends).sum::<u64>() / with.len() as u64,
         }
@@ -479,8 +494,11 @@ impl Seen {
 
 impl std::fmt::Display for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Seen { finish, worst, work, held, bad, bans, ends } = self;
+        let Seen { finish, worst, work, held, bad: (bad, late), bans, ends } = self;
         let held = held >> 10;
-        write!(f, "{finish:>6.3} {worst:>6.3} {work:>5.2} {held:>5} {bad:>4} {bans:>4} {ends:>6}")
+        write!(
+            f,
+            "{finish:>6.3} {worst:>6.3} {work:>5.2} {held:>5} {bad:>2}/{late} {bans:>4} {ends:>6}"
+        )
     }
 }

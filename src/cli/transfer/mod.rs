@@ -92,8 +92,8 @@ struct Torrent {
     path: PathBuf,
     /// Only its metadata is being fetched.
     pending: Option<Pending>,
-    /// When it was added.
-    added: Duration,
+    /// When it was seen last before it was fetched or complete.
+    before: Duration,
     /// When the check was over.
     began: Option<Duration>,
     /// When everything was there.
@@ -238,7 +238,7 @@ impl Transfer {
             events,
             path,
             pending: None,
-            added: now,
+            before: now,
             began: None,
             complete: None,
             took: None,
@@ -321,10 +321,12 @@ impl Transfer {
             let snapshot = t.handle.snapshot();
             t.last = t.observed.look(now, &snapshot);
             t.last.took = t.took;
-            if !matches!(t.last.stage, Stage::Checking | Stage::Stopped) {
-                // What was over before we looked has begun some time since.
+            if matches!(t.last.stage, Stage::Checking | Stage::Stopped) {
+                t.before = now;
+            } else {
+                // What is over at the first look has begun after the one before.
                 let complete = t.last.stage.is_complete();
-                t.began.get_or_insert(if complete { t.added } else { now });
+                t.began.get_or_insert(if complete { t.before } else { now });
             }
             let is_stuck = matches!(t.last.stage, Stage::Metadata | Stage::Downloading)
                 && t.last.waiting.is_some();

@@ -53,7 +53,7 @@ impl World {
     }
 
     /// Most pieces that failed at one host for what one other had sent.
-    pub fn most_bad(&self) -> u32 {
+    pub fn most_bad(&self) -> (u32, u32) {
         self.poison.most_bad()
     }
 
