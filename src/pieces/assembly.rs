@@ -177,8 +177,8 @@ impl Open {
         !others && self.again.iter().all(|&(_, again)| again == peer)
     }
 
-    /// Asks `peer` for free blocks, at most `want`, in order and if so only of one window; puts their
-    /// numbers into `out`. False when the pool had no slab for one.
+    /// Asks `peer` for free blocks that it is not sending unasked, at most `want`, in order and if so only of one
+    /// window; puts their numbers into `out`. False when the pool had no slab for one.
     pub(super) fn ask(
         &mut self,
         peer: PeerKey,
@@ -194,7 +194,7 @@ impl Open {
             if left == 0 {
                 break;
             }
-            if self.blocks[i].state != BlockState::Free {
+            if self.blocks[i].state != BlockState::Free || self.is_sending(i, peer) {
                 continue;
             }
             let w = i as u32 / per_window;
@@ -216,11 +216,16 @@ impl Open {
         true
     }
 
+    fn is_sending(&self, i: usize, peer: PeerKey) -> bool {
+        self.receiving.contains(&(i as u32, peer))
+    }
+
     /// Asks `peer` for a block that is outstanding elsewhere and not yet asked for twice.
     pub(super) fn ask_again(&mut self, peer: PeerKey) -> Option<u32> {
         let i = self.blocks.iter().enumerate().position(|(i, b)| {
             matches!(b.state, BlockState::Outstanding(first) if first != peer)
                 && !self.again.iter().any(|&(n, _)| n == i as u32)
+                && !self.is_sending(i, peer)
         })? as u32;
         self.again.push((i, peer));
         Some(i)

@@ -219,6 +219,29 @@ mod tests {
         }
     }
 
+    /// It was, when requests that had timed out were answered after all: with the answer the request stayed.
+    #[test]
+    fn nobody_is_asked_for_what_it_is_sending_already() {
+        let geometry = Geometry::new(u64::from(BLOCK_LEN), BLOCK_LEN).expect("valid");
+        let mut pieces = Pieces::new(geometry, Bitfield::empty(1), false, &mut Rng::new(1));
+        let (piece, mut pool) = (PieceIndex(0), Pool::phantom(1 << 20));
+        let block = pieces.geometry().block_at(piece, 0);
+        let [asked, late, other] = [0, 1, 2].map(|slot| PeerKey { slot, generation: 0 });
+        pieces.start(piece);
+        let open = pieces.open_piece_mut(piece).expect("it was started");
+        assert!(open.ask(asked, 1, false, &mut pool, &mut Vec::new()));
+        assert!(open.begin_block(block, late, false));
+        assert_eq!((open.ask_again(late), open.ask_again(other)), (None, Some(0)));
+        open.release(block, asked);
+        open.release(block, other);
+        let mut ask = |peer| {
+            let mut out = Vec::new();
+            assert!(open.ask(peer, 1, false, &mut pool, &mut out));
+            out
+        };
+        assert_eq!((ask(late), ask(other)), (vec![], vec![0]));
+    }
+
     #[test]
     fn what_the_disk_checks_is_not_taken_back() {
         let (mut pieces, _, [_, liar]) = of_two(16);
