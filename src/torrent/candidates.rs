@@ -117,13 +117,20 @@ pub(super) enum Ended {
     Never,
 }
 
+/// What has come of addresses.
+#[derive(Debug, Default)]
+struct Past {
+    banned: Vec<IpOrAddr>,
+    records: [Record; SOURCES],
+}
+
 /// All addresses of one torrent.
 #[derive(Debug)]
 pub(super) struct Candidates {
     known: BTreeMap<SocketAddr, Known>,
-    banned: Vec<IpOrAddr>,
+    /// In a box, for most torrents have none.
+    past: Option<Box<Past>>,
     blocked: Arc<IpFilter>,
-    records: [Record; SOURCES],
     dialling: u32,
     own: OwnAddress,
     own_port: u16,
@@ -149,9 +156,8 @@ impl Candidates {
     pub(super) fn new(own_port: Option<u16>, encryption: Policy, rng: Rng) -> Self {
         Candidates {
             known: BTreeMap::new(),
-            banned: Vec::new(),
+            past: None,
             blocked: Arc::default(),
-            records: [Record::default(); SOURCES],
             dialling: 0,
             own: OwnAddress::default(),
             own_port: own_port.unwrap_or(0),
@@ -237,7 +243,8 @@ impl Candidates {
     pub(super) fn greeted(&mut self, addr: SocketAddr) {
         if let Some(known) = self.known.get_mut(&addr) {
             (known.tried_both, known.miss) = (false, None);
-            self.records[known.source as usize].note(true);
+            let past = self.past.get_or_insert_default();
+            past.records[known.source as usize].note(true);
         }
     }
 
@@ -255,11 +262,12 @@ impl Candidates {
             State::Idle(at) => at <= now && !(skip_seeds && k.seed) && has_room(k.source),
             _ => false,
         });
+        let records = self.records();
         let load = |k: &Known| {
             let source = k.source as usize;
-            dialling[source] * self.records[source].weight()
+            dialling[source] * records[source].weight()
         };
-        let vain = |k: &Known| self.records[k.source as usize].weight() > 1 && !k.confirmed;
+        let vain = |k: &Known| records[k.source as usize].weight() > 1 && !k.confirmed;
         let order = |k: &Known| (k.source != Source::User, load(k), k.failures, vain(k), k.lot);
         let addr = *ready.min_by_key(|(_, k)| order(k))?.0;
         if let Some(known) = self.known.get_mut(&addr) {
@@ -305,7 +313,8 @@ impl Candidates {
             DialFailure::Declined => self.turned_away(now, addr, Miss::Declined),
         }
         if let Some(known) = self.known.get(&addr) {
-            self.records[known.source as usize].note(false);
+            let past = self.past.get_or_insert_default();
+            past.records[known.source as usize].note(false);
         }
     }
 
@@ -343,17 +352,25 @@ impl Candidates {
         if let Some(known) = self.known.remove(&addr) {
             self.dialling -= u32::from(known.state == State::Dialling);
         }
-        if !self.is_banned(addr) && self.banned.len() < limits::MAX_CANDIDATES {
-            self.banned.push(IpOrAddr::of(addr));
+        if !self.is_banned(addr) && self.all_banned().len() < limits::MAX_CANDIDATES {
+            self.past.get_or_insert_default().banned.push(IpOrAddr::of(addr));
         }
     }
 
+    fn all_banned(&self) -> &[IpOrAddr] {
+        self.past.as_ref().map_or(&[], |past| &past.banned)
+    }
+
+    fn records(&self) -> [Record; SOURCES] {
+        self.past.as_ref().map_or_else(Default::default, |past| past.records)
+    }
+
     pub(super) fn is_banned(&self, addr: SocketAddr) -> bool {
-        self.banned.contains(&IpOrAddr::of(addr))
+        self.all_banned().contains(&IpOrAddr::of(addr))
     }
 
     pub(super) fn banned(&self) -> u32 {
-        self.banned.len() as u32
+        self.all_banned().len() as u32
     }
 
     pub(super) const fn dialling(&self) -> u32 {
@@ -363,14 +380,14 @@ impl Candidates {
     /// How many of the dials under way somebody may answer, as far as the sources' records tell.
     pub(super) fn promising(&self) -> u32 {
         let dialling = self.count_by_source(|k| k.state == State::Dialling);
-        dialling.iter().zip(self.records).map(|(n, record)| n.div_ceil(record.weight())).sum()
+        dialling.iter().zip(self.records()).map(|(n, record)| n.div_ceil(record.weight())).sum()
     }
 
     /// How many dials it takes until somebody answers, by the record of the best source that has an address
     /// left; 1 at least.
     pub(super) fn dials_per_answer(&self) -> u32 {
         let idle = self.count_by_source(|k| matches!(k.state, State::Idle(_)) && k.failures == 0);
-        let left = idle.iter().zip(self.records).filter(|(n, _)| **n > 0);
+        let left = idle.iter().zip(self.records()).filter(|(n, _)| **n > 0);
         left.map(|(_, record)| record.weight()).min().unwrap_or(1)
     }
 
@@ -388,7 +405,8 @@ impl Candidates {
     /// Panics if a count is wrong or a limit passed.
     pub(super) fn check_invariants(&self) {
         assert!(self.known.len() <= limits::MAX_CANDIDATES, "{} addresses", self.known.len());
-        assert!(self.banned.len() <= limits::MAX_CANDIDATES, "{} bans", self.banned.len());
+        let banned = self.all_banned().len();
+        assert!(banned <= limits::MAX_CANDIDATES, "{banned} bans");
         let dialling = self.known.values().filter(|known| known.state == State::Dialling).count();
         assert_eq!(dialling, self.dialling as usize, "dials under way");
     }
@@ -396,7 +414,8 @@ impl Candidates {
     /// Bytes of memory.
     pub(super) fn held(&self) -> usize {
         self.known.len() * size_of::<(SocketAddr, Known)>()
-            + self.banned.len() * size_of::<IpOrAddr>()
+            + self.past.as_ref().map_or(0, |_| size_of::<Past>())
+            + size_of_val(self.all_banned())
     }
 
     /// Known addresses, our own left out, and how those failed that did.
