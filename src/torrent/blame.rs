@@ -131,7 +131,7 @@ impl Blame {
     }
 
     /// The disk checks `piece`, which `addr` has sent alone.
-    pub(super) fn is_checked(&mut self, piece: PieceIndex, addr: SocketAddr) {
+    pub(super) fn begin_check(&mut self, piece: PieceIndex, addr: SocketAddr) {
         if let Some(parole) = &mut self.parole {
             parole.checked.insert(piece, addr);
         }

@@ -31,7 +31,7 @@ impl Torrent {
         }
         if let Some(job) = self.pieces.close(piece, digests) {
             if let Doubt::Of(addr) = doubt {
-                self.blame.is_checked(piece, addr);
+                self.blame.begin_check(piece, addr);
             }
             self.hand_to_disk(job);
         }
@@ -46,6 +46,7 @@ impl Torrent {
         }
     }
 
+    /// The disk has checked a piece, whose blocks have these digests if they were wanted.
     pub(super) fn piece_checked(
         &mut self,
         now: Instant,

@@ -19,10 +19,11 @@ OURS = {ALLOWED: ("10.88.0.2", "fd88::2"), OTHER: ("10.88.0.3", "fd88::3")}
 ETH_P_ALL, PACKET_OUTGOING = 3, 4
 IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
 HOP_BY_HOP, ICMP, IGMP, TCP, ICMPV6 = 0, 1, 2, 6, 58
-# What the kernel says by itself: that nobody is there, who is on the link (RFC 4861), and which groups are
-# wanted (RFC 3376, RFC 3810), which it repeats some seconds after a program has ended.
+# What the kernel says by itself: that nobody is there, who is on the link (RFC 4861), which groups are wanted
+# (RFC 3810), and some seconds after a program has ended that its groups are not (RFC 3376, section 4.2.12).
 UNREACHABLE = 3
 OF_THE_KERNEL = {1, *range(130, 138), 143}
+REPORT, NO_MORE = 0x22, 3
 RESET = 4
 
 
@@ -132,8 +133,10 @@ def is_of_the_kernel(protocol, packet):
         return False
     if header == TCP:
         return bool(rest[13] & RESET)
-    told = header == IGMP or (header == ICMP and rest[0] == UNREACHABLE)
-    return told or (header == ICMPV6 and rest[0] in OF_THE_KERNEL)
+    told = (header == ICMP and rest[0] == UNREACHABLE)
+    # That one is wanted from now on would be a program's doing.
+    left = header == IGMP and rest[0] == REPORT and rest[8] == NO_MORE
+    return told or left or (header == ICMPV6 and rest[0] in OF_THE_KERNEL)
 
 
 def destination(packet):
