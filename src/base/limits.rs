@@ -157,6 +157,9 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(8);
 pub const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// A peer that has sent nothing for so long is gone.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
+/// A peer that takes nothing of what waits for it for so long, a mebibyte at most, keeps others from the memory that
+/// it lies in.
+pub const UNREAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Peers of one kind taken from one message of peer exchange (BEP 11 has 50, or more in the first).
 pub const MAX_PEX_PEERS: usize = 100;

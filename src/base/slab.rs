@@ -4,7 +4,11 @@
 //! lends the one used last first, because fresh memory is dear. A *phantom* slab holds one tag for
 //! each block in place of bytes: the simulator moves terabytes with it.
 
-use super::{pages::Pages, units::BLOCK_LEN};
+use super::{
+    hash::{Sha1Hash, sha1},
+    pages::Pages,
+    units::BLOCK_LEN,
+};
 
 /// Largest slab, in bytes.
 pub const SLAB_LEN: u32 = 256 * 1024;
@@ -115,17 +119,14 @@ impl Slab {
         }
     }
 
-    /// A number that differs, almost surely, between different contents of one block.
-    ///
-    /// FNV over 64-bit words; it compares blocks of one failed piece, it is no proof of anything.
+    /// A number that tells the contents of one block from any other that somebody might make up.
     pub fn digest(&self, at: u32, length: u32) -> u64 {
         match self.chunk(at, length) {
             Chunk::Phantom { tag, .. } => tag,
-            Chunk::Bytes(bytes) => bytes.chunks(8).fold(0xcbf2_9ce4_8422_2325, |h, c| {
-                let mut word = [0; 8];
-                word[..c.len()].copy_from_slice(c);
-                (h ^ u64::from_le_bytes(word)).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
-            }),
+            Chunk::Bytes(bytes) => {
+                let Sha1Hash([a, b, c, d, e, f, g, h, ..]) = sha1(bytes);
+                u64::from_be_bytes([a, b, c, d, e, f, g, h])
+            }
         }
     }
 }

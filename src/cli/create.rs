@@ -155,26 +155,40 @@ pub(super) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failur
     let failed = |e: &io::Error| {
         Failure::new(Exit::Disk, format!("could not write `{}`", path.display())).cause(e)
     };
-    if force {
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
-        return written.map_err(|e| {
-            // What is left of it is of no use; the first error is the one to tell.
-            let _ = fs::remove_file(&part);
-            failed(&e)
-        });
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".{}.part", std::process::id()));
+    let part = PathBuf::from(part);
+    let written = write_durably(&part, bytes).and_then(|()| match force {
+        true => fs::rename(&part, path),
+        // Somebody may have made it while we were hashing.
+        false => place(&part, path),
+    });
+    if written.is_err() {
+        // What is left of it is of no use; the first error is the one to tell.
+        let _ = fs::remove_file(&part);
     }
-    // Somebody may have made it while we were hashing.
-    let file = OpenOptions::new().write(true).create_new(true).open(path);
-    let mut file = file.map_err(|e| match e.kind() {
+    written.map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => exists(path),
         _ => failed(&e),
-    })?;
-    file.write_all(bytes).map_err(|e| {
-        let _ = fs::remove_file(path);
-        failed(&e)
     })
+}
+
+/// Makes a new file that has these bytes whatever happens later.
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Gives the file at `part` the name `path`, if nothing has it.
+fn place(part: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(part, path) {
+        Ok(()) => fs::remove_file(part),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // Not every file system has links.
+        Err(_) if path.symlink_metadata().is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(part, path),
+    }
 }
 
 fn exists(path: &Path) -> Failure {

@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use tokio::task::JoinSet;
+
 use super::{
     args, blocklist,
     exit::{self, Exit, Failure},
@@ -65,9 +67,17 @@ async fn addresses(
     blocked: &IpFilter,
     terminal: Terminal,
 ) -> Result<Vec<SocketAddr>, Failure> {
+    // At once: a link may have hundreds of names, and a name server be silent.
+    let mut looking = JoinSet::new();
+    for (at, name) in names.iter().cloned().enumerate() {
+        let outlet = outlet.clone();
+        looking.spawn(async move { (at, peer_names::resolve(&name, &outlet).await) });
+    }
+    let mut answers = looking.join_all().await;
+    answers.sort_by_key(|&(at, _)| at);
     let mut addrs = Vec::new();
-    for name in names {
-        match peer_names::resolve(name, outlet).await {
+    for (_, found) in answers {
+        match found {
             Ok(found) => addrs.extend(found),
             Err(error) => terminal.warn(&format!("{error}: {}", error.source))?,
         }

@@ -52,6 +52,8 @@ pub struct Files {
     written: OnceLock<Box<[AtomicU64]>>,
     touches: Touches,
     unsynced: Unsynced,
+    /// Bytes for which there was no room.
+    lacks: AtomicU64,
     /// The output folder as it was when it was first seen.
     seen_root: Mutex<Option<(u64, u64)>>,
     /// Held during a sync, so that none returns while another one's files are still on their way.
@@ -76,6 +78,7 @@ impl Files {
             touches: Touches::default(),
             unsynced: Unsynced::default(),
             seen_root: Mutex::default(),
+            lacks: AtomicU64::new(0),
             syncing: Mutex::default(),
             unwanted: None,
             aside: OnceLock::new(),
@@ -144,7 +147,13 @@ impl Files {
             let (handle, stamp) = self.open_to_write(index)?;
             let own = self.own_write(index, &*handle);
             if self.aside(index).is_none() {
-                allocate::reserve(&*handle, stamp.length, &file, first)?;
+                let room = || self.pool.file_system().room(&self.root).ok().flatten();
+                let reserved = allocate::reserve(&*handle, stamp.length, &file, first, room);
+                if reserved.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
+                {
+                    self.lacks.store(file.length - stamp.length, Ordering::Relaxed);
+                }
+                reserved?;
             }
             drop(own);
             Ok(handle)
@@ -331,6 +340,22 @@ impl Files {
         })
     }
 
+    /// Whether the output folder, which is `root` now, is not on the device on which the folder is that it is in.
+    fn is_mounted(&self, (device, _): (u64, u64)) -> bool {
+        let outside = self.pool.file_system().identity(&self.root.join(".."));
+        outside.is_ok_and(|(other, _)| other != device)
+    }
+
+    /// A device was away, and whatever it had not written by then may be lost, without a word.
+    fn doubt_what_was_not_flushed(&self) {
+        for (at, word) in self.written.get().into_iter().flatten().enumerate() {
+            let word = word.load(Ordering::Acquire);
+            for bit in (0..64).filter(|bit| word >> bit & 1 == 1) {
+                self.touches.doubt(self.home(FileIndex(at as u32 * 64 + bit)));
+            }
+        }
+    }
+
     fn mark(&self, index: FileIndex) {
         let word = &self.written()[index.at() / 64];
         word.fetch_or(1 << (index.0 % 64), Ordering::Release);
@@ -464,20 +489,27 @@ impl Backend for Files {
     fn is_usable(&self, after: FaultKind) -> bool {
         let file_system = self.pool.file_system();
         if after == FaultKind::Full {
+            let enough = self.lacks.load(Ordering::Relaxed).max(ENOUGH);
             // Where nobody knows, trying will tell.
-            return file_system.room(&self.root).is_ok_and(|room| room.is_none_or(|r| r >= ENOUGH));
+            return file_system.room(&self.root).is_ok_and(|room| room.is_none_or(|r| r >= enough));
         }
         self.close();
         let Ok(now) = file_system.identity(&self.root) else { return false };
         let files = (0..self.info.layout().len() as u32).map(FileIndex);
-        let mut seen = files.filter(|&file| self.touches.has_seen(self.home(file)));
+        let mut seen = files.filter(|&file| self.touches.has_seen(self.home(file))).peekable();
         let is_back = |file| {
             let open = || file_system.open(&self.root, self.path(file), Access::Read);
             self.pool.open(open).is_ok()
         };
-        let usable = seen.all(is_back);
+        let mut seen_root = self.seen_root.lock().expect("nothing panics while it is locked");
+        // Where no file tells, another folder than before may be the one on which a disk was mounted.
+        let is_root = seen.peek().is_some()
+            || seen_root.is_none_or(|before| before == now)
+            || self.is_mounted(now);
+        let usable = is_root && seen.all(is_back);
         if usable {
-            *self.seen_root.lock().expect("nothing panics while it is locked") = Some(now);
+            *seen_root = Some(now);
+            self.doubt_what_was_not_flushed();
         }
         usable
     }
@@ -563,6 +595,8 @@ mod tests {
         let Some(mount) = Mount::new("size=128k") else { return };
         let Verdict::Failed(fault) = write_into(mount.0.path()) else { panic!("written") };
         assert_eq!(fault.kind, FaultKind::Full, "{fault}");
+        let made = fs::metadata(mount.0.path().join("t/a")).expect("made");
+        assert_eq!(made.len(), 0, "what there is was not taken in vain");
         assert!(
             fault.to_string().starts_with(
                 "could not open for writing `t/a`: no room for its 200000 bytes: No space left"

@@ -133,15 +133,17 @@ impl Storage {
         self.backend.may_write()
     }
 
-    /// Creates the files that have no bytes; no piece ever writes them.
+    /// Creates the files that have no bytes and are not there; no piece ever writes them.
     pub fn create_empty_files(&self) -> Result<(), DiskFault> {
         let files = (0..).map(FileIndex).zip(self.info.layout().files());
-        let mut empty = files.filter(|(_, file)| file.length == 0 && file.is_stored()).peekable();
-        if empty.peek().is_some() {
+        let empty = files.filter(|(_, file)| file.length == 0 && file.is_stored());
+        let is_there = |index| matches!(self.backend.stamp(index), Ok(Some(_)));
+        let mut absent = empty.filter(|&(index, _)| !is_there(index)).peekable();
+        if absent.peek().is_some() {
             // Nothing else may have made their folder.
             self.may_write()?;
         }
-        empty.try_for_each(|(index, _)| self.backend.create(index))
+        absent.try_for_each(|(index, _)| self.backend.create(index))
     }
 
     /// Makes everything written so far durable; gives the files that were written since the last

@@ -138,11 +138,11 @@ pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
     platform::is_out_of_descriptors(error)
 }
 
-/// Whether `error` of a flush says that there is nothing to flush: a read-only file system, or one
-/// that does not know the operation.
+/// Whether `error` of a flush says that there is nothing to flush: the file system does not know the operation.
+/// One that has become read-only for its errors says so too, and what was written is lost: that is none.
 pub(super) fn has_nothing_to_flush(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidInput, ReadOnlyFilesystem, Unsupported};
-    matches!(error.kind(), InvalidInput | ReadOnlyFilesystem | Unsupported)
+    use io::ErrorKind::{InvalidInput, Unsupported};
+    matches!(error.kind(), InvalidInput | Unsupported)
 }
 
 #[cfg(unix)]

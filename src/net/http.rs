@@ -99,6 +99,8 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Streamed {
     reply: reqwest::Response,
+    /// How long the next bytes may take.
+    patience: Duration,
     /// Where it came from, behind all redirects.
     pub place: Place,
 }
@@ -147,7 +149,9 @@ impl Streamed {
     /// # Errors
     /// The connection broke, or nothing came for too long.
     pub async fn part(&mut self) -> Result<Option<Part>, HttpError> {
-        let part = self.reply.chunk().await.map_err(classify)?;
+        // Only while somebody waits for them: those that wait for us are here.
+        let part = timeout(self.patience, self.reply.chunk()).await;
+        let part = part.map_err(|_| HttpError::TimedOut)?.map_err(classify)?;
         Ok(part.map(|bytes| Part { bytes: Box::new(bytes), at: 0 }))
     }
 }
@@ -207,6 +211,7 @@ pub struct Http {
     /// Of parts of files: they may be large, and are to come as they are.
     parts_anywhere: reqwest::Client,
     parts_public: reqwest::Client,
+    read_timeout: Duration,
     total_timeout: Duration,
     proxied: bool,
 }
@@ -234,6 +239,7 @@ impl Http {
             public: Routes::new(config, &tls, Reach::Public)?,
             parts_anywhere: parts_client(config, &tls, Reach::Anywhere)?,
             parts_public: parts_client(config, &tls, Reach::Public)?,
+            read_timeout: config.read_timeout,
             total_timeout: config.total_timeout,
             proxied: config.outlet.is_proxied(),
         })
@@ -313,7 +319,9 @@ impl Http {
             let request = client.get(place.url.clone());
             let range = format!("bytes={first}-{last}");
             let request = request.header("Range", range).header("Accept-Encoding", "identity");
-            let reply = request.send().await.map_err(|error| self.by_proxy(classify(error)))?;
+            let reply = timeout(self.read_timeout, request.send()).await;
+            let reply = reply.map_err(|_| HttpError::TimedOut)?;
+            let reply = reply.map_err(|error| self.by_proxy(classify(error)))?;
             match place.target(&reply)? {
                 // Nobody is sent with orders into the local network.
                 Some(next) if next.url.query().is_some() => {
@@ -321,7 +329,7 @@ impl Http {
                 }
                 Some(next) => place = next,
                 None if self.is_proxys(reply.status().as_u16()) => return Err(unknown_to_proxy()),
-                None => return Ok(Streamed { reply, place }),
+                None => return Ok(Streamed { reply, patience: self.read_timeout, place }),
             }
         }
         Err(too_many_redirects())
@@ -380,7 +388,6 @@ fn builder(
         .redirect(redirect::Policy::none())
         .user_agent(concat!("downpour/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(config.connect_timeout)
-        .read_timeout(config.read_timeout)
         .pool_max_idle_per_host(1)
         .pool_idle_timeout(Duration::from_secs(15));
     // Elsewhere there is no binding: see `Binding`.
@@ -410,7 +417,9 @@ fn parts_client(
 
 impl Routes {
     fn new(config: &HttpConfig, tls: &ClientConfig, reach: Reach) -> Result<Self, HttpSetupError> {
-        let client = |local: Option<IpAddr>| built(builder(config, tls, reach, local)?);
+        let client = |local: Option<IpAddr>| {
+            built(builder(config, tls, reach, local)?.read_timeout(config.read_timeout))
+        };
         if config.outlet.is_proxied() {
             // Which families there are is the proxy's affair.
             let any = client(None)?;
@@ -478,7 +487,9 @@ impl Place {
         let Some(next) = next.filter(|next| matches!(next.scheme(), "http" | "https")) else {
             return Err(HttpError::Redirect("to what is no HTTP address".to_owned()));
         };
-        let stays = is_local(&self.url) || next.host() == self.url.host();
+        // The name of a host that is outside may lead to another one, inside, the next time.
+        let is_inside = || reply.remote_addr().is_some_and(|addr| is_local_ip(addr.ip()));
+        let stays = is_local(&self.url) || next.host() == self.url.host() && is_inside();
         let reach = if stays { self.reach } else { Reach::Public };
         Ok(Some(Place { url: next, reach }))
     }

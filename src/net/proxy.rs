@@ -183,7 +183,7 @@ impl Proxy {
 
     fn as_io(&self, trouble: ProxyTrouble) -> io::Error {
         use io::ErrorKind::{
-            ConnectionRefused, HostUnreachable, NetworkUnreachable, Other, TimedOut,
+            ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable, Other, TimedOut,
         };
         let kind = match &trouble {
             ProxyTrouble::Socks(SocksError::Refused(code)) => match *code {
@@ -196,6 +196,7 @@ impl Proxy {
             ProxyTrouble::Http(ConnectError::Refused(504)) => TimedOut,
             ProxyTrouble::Http(ConnectError::Refused(500..=599)) => HostUnreachable,
             // That of the proxy says nothing about the place.
+            ProxyTrouble::Unreachable(_) => NetworkDown,
             _ => Other,
         };
         io::Error::new(kind, ProxyError { proxy: self.address.to_string(), cause: trouble })

@@ -123,9 +123,6 @@ pub struct Peer {
     pub metadata_asked: u32,
     /// Those it is to get, in the order in which it asked.
     pub metadata_due: VecDeque<u32>,
-    /// When we last unchoked it.
-    pub unchoked_at: Option<Instant>,
-
     /// What it has.
     pub pieces: PeerPieces,
     /// Pieces it has that we want and lack.
@@ -143,6 +140,8 @@ pub struct Peer {
     pub out: Vec<u8>,
     /// It waits for a write: `Output::WantWrite` has been said.
     pub wants_write: bool,
+    /// Since when that has been so at each tick: its buffers are full, and it reads nothing.
+    pub unread_since: Option<Instant>,
     /// How far it has been told of our pieces in the have log.
     pub have_cursor: usize,
 
@@ -163,16 +162,31 @@ pub struct Peer {
     pub last_sent: Instant,
     /// When it last sent a block, or was first asked again after a pause.
     pub last_block: Instant,
+    /// When the latest of the requests was sent that it has answered.
+    pub answered: Instant,
     /// We ask nothing more before then: it rejected requests while it did not choke us.
     pub hold_until: Instant,
     /// It let a request time out and has sent nothing since.
     pub snubbed: bool,
+    /// How it stands with the choker.
+    pub standing: Standing,
+    /// Strikes for blocks nobody asked for and the like; they fade.
+    pub strikes: u32,
+}
+
+/// How a peer stands with the choker, over all its connections.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standing {
+    /// When we last unchoked it.
+    pub unchoked_at: Option<Instant>,
     /// Pieces it got from us, or parts of them, older ones counting less.
     pub given: f64,
     /// Pieces we gave it that others have got since, without us (see the seeding choker).
     pub passed_on: f64,
-    /// Strikes for blocks nobody asked for and the like; they fade.
-    pub strikes: u32,
+    /// Payload from it by earlier connections.
+    pub down_before: u64,
+    /// Payload to it by earlier connections.
+    pub up_before: u64,
 }
 
 impl Peer {
@@ -211,7 +225,6 @@ impl Peer {
             told_of_at: None,
             named_peers_at: None,
             named_peers: 0,
-            unchoked_at: None,
             pieces: PeerPieces::none(pieces),
             wanted: 0,
             past_bitfield: false,
@@ -220,6 +233,7 @@ impl Peer {
             arriving: None,
             out: Vec::new(),
             wants_write: false,
+            unread_since: None,
             have_cursor: 0,
             requests: Requests::default(),
             pipeline: Pipeline::new(limits::DEFAULT_REQQ),
@@ -229,10 +243,10 @@ impl Peer {
             last_received: now,
             last_sent: now,
             last_block: now,
+            answered: now,
             hold_until: now,
             snubbed: false,
-            given: 0.0,
-            passed_on: 0.0,
+            standing: Standing::default(),
             strikes: 0,
         }
     }

@@ -126,6 +126,11 @@ impl Open {
         self.verifying
     }
 
+    /// Whether none of it is here, arriving or asked for.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.free as usize == self.blocks.len() && self.receiving.is_empty()
+    }
+
     pub(super) fn has_done_blocks(&self) -> bool {
         self.blocks.iter().any(|b| b.state == BlockState::Spilled)
             || self.windows.iter().any(|w| w.spilling > 0)
@@ -445,6 +450,11 @@ impl Open {
             |slot: &&BlockSlot| matches!(slot.state, BlockState::Received | BlockState::Spilled);
         let blocks = self.blocks.iter().filter(done);
         blocks.filter_map(|slot| self.senders.get(usize::from(slot.sender)).copied())
+    }
+
+    /// Of the blocks that are here nobody is known to have sent any.
+    pub(super) fn forget_senders(&mut self) {
+        self.blocks.iter_mut().for_each(|slot| slot.sender = u16::MAX);
     }
 
     /// Blocks that a sender of whom `is_guilty` sent are free again, unless they are on their way to the disk.

@@ -103,6 +103,26 @@ impl Pieces {
         }
     }
 
+    /// What is in the files of open pieces may be lost there: if one is bad, nobody has sent it so.
+    pub fn blame_nobody(&mut self) {
+        self.open.iter_mut().flatten().for_each(|open| open.forget_senders());
+    }
+
+    /// Whether nobody but `peer`, which is at `addr`, sent or is asked for any block of an open piece.
+    pub fn is_only(&self, piece: PieceIndex, peer: PeerKey, addr: Sender) -> bool {
+        self.open_piece(piece).is_none_or(|open| open.is_only(peer, addr))
+    }
+
+    /// Blocks of `piece` that came from one of whom `is_wrong` have to be asked for again.
+    pub fn take_back_from(&mut self, piece: PieceIndex, is_wrong: impl Fn(Sender) -> bool) {
+        let Some(open) = self.open_piece_mut(piece) else { return };
+        let was_free = open.free() > 0;
+        open.take_back(is_wrong);
+        if !was_free && open.free() > 0 {
+            self.startable.push(piece);
+        }
+    }
+
     /// A full slab to be written early, now that `block` is here, if its piece is long. There may be
     /// another behind it.
     pub fn early_write(&mut self, block: Block) -> Option<DiskJob> {

@@ -380,12 +380,28 @@ impl Pieces {
                 }
                 continue;
             }
-            let piece = open.piece();
-            self.open[slot] = None;
-            self.vacant.push(slot as u32);
-            self.miss(piece);
-            self.startable.retain(|&p| p != piece);
+            self.close_slot(slot);
         }
+    }
+
+    /// Pieces that were started in vain, and of which nothing is here or asked for, are as if they had not been:
+    /// whoever lets us start one after the other, and sends none, leaves nothing behind.
+    pub fn close_untouched(&mut self, pool: &mut Pool) {
+        for slot in 0..self.open.len() {
+            if let Some(open) = self.open[slot].as_mut().filter(|open| open.is_untouched()) {
+                open.drain_slabs(pool);
+                self.close_slot(slot);
+            }
+        }
+    }
+
+    /// An open piece is missing as a whole.
+    fn close_slot(&mut self, slot: usize) {
+        let Some(open) = self.open[slot].take() else { return };
+        let piece = open.piece();
+        self.vacant.push(slot as u32);
+        self.miss(piece);
+        self.startable.retain(|&p| p != piece);
     }
 
     fn state(&self, piece: PieceIndex) -> State {

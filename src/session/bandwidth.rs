@@ -174,8 +174,8 @@ impl Bandwidth {
 
     /// A peer has taken so much, asked or not.
     pub(super) fn spent(&mut self, key: Key, bytes: u64) {
-        let Some(branch) = self.branches.get_mut(&key.torrent) else { return };
         self.all.spend(bytes);
+        let Some(branch) = self.branches.get_mut(&key.torrent) else { return };
         self.waiting.charge(key.torrent, bytes);
         branch.bucket.spend(bytes);
         branch.waiting.charge(key.peer, bytes);

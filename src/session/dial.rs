@@ -1,7 +1,7 @@
 //! Dials for all torrents of a shard: a bounded number in flight, the rest in queues that take turns.
 //!
-//! A dial goes as far as the encryption handshake, if it is to have one. It holds its room among the session's connections from its start. What became of it comes
-//! back by mail.
+//! A dial goes as far as the encryption handshake, if it is to have one. It holds its room among the session's
+//! connections from its start. What became of it comes back by mail.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -64,6 +64,11 @@ impl Queues {
         }
         Some(dial)
     }
+
+    fn forget(&mut self, torrent: TorrentId) {
+        self.of.remove(&torrent);
+        self.turns.retain(|&turn| turn != torrent);
+    }
 }
 
 /// The dials of one shard.
@@ -106,6 +111,11 @@ impl Dialler {
         self.start();
     }
 
+    /// A torrent is gone: what waits here for it is not dialled.
+    pub(super) fn forget(&mut self, torrent: TorrentId) {
+        self.queues.forget(torrent);
+    }
+
     fn start(&mut self) {
         while self.in_flight < MAX_DIALS
             && let Some(dial) = self.queues.pop()
@@ -146,7 +156,7 @@ async fn open(dial: Dial, way: Way) -> Result<Opened<TcpStream>, DialFailure> {
 /// What a failed dial says about the address.
 fn failure(err: &io::Error) -> DialFailure {
     use io::ErrorKind::{
-        AddrInUse, AddrNotAvailable, ConnectionRefused, ConnectionReset, OutOfMemory,
+        AddrInUse, AddrNotAvailable, ConnectionRefused, ConnectionReset, NetworkDown, OutOfMemory,
         QuotaExceeded, TimedOut,
     };
     use rustix::io::Errno;
@@ -155,7 +165,9 @@ fn failure(err: &io::Error) -> DialFailure {
         TimedOut => DialFailure::TimedOut,
         // The last two: no local port is left.
         QuotaExceeded | OutOfMemory | AddrInUse | AddrNotAvailable => DialFailure::NoDescriptor,
+        NetworkDown => DialFailure::NoWay,
         _ => match Errno::from_io_error(err) {
+            Some(Errno::NODEV) => DialFailure::NoWay,
             Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS) => DialFailure::NoDescriptor,
             _ => DialFailure::Unreachable,
         },
@@ -185,6 +197,18 @@ mod tests {
             [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (1, 3)].map(|(t, p)| dial(t, p))
         );
         assert!(queues.of.is_empty());
+    }
+
+    #[test]
+    fn what_a_torrent_that_is_gone_wanted_is_not_dialled() {
+        let mut queues = Queues::default();
+        for torrent in [1, 2, 1] {
+            let addr = SocketAddr::from(([10, 0, 0, 1], 1));
+            queues.push(Dial { torrent: TorrentId(torrent), addr, encrypted: None });
+        }
+        queues.forget(TorrentId(1));
+        assert_eq!(queues.pop().map(|dial| dial.torrent), Some(TorrentId(2)));
+        assert!(queues.pop().is_none() && queues.turns.is_empty());
     }
 
     #[tokio::test]

@@ -145,8 +145,8 @@ pub(super) fn look(
         // The folder has been made now.
         None => claim(&**file_system, root, info)?.unwrap_or(Lock::NONE),
     };
-    // Nothing is made where nothing is fetched and the folder is not there.
-    if fetch || file_system.identity(root).is_ok() {
+    // What is only given to others is not written to.
+    if fetch {
         storage.create_empty_files()?;
     }
     if fetch && have.is_full() {

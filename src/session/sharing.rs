@@ -42,7 +42,8 @@ fn secret(path: &Path) -> io::Result<[u8; SECRET_LEN]> {
     })
 }
 
-/// Draws one and writes it: the file has all of it or is not there, whatever happens meanwhile.
+/// Draws one and writes it, unless another run does first: the file has all of it or is not there, whatever happens
+/// meanwhile, and once its code is told it stays.
 fn draw(path: &Path) -> io::Result<[u8; SECRET_LEN]> {
     let secret = random()?;
     let new = path.with_extension(format!("{}.new", std::process::id()));
@@ -53,7 +54,21 @@ fn draw(path: &Path) -> io::Result<[u8; SECRET_LEN]> {
     let mut file = options.open(&new)?;
     file.write_all(&secret)?;
     file.sync_all()?;
-    fs::rename(&new, path).map(|()| secret)
+    let named = match fs::hard_link(&new, path) {
+        // Not every file system has links.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(&new, path),
+        linked => linked,
+    };
+    // What is left of it is of no use.
+    let _ = fs::remove_file(&new);
+    match named {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return self::secret(path),
+        named => named?,
+    }
+    if let Some(folder) = path.parent() {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(secret)
 }
 
 impl Session {

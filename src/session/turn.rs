@@ -110,6 +110,7 @@ impl<T> Hosted<T> {
         if at >= self.connections.len() {
             self.connections.resize_with(at + 1, || None);
         }
+        debug_assert!(self.connections[at].is_none(), "somebody is there still");
         self.connections[at] = Some(Box::new(connection));
     }
 
@@ -184,6 +185,8 @@ impl<T: Transport> Turns<T> {
         direction: Direction,
         opened: Opened<T>,
     ) -> Result<PeerKey, Option<Refusal>> {
+        // Who has been dropped leaves its place before somebody else has it.
+        self.drain(now);
         let hosted = self.hosted.get_mut(&id).ok_or(None)?;
         let Opened { stream, first, encryption, ciphers } = opened;
         let admitted = hosted.torrent.admit(now, addr, direction, encryption);

@@ -28,6 +28,8 @@ struct Suspect {
     copies: Vec<Vec<(Option<SocketAddr>, u64)>>,
     /// Who fetches it alone now.
     owner: Option<PeerKey>,
+    /// When it failed last.
+    at: Instant,
 }
 
 /// Whether those who have sent a piece are believed.
@@ -105,20 +107,49 @@ impl Blame {
         }
     }
 
-    /// Suspect pieces that nobody fetches: the sooner one is here, the sooner it is known who is guilty.
-    pub(super) fn unclaimed(&self) -> impl Iterator<Item = PieceIndex> + '_ {
-        let unclaimed = self.suspects.iter().filter(|(_, suspect)| suspect.owner.is_none());
-        unclaimed.map(|(&piece, _)| piece)
+    /// Suspect pieces that `peer` had better be asked for first: the one that it fetches alone, for each is of use when
+    /// it is whole, or else those that nobody does. The sooner one is here, the sooner it is known who is guilty.
+    pub(super) fn first(&self, peer: PeerKey) -> impl Iterator<Item = PieceIndex> + '_ {
+        let has_one = self.owners().any(|owner| owner == peer);
+        let whose = if has_one { Some(peer) } else { None };
+        let first = self.suspects.iter().filter(move |(_, suspect)| suspect.owner == whose);
+        first.map(|(&piece, _)| piece)
     }
 
-    /// `peer` begins to fetch `piece`, alone if that is suspect or it is itself.
-    pub(super) fn claim(&mut self, piece: PieceIndex, peer: PeerKey, addr: SocketAddr) {
+    /// `peer` begins to fetch `piece`, alone if that is suspect; or if it is itself and nobody else has a part in
+    /// it, so that it may be `alone`.
+    pub(super) fn claim(&mut self, piece: PieceIndex, peer: PeerKey, alone: Option<SocketAddr>) {
         if let Some(suspect) = self.suspects.get_mut(&piece) {
             suspect.owner.get_or_insert(peer);
-        } else if let Some(parole) = &mut self.parole
+        } else if let (Some(parole), Some(addr)) = (&mut self.parole, alone)
             && parole.whose.contains(&addr)
         {
             parole.alone.entry(piece).or_insert((peer, addr));
+        }
+    }
+
+    /// Who fetches `piece`, which is suspect, alone.
+    pub(super) fn owner(&self, piece: PieceIndex) -> Option<PeerKey> {
+        self.suspects.get(&piece).and_then(|suspect| suspect.owner)
+    }
+
+    /// Pieces that `peer` fetches and nobody else may.
+    pub(super) fn claims(&self, peer: PeerKey) -> Vec<PieceIndex> {
+        let owned = self.suspects.iter().filter(|(_, suspect)| suspect.owner == Some(peer));
+        let alone = self.parole.iter().flat_map(|parole| &parole.alone);
+        let alone = alone.filter(|(_, (owner, _))| *owner == peer).map(|(&piece, _)| piece);
+        owned.map(|(&piece, _)| piece).chain(alone).collect()
+    }
+
+    /// Others may fetch `piece`, which `peer` had alone.
+    pub(super) fn give_up(&mut self, piece: PieceIndex, peer: PeerKey) {
+        if let Some(suspect) = self.suspects.get_mut(&piece) {
+            suspect.owner = suspect.owner.filter(|&owner| owner != peer);
+        }
+        if let Some(parole) = &mut self.parole
+            && parole.alone.get(&piece).is_some_and(|&(owner, _)| owner == peer)
+        {
+            parole.alone.remove(&piece);
         }
     }
 
@@ -185,12 +216,14 @@ impl Blame {
         let alone = first.is_some() && senders.iter().all(|&s| s == first);
         if !self.suspects.contains_key(&piece) {
             if self.suspects.len() >= MAX_SUSPECTS {
-                self.suspects.pop_first();
+                let oldest = self.suspects.iter().min_by_key(|(_, suspect)| suspect.at);
+                let oldest = oldest.map(|(&piece, _)| piece);
+                oldest.and_then(|piece| self.suspects.remove(&piece));
             }
             self.suspects.insert(piece, Suspect::default());
         }
         let suspect = self.suspects.get_mut(&piece)?;
-        suspect.owner = None;
+        (suspect.owner, suspect.at) = (None, now);
         if !alone && suspect.copies.len() < MAX_COPIES {
             suspect.copies.push(copy);
         }
@@ -247,7 +280,7 @@ mod tests {
         );
         let (owner, other) =
             (PeerKey { slot: 0, generation: 0 }, PeerKey { slot: 1, generation: 0 });
-        b.claim(piece, owner, addr(1));
+        b.claim(piece, owner, None);
         assert!(b.is_barred(piece, other) && !b.is_barred(piece, owner));
         assert_eq!(b.good(piece, &[10, 20, 30]), [addr(2)]);
         assert!(!b.is_suspect(piece) && !b.is_barred(piece, other));
@@ -257,11 +290,12 @@ mod tests {
     fn suspects_are_bounded_and_so_are_their_copies() {
         let mut b = Blame::default();
         let senders = [1, 2].map(|n| Some(addr(n)));
-        for n in 0..1_000 {
-            b.failed(Instant::ZERO, PieceIndex(n), &senders, &[1, 2]);
+        for n in (0..1_000).rev() {
+            let at = Instant::ZERO + Duration::from_millis((1_000 - n).into());
+            b.failed(at, PieceIndex(n), &senders, &[1, 2]);
         }
         assert_eq!(b.suspects.len(), MAX_SUSPECTS);
-        let last = PieceIndex(999);
+        let last = PieceIndex(0);
         for n in 0..100 {
             b.failed(Instant::ZERO, last, &senders, &[n, 2]);
         }
@@ -278,13 +312,16 @@ mod tests {
             None
         );
         assert_eq!([1, 2, 3].map(|n| b.is_on_parole(addr(n))), [true, true, false]);
-        b.claim(next, key(3), addr(3));
+        b.claim(next, key(3), Some(addr(3)));
         assert!(!b.is_barred(next, key(1)), "who is not on parole shares");
-        b.claim(next, key(2), addr(2));
+        b.claim(next, key(2), None);
+        assert!(!b.is_barred(next, key(1)), "it joins others");
+        b.claim(next, key(2), Some(addr(2)));
+        assert_eq!((b.claims(key(2)), b.claims(key(1))), (vec![next], vec![]));
         assert!(b.is_barred(next, key(1)) && !b.is_barred(next, key(2)));
         b.forget(key(2));
         assert!(!b.is_barred(next, key(1)), "it does not send");
-        b.claim(next, key(1), addr(1));
+        b.claim(next, key(1), Some(addr(1)));
         assert_eq!(b.good(bad, &[10, 20, 30]), [addr(2)]);
         assert!(!b.is_on_parole(addr(1)) && !b.is_barred(next, key(3)), "it is cleared");
     }
@@ -293,20 +330,23 @@ mod tests {
     fn what_several_sent_waits_for_the_verdict_but_not_for_ever() {
         let mut b = Blame::default();
         let bad = PieceIndex(3);
+        let [key, other] = [0, 1].map(|slot| PeerKey { slot, generation: 0 });
         let sent = |b: &Blame, at, by: &[u8]| {
             b.doubt(Instant::ZERO + Duration::from_secs(at), by.iter().map(|&n| addr(n)))
         };
         assert_eq!(sent(&b, 0, &[1, 2]), Doubt::None);
         b.failed(Instant::ZERO, bad, &[1, 2, 1].map(|n| Some(addr(n))), &[10, 66, 30]);
-        assert_eq!(b.unclaimed().collect::<Vec<_>>(), [bad]);
+        assert_eq!(b.first(key).collect::<Vec<_>>(), [bad]);
         assert_eq!(sent(&b, 9, &[1, 3]), Doubt::OfSome);
         assert_eq!(sent(&b, 9, &[3, 3, 2]), Doubt::OfSome);
         assert_eq!(sent(&b, 9, &[2, 2]), Doubt::Of(addr(2)));
         assert_eq!(sent(&b, 9, &[3, 4]), Doubt::None);
         assert_eq!(sent(&b, 9, &[]), Doubt::None, "an earlier run got it");
         assert_eq!(sent(&b, 10, &[1, 2]), Doubt::None);
-        b.claim(bad, PeerKey { slot: 0, generation: 0 }, addr(1));
-        assert_eq!(b.unclaimed().count(), 0);
+        b.claim(bad, key, None);
+        assert_eq!((b.first(key).count(), b.first(other).count(), b.owner(bad)), (1, 0, Some(key)));
+        b.give_up(bad, key);
+        assert_eq!((b.first(other).count(), b.owner(bad)), (1, None));
         b.good(bad, &[10, 20, 30]);
         assert!(b.parole.is_none());
     }

@@ -15,7 +15,14 @@ use std::{
 };
 
 use crate::{
-    base::{compact::canonical, id::PeerKey, ip_filter::IpFilter, limits, rng::Rng, time::Instant},
+    base::{
+        compact::{canonical, network},
+        id::PeerKey,
+        ip_filter::IpFilter,
+        limits,
+        rng::Rng,
+        time::Instant,
+    },
     mse::Policy,
     why::{Addresses, Miss},
 };
@@ -27,6 +34,8 @@ use super::{
 
 /// Wait after the first failure; doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
+/// Wait where it is not for the peer that a dial failed.
+const REST: Duration = Duration::from_secs(2);
 /// Longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(1800);
 /// An address that failed so often is forgotten when room is needed.
@@ -122,6 +131,8 @@ pub(super) enum Ended {
 struct Past {
     banned: Vec<IpOrAddr>,
     records: [Record; SOURCES],
+    /// Nothing is dialled before then.
+    rests_until: Instant,
 }
 
 /// All addresses of one torrent.
@@ -138,7 +149,8 @@ pub(super) struct Candidates {
     rng: Rng,
 }
 
-/// Loopback peers share one address: there only the port tells them apart.
+/// What a peer is known by when it comes again: its address, for IPv6 the network that one customer gets. Loopback
+/// peers share one address: there only the port tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IpOrAddr {
     Ip(IpAddr),
@@ -147,7 +159,11 @@ pub(super) enum IpOrAddr {
 
 impl IpOrAddr {
     pub(super) fn of(addr: SocketAddr) -> Self {
-        if addr.ip().is_loopback() { IpOrAddr::Addr(addr) } else { IpOrAddr::Ip(addr.ip()) }
+        if addr.ip().is_loopback() {
+            IpOrAddr::Addr(addr)
+        } else {
+            IpOrAddr::Ip(network(addr.ip()))
+        }
     }
 }
 
@@ -251,7 +267,7 @@ impl Candidates {
     /// The next address to dial, marked as being dialled, if fewer than `most` are. Known seeds are skipped if
     /// `skip_seeds`.
     pub(super) fn next(&mut self, now: Instant, skip_seeds: bool, most: u32) -> Option<SocketAddr> {
-        if self.dialling >= most {
+        if self.dialling >= most || now < self.rests_until() {
             return None;
         }
         let dialling = self.count_by_source(|k| k.state == State::Dialling);
@@ -280,7 +296,10 @@ impl Candidates {
     /// When an address that waits may be dialled.
     pub(super) fn next_due(&self, skip_seeds: bool) -> Option<Instant> {
         let waiting = self.known.values().filter(|k| !(skip_seeds && k.seed));
-        waiting.filter_map(|k| if let State::Idle(at) = k.state { Some(at) } else { None }).min()
+        let due = waiting
+            .filter_map(|k| if let State::Idle(at) = k.state { Some(at) } else { None })
+            .min();
+        due.map(|at| at.max(self.rests_until()))
     }
 
     pub(super) fn connected(&mut self, addr: SocketAddr, key: PeerKey) {
@@ -305,8 +324,13 @@ impl Candidates {
 
     pub(super) fn dial_failed(&mut self, now: Instant, addr: SocketAddr, failure: DialFailure) {
         match failure {
-            // Says nothing about the peer: soon again.
-            DialFailure::NoDescriptor => return self.set_idle(addr, now + Duration::from_secs(2)),
+            DialFailure::NoDescriptor => return self.rest(now, addr),
+            DialFailure::NoWay => {
+                if let Some(known) = self.known.get_mut(&addr) {
+                    known.miss = Some(Miss::Unreachable);
+                }
+                return self.rest(now, addr);
+            }
             DialFailure::Refused => self.failed(now, addr, Miss::Refused),
             DialFailure::TimedOut => self.failed(now, addr, Miss::TimedOut),
             DialFailure::Unreachable => self.failed(now, addr, Miss::Unreachable),
@@ -349,12 +373,29 @@ impl Candidates {
     }
 
     pub(super) fn ban(&mut self, addr: SocketAddr) {
-        if let Some(known) = self.known.remove(&addr) {
-            self.dialling -= u32::from(known.state == State::Dialling);
+        let whose = IpOrAddr::of(addr);
+        self.known.retain(|&known, _| IpOrAddr::of(known) != whose);
+        let dialling = self.known.values().filter(|known| known.state == State::Dialling);
+        self.dialling = dialling.count() as u32;
+        if self.is_banned(addr) {
+            return;
         }
-        if !self.is_banned(addr) && self.all_banned().len() < limits::MAX_CANDIDATES {
-            self.past.get_or_insert_default().banned.push(IpOrAddr::of(addr));
+        let banned = &mut self.past.get_or_insert_default().banned;
+        if banned.len() >= limits::MAX_CANDIDATES {
+            // The oldest has waited longest.
+            banned.remove(0);
         }
+        banned.push(whose);
+    }
+
+    /// A dial failed for what says nothing about the peer: soon again, and no other one before that.
+    fn rest(&mut self, now: Instant, addr: SocketAddr) {
+        self.set_idle(addr, now + REST);
+        self.past.get_or_insert_default().rests_until = now + REST;
+    }
+
+    fn rests_until(&self) -> Instant {
+        self.past.as_ref().map_or(Instant::ZERO, |past| past.rests_until)
     }
 
     fn all_banned(&self) -> &[IpOrAddr] {

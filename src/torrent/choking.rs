@@ -2,6 +2,7 @@
 
 use crate::{
     base::{id::PeerKey, index::PieceIndex, time::Instant},
+    peer::Standing,
     wire::{self, Message},
 };
 
@@ -37,8 +38,8 @@ impl Torrent {
         let changes = if self.choker.is_round_due(now) {
             let changes = self.choker.round(now, seeding, &candidates, &mut self.rng);
             for (_, peer) in self.peers.iter_mut() {
-                peer.passed_on *= SCORE_DECAY;
-                peer.given *= SCORE_DECAY;
+                peer.standing.passed_on *= SCORE_DECAY;
+                peer.standing.given *= SCORE_DECAY;
             }
             changes
         } else {
@@ -81,7 +82,7 @@ impl Torrent {
         }
         self.given.remove(&piece);
         if let Some(peer) = self.peers.get_mut(from) {
-            peer.passed_on += 1.0;
+            peer.standing.passed_on += 1.0;
         }
     }
 
@@ -103,15 +104,19 @@ impl Torrent {
         self.peers
             .iter()
             .filter(|(_, p)| p.wants_from_us())
-            .map(|(key, p)| Candidate {
-                key,
-                unchoked: !p.am_choking,
-                unchoked_at: p.unchoked_at,
-                gives: p.down.rate(now).0,
-                keeps: p.given >= PIECES_TO_JUDGE && p.passed_on < p.given * SHARE_PASSED_ON,
-                takes: p.given >= PIECES_TO_JUDGE && p.down.total() < p.up.total() / LEAST_GIVEN,
-                snubbed: p.snubbed,
-                waits: p.uploads.waiting() > 0,
+            .map(|(key, p)| {
+                let Standing { unchoked_at, given, passed_on, down_before, up_before } = p.standing;
+                let (down, up) = (down_before + p.down.total(), up_before + p.up.total());
+                Candidate {
+                    key,
+                    unchoked: !p.am_choking,
+                    unchoked_at,
+                    gives: p.down.rate(now).0,
+                    keeps: given >= PIECES_TO_JUDGE && passed_on < given * SHARE_PASSED_ON,
+                    takes: given >= PIECES_TO_JUDGE && down < up / LEAST_GIVEN,
+                    snubbed: p.snubbed,
+                    waits: p.uploads.waiting() > 0,
+                }
             })
             .collect()
     }
@@ -128,7 +133,7 @@ impl Torrent {
     fn unchoke(&mut self, now: Instant, key: PeerKey) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.am_choking = false;
-        peer.unchoked_at = Some(now);
+        peer.standing.unchoked_at = Some(now);
         wire::encode::encode(&Message::Unchoke, &mut peer.out);
         self.want_write(key);
     }

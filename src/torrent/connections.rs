@@ -137,9 +137,7 @@ impl Torrent {
             }
             self.send_handshake(now, key, self.name());
         }
-        if self.next_tick.is_none() {
-            self.next_tick = Some(now + super::lifecycle::TICK);
-        }
+        self.tick_by(now + super::lifecycle::TICK);
         Ok(key)
     }
 
@@ -435,6 +433,7 @@ impl Torrent {
             | Disconnect::Protocol(_)
             | Disconnect::OutOfRange
             | Disconnect::OutOfTurn(_)
+            | Disconnect::Unread
             | Disconnect::Unasked
             | Disconnect::Flood(_) => Ended::Failed,
         };

@@ -93,7 +93,7 @@ impl Torrent {
         }
         self.update_interest(key);
         // To be a seed and none by turns costs us a look at every piece each time.
-        if was_seed { self.strike(key, SEED_NO_MORE, "pieces taken back") } else { Ok(()) }
+        self.strike(key, if was_seed { SEED_NO_MORE } else { 1 }, "pieces taken back")
     }
 
     fn release_requests_for(&mut self, key: PeerKey, piece: PieceIndex) {

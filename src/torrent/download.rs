@@ -9,7 +9,6 @@ use crate::{
     base::{
         id::PeerKey,
         index::{Block, PieceIndex},
-        limits,
         slab::{Chunk, Pool},
         time::Instant,
         units::BLOCK_LEN,
@@ -19,7 +18,6 @@ use crate::{
         Offer, PeerView, Stored, Wish, abreast,
         job::{DiskEvent, DiskFault, DiskJob, FaultKind},
     },
-    why::{Happening, Recent},
     wire::{self, Message},
 };
 
@@ -29,16 +27,14 @@ use super::{Disconnect, Event, Output, Phase, Torrent, blame::Blame, web_seeds};
 const ENDGAME_BLOCKS: u32 = 2;
 /// Share of the slab budget, as a divisor, that may be at the disk before nothing more is asked for.
 const SHARE_AT_DISK: u64 = 6;
-/// A piece that failed is one peer's alone for as long as that sends anything so often.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(5);
 /// A peer that rejects what it lets us ask for is left alone for so long.
 const HOLD: Duration = Duration::from_secs(1);
 
 /// What the picker sees of a peer.
-struct View<'a> {
-    peer: &'a Peer,
-    key: PeerKey,
-    blame: &'a Blame,
+pub(super) struct View<'a> {
+    pub(super) peer: &'a Peer,
+    pub(super) key: PeerKey,
+    pub(super) blame: &'a Blame,
 }
 
 impl PeerView for View<'_> {
@@ -64,10 +60,7 @@ impl PeerView for View<'_> {
     }
 
     fn first(&self, may: &dyn Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
-        // One after the other: each is of use when it is whole.
-        let has_one = self.blame.owners().any(|owner| owner == self.key);
-        let mut unclaimed = self.blame.unclaimed().filter(|_| !has_one);
-        unclaimed.find(|&piece| self.offers(piece) && may(piece))
+        self.blame.first(self.key).find(|&piece| self.offers(piece) && may(piece))
     }
 
     fn alone(&self) -> Option<SocketAddr> {
@@ -131,7 +124,8 @@ impl Torrent {
             let mut last = None;
             for block in &picked {
                 if last != Some(block.piece) {
-                    self.blame.claim(block.piece, key, peer.addr);
+                    let alone = self.pieces.is_only(block.piece, key, peer.addr);
+                    self.blame.claim(block.piece, key, alone.then_some(peer.addr));
                     last = Some(block.piece);
                 }
             }
@@ -185,10 +179,11 @@ impl Torrent {
         if !asked && peer.fast && !peer.forgot {
             return Err(Disconnect::Unasked);
         }
-        if !asked && peer.requests.listed() == 0 && !keep {
-            return self.strike(key, 4, "blocks nobody asked for");
+        if asked || keep {
+            return Ok(());
         }
-        Ok(())
+        let weight = if peer.requests.listed() == 0 { 4 } else { 1 };
+        self.strike(key, weight, "blocks nobody asked for")
     }
 
     /// Some payload.
@@ -208,9 +203,6 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         let Some(arriving) = peer.arriving.take() else { return Ok(()) };
         let bytes = u64::from(arriving.at);
-        peer.down.add(now, bytes);
-        peer.last_block = now;
-        self.answers(key);
         let mut others = Vec::new();
         let kept = arriving.block.filter(|_| arriving.keep);
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
@@ -219,12 +211,23 @@ impl Torrent {
         if arriving.asked
             && let Some(request) = arriving.block.and_then(|block| peer.requests.take(block))
         {
+            peer.answered = peer.answered.max(request.sent);
             peer.pipeline.block(now, request.sent, peer.requests.len());
             if stored.is_none() {
                 // Its payload was of no use, and it will not come again.
                 self.pieces.release(request.block, key);
                 self.freed = true;
             }
+        }
+        if arriving.asked || stored.is_some() {
+            peer.last_block = now;
+        }
+        if stored.is_some() {
+            // What is of no use earns it nothing.
+            peer.down.add(now, bytes);
+        }
+        if arriving.asked || stored.is_some() {
+            self.answers(key);
         }
         self.down.add(now, bytes);
         self.last_block = now;
@@ -343,37 +346,12 @@ impl Torrent {
             peer.hold_until = now + HOLD;
             return self.strike(key, 1, "rejects");
         }
+        let allowed = peer.allowed_fast.len();
         peer.allowed_fast.retain(|&p| p != block.piece || request.cancelled);
+        if peer.allowed_fast.len() < allowed {
+            return self.strike(key, 1, "rejects");
+        }
         Ok(())
-    }
-
-    /// Requests of a peer that does not answer are free for others.
-    pub(super) fn time_out_requests(&mut self, now: Instant, key: PeerKey) {
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        if silence(peer, now) >= CLAIM_PATIENCE {
-            // What it was to send alone others may have a try at.
-            self.blame.forget(key);
-            self.freed = true;
-        }
-        if !is_unanswered(peer, now) {
-            return;
-        }
-        let patience = request_patience(peer);
-        Recent::note(&mut self.recent, now, Happening::Unanswered, 1);
-        peer.forgot = true;
-        peer.pipeline.snub();
-        if let Some(block) = peer.stop_keeping() {
-            self.pieces.abort_block(block, key);
-        }
-        let blocks: Vec<Block> = peer.requests.iter().map(|r| r.block).collect();
-        for Block { piece, begin, length } in blocks {
-            wire::encode::encode(&Message::Cancel { piece: piece.0, begin, length }, &mut peer.out);
-        }
-        // Ask it for one block only, and not before the others had a chance.
-        peer.hold_until = now + patience / 2;
-        self.does_not_answer(key);
-        self.release_requests(key);
-        self.want_write(key);
     }
 
     /// A disk job is done.
@@ -478,29 +456,6 @@ impl Torrent {
             self.want_write(key);
         }
     }
-}
-
-/// How long a peer has been silent with requests outstanding.
-fn silence(peer: &Peer, now: Instant) -> Duration {
-    let oldest = peer.requests.oldest();
-    oldest.map_or(Duration::ZERO, |oldest| now.since(oldest.sent.max(peer.last_block)))
-}
-
-/// Whether that is too long.
-pub(super) fn is_unanswered(peer: &Peer, now: Instant) -> bool {
-    let silence = silence(peer, now);
-    silence > Duration::ZERO && silence >= request_patience(peer)
-}
-
-/// How long a peer may be silent with requests outstanding: four times what its queue should take,
-/// between 20 s and a minute; a peer that never sent anything gets the least. (Half of that was tried: an
-/// honest one whose uplink is full answers a newcomer after 15 s.)
-fn request_patience(peer: &Peer) -> Duration {
-    let queue = f64::from(peer.requests.listed() as u32) * f64::from(BLOCK_LEN);
-    let rate = peer.pipeline.rate();
-    let expected =
-        if rate > 0.0 { Duration::from_secs_f64((queue / rate).min(60.0)) } else { Duration::ZERO };
-    (expected * 4).clamp(limits::HANDSHAKE_TIMEOUT * 2, Duration::from_secs(60))
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ mod tests {
             let bytes = crate::base::slab::Chunk::Bytes(&hello.to_bytes());
             torrent.read(Instant::ZERO, key, bytes, &mut pool);
             say(&mut torrent, &mut pool, key, &Message::HaveNone);
-            torrent.peers.get_mut(key).expect("here").unchoked_at = Some(Instant::ZERO);
+            torrent.peers.get_mut(key).expect("here").standing.unchoked_at = Some(Instant::ZERO);
             torrent.closed(Instant::ZERO, key, CloseCause::Eof, &mut pool);
             while torrent.poll().is_some() {}
             held.push(torrent.held());

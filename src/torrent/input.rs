@@ -129,4 +129,6 @@ pub enum DialFailure {
     Declined,
     /// We have no socket left; says nothing about the peer.
     NoDescriptor,
+    /// The interface or the proxy that dials leave by is not there; says nothing about the peer either.
+    NoWay,
 }

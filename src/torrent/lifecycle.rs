@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     Command, Disconnect, Event, Output, PeerSnapshot, Phase, Snapshot, Torrent,
-    download::is_unanswered,
+    time_outs::is_unanswered,
 };
 
 /// How often a torrent with peers looks at its clocks.
@@ -29,6 +29,7 @@ impl Torrent {
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(key) else { continue };
             peer.strikes -= peer.strikes.div_ceil(4);
+            peer.unread_since = peer.wants_write.then(|| peer.unread_since.unwrap_or(now));
             if let Some(reason) = overdue(peer, now) {
                 self.disconnect(now, key, reason, pool);
                 continue;
@@ -43,6 +44,7 @@ impl Torrent {
             }
             self.time_out_requests(now, key);
         }
+        self.pieces.close_untouched(pool);
         self.check_what_waits(now);
         self.shed(now, pool);
         self.choke_tick(now);
@@ -71,6 +73,11 @@ impl Torrent {
             Phase::Paused | Phase::Failed => None,
         };
         due.map(|at| at.max(now + TICK))
+    }
+
+    /// The next tick is then, or sooner.
+    pub(super) fn tick_by(&mut self, at: Instant) {
+        self.next_tick = Some(self.next_tick.map_or(at, |next| next.min(at)));
     }
 
     /// Dials as far as the limits go, and asks for addresses when few are left.
@@ -145,6 +152,7 @@ impl Torrent {
         self.fault = Some(Box::new(fault.clone()));
         self.cancel_everything();
         self.pieces.drop_open(pool);
+        self.pieces.blame_nobody();
         for key in self.peers.keys() {
             self.choke(key);
             // Nor is a piece sent to its end that has been begun.
@@ -221,7 +229,9 @@ fn overdue(peer: &Peer, now: Instant) -> Option<Disconnect> {
         Stage::Open => {
             // A web seed speaks when it is asked.
             let idle = now.since(peer.last_received) > limits::IDLE_TIMEOUT && !peer.is_web_seed();
-            idle.then_some(Disconnect::Idle)
+            let unread =
+                peer.unread_since.is_some_and(|since| now.since(since) > limits::UNREAD_TIMEOUT);
+            if idle { Some(Disconnect::Idle) } else { unread.then_some(Disconnect::Unread) }
         }
     }
 }

@@ -141,7 +141,6 @@ impl Torrent {
             Message::Unchoke => {
                 if let Some(peer) = self.peers.get_mut(key) {
                     peer.peer_choking = false;
-                    peer.last_block = now;
                     peer.pipeline.pause();
                 }
                 Ok(())
@@ -600,6 +599,8 @@ pub(super) mod tests {
             now += Duration::from_secs(1);
             torrent.read(now, key, Chunk::Bytes(&cancel), &mut pool);
             torrent.handle(now, Input::Timeout, &mut pool);
+            // It reads what it is told.
+            torrent.peers.get_mut(key).expect("still here").wants_write = false;
         }
         assert_eq!(dropped(&mut torrent), None);
     }

@@ -5,7 +5,7 @@
 //! draft together. Should the whole be wrong somebody lied, and nobody knows who: from then on each
 //! peer fills a draft of its own, and whose draft is wrong is banned.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use crate::{
     base::{hash::sha1, id::PeerKey, limits, time::Instant},
@@ -20,9 +20,11 @@ use super::{Disconnect, Event, Phase, Torrent};
 
 /// Parts asked of one peer at a time: what it sends while the next request is on its way.
 const AT_ONCE: usize = 4;
-/// A part that did not come by then may be asked of somebody else.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A peer that has it not, or not yet, is asked again no sooner.
+/// A part that did not come by then is asked of others, however many were asked before. It may still come.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Peers that are asked for one part, beside those that are slow.
+const ASKERS: usize = 2;
+/// A peer that has it not, or not yet, or does not answer, is asked again no sooner.
 const HOLD: Duration = Duration::from_secs(60);
 /// A peer gets the whole as often as this, and a few parts more; then it is refused.
 const TIMES_SERVED: u32 = 3;
@@ -87,6 +89,8 @@ impl Metadata {
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     drafts: Vec<Draft>,
+    /// Who let the last part it was asked for wait. Nobody waits for them.
+    slow: BTreeSet<PeerKey>,
     /// A common draft was wrong.
     alone: bool,
     /// It is here.
@@ -137,12 +141,16 @@ impl Gathering {
             self.drafts.push(Draft::new(now, size, of));
             self.drafts.len() - 1
         });
-        self.drafts[at].ask(now, peer)
+        let draft = &mut self.drafts[at];
+        let late = draft.asked.iter().filter(|asked| now.since(asked.at) >= PATIENCE);
+        self.slow.extend(late.map(|asked| asked.peer));
+        draft.ask(now, peer, &self.slow)
     }
 
     fn came(&mut self, now: Instant, peer: PeerKey, size: u32, part: u32, bytes: &[u8]) -> Came {
         let asked = |draft: &Draft| draft.size == size && draft.is_asked(peer, part);
         let Some(at) = self.drafts.iter().position(asked) else { return Came::Unasked };
+        self.slow.remove(&peer);
         let draft = &mut self.drafts[at];
         draft.store(now, peer, part, bytes);
         if draft.missing == 0 {
@@ -185,6 +193,7 @@ impl Gathering {
 
     pub(super) fn forget(&mut self, peer: PeerKey) {
         self.will_not_come(peer, None);
+        self.slow.remove(&peer);
         self.drafts.retain(|draft| draft.of != Some(peer));
     }
 
@@ -219,19 +228,21 @@ impl Draft {
         self.asked.iter().any(|asked| (asked.peer, asked.part) == (peer, part))
     }
 
-    /// Parts that nobody is asked for; when there are none, those somebody is slow to send.
-    fn ask(&mut self, now: Instant, peer: PeerKey) -> Vec<u32> {
-        self.asked.retain(|asked| now.since(asked.at) < PATIENCE);
+    /// Parts that nobody is asked for; when there are none, those one is asked for. Who is `slow` counts for
+    /// nobody.
+    fn ask(&mut self, now: Instant, peer: PeerKey, slow: &BTreeSet<PeerKey>) -> Vec<u32> {
+        self.asked.retain(|asked| now.since(asked.at) < HOLD);
         let mine = self.asked.iter().filter(|asked| asked.peer == peer).count();
         let mut room = AT_ONCE.saturating_sub(mine);
         let mut picked = Vec::new();
-        for askers in 0..2 {
+        for askers in 0..ASKERS {
             for part in self.first..piece_count(self.size) {
                 if room == 0 {
                     return picked;
                 }
                 let here = self.parts.get(part as usize).is_some_and(Option::is_some);
                 let of_this = self.asked.iter().filter(|asked| asked.part == part);
+                let of_this = of_this.filter(|asked| !slow.contains(&asked.peer));
                 if here || self.is_asked(peer, part) || of_this.count() != askers {
                     continue;
                 }
@@ -446,6 +457,28 @@ mod tests {
         g.forget(peer(2));
         assert_eq!(g.ask(START, peer(3), size), [0, 2]);
         assert_eq!(g.ask(START + PATIENCE, peer(4), size), [0, 1, 2]);
+    }
+
+    /// Two that never answered were asked again and again, before anybody else could be.
+    #[test]
+    fn nobody_waits_for_those_who_do_not_answer() {
+        let (mut g, whole) = (Gathering::default(), whole());
+        let size = whole.len() as u32;
+        let silent = (0..20).map(peer);
+        let mut now = START;
+        for _ in 0..ASKERS * 5 {
+            silent.clone().for_each(|peer| drop(g.ask(now, peer, size)));
+            assert_eq!(g.ask(now, peer(99), size), [0; 0]);
+            now += PATIENCE;
+        }
+        silent.clone().for_each(|peer| drop(g.ask(now, peer, size)));
+        assert_eq!(g.ask(now, peer(99), size), [0, 1, 2]);
+        now += PATIENCE;
+        silent.for_each(|peer| drop(g.ask(now, peer, size)));
+        assert_eq!(g.slow.len(), 21);
+        // It comes late, and is as good.
+        assert_eq!(g.came(now, peer(99), size, 0, part(&whole, 0)), Came::Stored);
+        assert_eq!(g.slow.len(), 20);
     }
 
     #[test]

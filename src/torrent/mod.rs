@@ -28,6 +28,7 @@ mod sources;
 mod standing;
 mod succession;
 mod superseed;
+mod time_outs;
 mod upload;
 mod upload_slots;
 mod verdict;
@@ -416,7 +417,7 @@ impl Torrent {
         }
         if std::mem::take(&mut self.dial_dirty) {
             self.dial(now);
-            self.next_tick = self.next_tick.or_else(|| self.next_tick(now));
+            self.next_tick(now).into_iter().for_each(|at| self.tick_by(at));
         }
         #[cfg(debug_assertions)]
         if self.pieces.geometry().pieces() < 64 {

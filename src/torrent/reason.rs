@@ -51,6 +51,9 @@ pub enum Disconnect {
     /// A web seed that sends next to nothing of what it was asked for.
     #[error("no answer in time")]
     Unanswered,
+    /// It has taken nothing of what we have for it within the limit.
+    #[error("takes nothing of what it is sent")]
+    Unread,
     /// Nothing received within the limit.
     #[error("silent for too long")]
     Idle,

@@ -2,61 +2,54 @@
 
 use std::collections::VecDeque;
 
-use crate::{base::time::Instant, peer::Peer};
+use crate::peer::{Peer, Standing};
 
 use super::candidates::IpOrAddr;
 
 /// Peers remembered: more than come and go in the minutes for which it matters.
 const MOST: usize = 256;
 
-/// How a peer stood with the choker.
-#[derive(Debug)]
-struct Standing {
-    of: IpOrAddr,
-    unchoked_at: Option<Instant>,
-    given: f64,
-    passed_on: f64,
-}
-
 /// Peers that have left, the latest last; in a box, for most torrents have none.
 #[derive(Debug, Default)]
 #[expect(clippy::box_collection, reason = "an idle torrent holds one pointer, not a list of four")]
-pub(super) struct Standings(Option<Box<VecDeque<Standing>>>);
+pub(super) struct Standings(Option<Box<VecDeque<(IpOrAddr, Standing)>>>);
 
 impl Standings {
     /// A peer leaves.
     pub(super) fn left(&mut self, peer: &Peer) {
-        if peer.unchoked_at.is_none() {
+        let mut standing = peer.standing;
+        if standing.unchoked_at.is_none() {
             return;
         }
+        standing.down_before += peer.down.total();
+        standing.up_before += peer.up.total();
         let all = self.0.get_or_insert_default();
         if all.len() >= MOST {
             all.pop_front();
         }
-        let &Peer { addr, unchoked_at, given, passed_on, .. } = peer;
-        all.push_back(Standing { of: IpOrAddr::of(addr), unchoked_at, given, passed_on });
+        all.push_back((IpOrAddr::of(peer.addr), standing));
     }
 
     /// A peer comes: it stands as who left from there did.
     pub(super) fn came(&mut self, peer: &mut Peer) {
         let Some(all) = &mut self.0 else { return };
-        let of = IpOrAddr::of(peer.addr);
-        let last = all.iter().rposition(|standing| standing.of == of);
-        if let Some(standing) = last.and_then(|at| all.remove(at)) {
-            peer.unchoked_at = standing.unchoked_at;
-            (peer.given, peer.passed_on) = (standing.given, standing.passed_on);
+        let comes = IpOrAddr::of(peer.addr);
+        let last = all.iter().rposition(|(of, _)| *of == comes);
+        if let Some((_, standing)) = last.and_then(|at| all.remove(at)) {
+            peer.standing = standing;
         }
     }
 
     /// Bytes of memory.
     pub(super) fn held(&self) -> usize {
-        self.0.as_ref().map_or(0, |all| all.len() * size_of::<Standing>())
+        self.0.as_ref().map_or(0, |all| all.len() * size_of::<(IpOrAddr, Standing)>())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::time::Instant;
 
     #[test]
     fn who_comes_again_stands_as_it_did_and_nobody_else() {
@@ -67,17 +60,22 @@ mod tests {
         let mut standings = Standings::default();
         for n in 0..=MOST as u32 {
             let mut leaving = peer(n);
-            (leaving.unchoked_at, leaving.given) = (Some(Instant::ZERO), f64::from(n));
+            leaving.standing.unchoked_at = Some(Instant::ZERO);
+            leaving.standing.given = f64::from(n);
+            for _ in 0..2 {
+                leaving.up.add(Instant::ZERO, u64::from(n));
+            }
             standings.left(&leaving);
         }
         let mut given = |n: u32| {
             let mut newcomer = peer(n);
             standings.came(&mut newcomer);
-            (newcomer.unchoked_at.is_some(), newcomer.given)
+            let Standing { unchoked_at, given, up_before, .. } = newcomer.standing;
+            (unchoked_at.is_some(), given, up_before)
         };
-        assert_eq!(given(7), (true, 7.0));
-        assert_eq!(given(7), (false, 0.0), "another of the same address");
-        assert_eq!(given(0), (false, 0.0), "too many have left since");
-        assert_eq!(given(MOST as u32), (true, MOST as f64));
+        assert_eq!(given(7), (true, 7.0, 14));
+        assert_eq!(given(7), (false, 0.0, 0), "another of the same address");
+        assert_eq!(given(0), (false, 0.0, 0), "too many have left since");
+        assert_eq!(given(MOST as u32), (true, MOST as f64, 2 * MOST as u64));
     }
 }

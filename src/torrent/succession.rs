@@ -30,6 +30,8 @@ impl Torrent {
             peer.pieces = PeerPieces::none(pieces);
             peer.decoder.expect_bitfield(pieces.div_ceil(8));
             peer.wants_write = false;
+            // What was held against it concerned the info dictionary.
+            peer.hold_until = now;
         }
         let stays = self.phase == Phase::Downloading && self.pieces.have().count() <= MOST_HAVES;
         for key in self.peers.keys() {

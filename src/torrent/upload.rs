@@ -131,13 +131,15 @@ impl Torrent {
         upload: &mut Grant,
         pool: &mut Pool,
     ) -> Written {
-        // Nobody is choked for the info dictionary, but it counts.
-        upload.spend(self.send_metadata(key));
+        // Messages wait for nothing, but they count.
+        self.send_metadata(key);
         self.tell_news(key);
         let Some(peer) = self.peers.get_mut(key) else { return Written::Idle };
         peer.wants_write = false;
+        peer.unread_since = None;
         if !peer.out.is_empty() {
             peer.last_sent = now;
+            upload.spend(peer.out.len() as u64);
             out.push_bytes(&mut peer.out);
         }
         let mut first_blocks: Vec<PieceIndex> = Vec::new();
@@ -160,7 +162,7 @@ impl Torrent {
                 self.up.add(now, u64::from(length));
                 self.totals.uploaded += u64::from(length);
                 let whole = self.pieces.geometry().piece_len(piece);
-                peer.given += f64::from(length) / f64::from(whole);
+                peer.standing.given += f64::from(length) / f64::from(whole);
                 if begin == 0 {
                     first_blocks.push(piece);
                 }
@@ -252,6 +254,30 @@ mod tests {
         assert_eq!(torrent.starved, [key]);
         torrent.disconnect(Instant::ZERO, key, Disconnect::Idle, &mut pool);
         assert_eq!(torrent.starved, []);
+    }
+
+    /// Whoever asked and read nothing kept the memory of what waited for it, as long as it was heard of.
+    #[test]
+    fn who_reads_nothing_is_left() {
+        let (mut torrent, key, mut pool) = seeding();
+        let second = |n: u64| Instant::ZERO + std::time::Duration::from_secs(n);
+        let mut out = SendBuf::default();
+        for n in 0..400 {
+            torrent.read(second(n), key, crate::base::slab::Chunk::Bytes(&[0; 4]), &mut pool);
+            torrent.want_write(key);
+            torrent.handle(second(n), Input::Timeout, &mut pool);
+            if n % 100 == 0 && n < 300 {
+                torrent.write(second(n), key, &mut out, &mut Grant::of(0), &mut pool);
+            }
+            let is_here = n <= 321;
+            assert_eq!(torrent.peers.get(key).is_some(), is_here, "{n}");
+            if !is_here {
+                break;
+            }
+        }
+        let left = std::iter::from_fn(|| torrent.poll())
+            .any(|output| matches!(output, Output::Disconnect { reason: Disconnect::Unread, .. }));
+        assert!(left);
     }
 
     /// Peers whose requests failed one by one used to be left unchoked.

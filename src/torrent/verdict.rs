@@ -10,11 +10,14 @@ use crate::{
     why::{Happening, Recent},
 };
 
-use super::{Disconnect, Event, Torrent, blame::Doubt};
+use super::{Disconnect, Event, Torrent, blame::Doubt, candidates::IpOrAddr};
 
 impl Torrent {
     /// Hands a complete piece to the disk to be checked, unless one of those who sent it is doubted.
     pub(super) fn check_unless_doubted(&mut self, now: Instant, piece: PieceIndex) {
+        if self.blame.is_suspect(piece) && !self.is_of_one(piece) {
+            return;
+        }
         let doubt = self.blame.doubt(now, self.pieces.senders(piece));
         let digests = self.blame.is_suspect(piece);
         // Who reads along, or has nothing left to fetch, is not kept waiting for the sake of one more bad piece.
@@ -35,6 +38,20 @@ impl Torrent {
             }
             self.hand_to_disk(job);
         }
+    }
+
+    /// Whether one peer has sent all of a piece that failed: only then its hash tells who lies. What others than
+    /// its owner sent meanwhile is asked for again.
+    fn is_of_one(&mut self, piece: PieceIndex) -> bool {
+        let Some(first) = self.pieces.senders(piece).next() else { return true };
+        if self.pieces.senders(piece).all(|sender| sender == first) {
+            return true;
+        }
+        let owner = self.blame.owner(piece).and_then(|owner| self.peers.get(owner));
+        let one = owner.map_or(first, |owner| owner.addr);
+        self.pieces.take_back_from(piece, |sender| sender != one);
+        self.freed = true;
+        false
     }
 
     /// Complete pieces that waited are checked, as far as nobody who sent them is doubted any more.
@@ -119,8 +136,8 @@ impl Torrent {
 
     /// Bans whoever is at `addr`: what it sent is not believed.
     fn ban(&mut self, now: Instant, addr: SocketAddr, pool: &mut Pool) {
-        let loopback = addr.ip().is_loopback();
-        let same = |other: SocketAddr| other == addr || !loopback && other.ip() == addr.ip();
+        let whose = IpOrAddr::of(addr);
+        let same = |other: SocketAddr| IpOrAddr::of(other) == whose;
         let banned = self.peers.iter().filter(|(_, peer)| same(peer.addr));
         let keys: Vec<_> = banned.map(|(key, _)| key).collect();
         for key in keys {
@@ -143,6 +160,7 @@ mod tests {
     use super::{super::messages::tests::*, *};
     use crate::{
         base::{bitfield::Bitfield, geometry::Geometry, id::PeerKey, index::Block, slab::Chunk},
+        pieces::job::DiskJob,
         torrent::Setup,
         wire::{Message, encode},
     };
@@ -223,6 +241,37 @@ mod tests {
         assert_eq!((torrent.at_disk, torrent.unchecked), (0, true));
         torrent.check_what_waits(at(10));
         assert_eq!((torrent.at_disk, torrent.unchecked), (1, false));
+    }
+
+    /// A liar used to spoil each copy of a piece that failed with one block, and to hand the rest to others.
+    #[test]
+    fn a_piece_that_failed_is_checked_when_one_has_sent_all_of_it() {
+        let (mut torrent, mut pool, [honest, liar], piece) = doubted();
+        let suspect = PieceIndex((piece.0 + 1) % 4);
+        send(&mut torrent, &mut pool, liar, piece);
+        let claimed = asked(&torrent, liar);
+        assert_eq!(claimed[0].piece, suspect);
+        let Block { piece: PieceIndex(number), begin, length } = claimed[0];
+        let header = encode::piece_header(number, begin, length);
+        torrent.read(Instant::ZERO, liar, Chunk::Bytes(&header), &mut pool);
+        torrent.read(Instant::ZERO, liar, Chunk::Phantom { length, tag: 66 }, &mut pool);
+        say(&mut torrent, &mut pool, liar, &Message::Choke);
+        while let Some(&Block { piece, begin, length }) = asked(&torrent, liar).first() {
+            let reject = Message::RejectRequest { piece: piece.0, begin, length };
+            say(&mut torrent, &mut pool, liar, &reject);
+        }
+        for _ in 0..9 {
+            send(&mut torrent, &mut pool, honest, piece);
+            send(&mut torrent, &mut pool, honest, suspect);
+        }
+        let checked = std::iter::from_fn(|| torrent.poll()).filter_map(|output| match output {
+            super::super::Output::Disk(DiskJob::Verify { piece, .. }) => Some(piece),
+            _ => None,
+        });
+        assert_eq!(checked.collect::<Vec<_>>(), [suspect]);
+        let honest = addr(&torrent, honest);
+        assert!(torrent.pieces.senders(suspect).all(|sender| sender == honest));
+        torrent.check_invariants();
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl Torrent {
         failure: DialFailure,
     ) {
         let wait = match failure {
-            DialFailure::NoDescriptor => WAIT_FOR_ROOM,
+            DialFailure::NoDescriptor | DialFailure::NoWay => WAIT_FOR_ROOM,
             _ => FIRST_WAIT,
         };
         if let Some(seed) = self.web_seeds.seeds.get_mut(usize::from(number.0))

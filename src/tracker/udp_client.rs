@@ -87,6 +87,8 @@ pub struct Exchange {
     /// Names the datagram that waits for its answer.
     transaction: u32,
     sends: u32,
+    /// An id came in this exchange: the next one does not prolong it.
+    connected: bool,
     due: Instant,
     rng: Rng,
     outputs: VecDeque<Output>,
@@ -101,8 +103,9 @@ impl Exchange {
             None => Stage::Connecting,
         };
         let outputs = VecDeque::new();
+        let (transaction, sends, connected, due) = (0, 0, false, now);
         let mut exchange =
-            Exchange { question, stage, transaction: 0, sends: 0, due: now, rng, outputs };
+            Exchange { question, stage, transaction, sends, connected, due, rng, outputs };
         exchange.send(now);
         exchange
     }
@@ -143,7 +146,9 @@ impl Exchange {
                 let until = now + CONNECTION_LIFE;
                 self.outputs.push_back(Output::Connected(id, until));
                 self.stage = Stage::Asking { id, until, fresh: true };
-                self.sends = 0;
+                if !std::mem::replace(&mut self.connected, true) {
+                    self.sends = 0;
+                }
                 self.send(now);
             }
             // It may have forgotten an id of an earlier exchange: only a fresh one proves that it
@@ -184,7 +189,7 @@ impl Exchange {
             }
         };
         self.transaction = self.rng.next_u64() as u32;
-        self.due = now + FIRST_WAIT * 2u32.pow(self.sends);
+        self.due = now + FIRST_WAIT * 2u32.pow(self.sends.min(MAX_SENDS - 1));
         self.sends += 1;
         self.outputs.push_back(Output::Send(request.encode(self.transaction)));
     }
@@ -269,6 +274,34 @@ mod tests {
         assert!(matches!(sent(&mut e).1, Request::Announce { connection: 9, .. }));
         e.handle_timeout(after(45));
         assert_eq!(sent(&mut e).1, Request::Connect);
+    }
+
+    /// Each id began the schedule anew, and the exchange never ended.
+    #[test]
+    fn a_tracker_that_gives_ids_and_nothing_else_is_silent() {
+        let mut e = exchange(None);
+        let mut now = after(0);
+        let mut connects = 0;
+        loop {
+            match e.poll() {
+                Some(Output::Send(datagram)) => {
+                    if let (transaction, Request::Connect) =
+                        Request::decode(&datagram).expect("ours")
+                    {
+                        connects += 1;
+                        let connect = Response::Connect { connection: connects };
+                        answer(&mut e, now, transaction, &connect);
+                    }
+                }
+                Some(Output::Connected(..)) => {}
+                Some(Output::Done(result)) => break assert_eq!(result, Err(ExchangeError::Silent)),
+                None => {
+                    now = e.poll_timeout().expect("it is not over");
+                    e.handle_timeout(now);
+                }
+            }
+        }
+        assert_eq!((now, connects), (after(225), 2));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub(super) const fn of_end(end: &PeerEnd) -> &'static str {
             Disconnect::Duplicate => "duplicate",
             Disconnect::HandshakeTimeout => "handshake_timeout",
             Disconnect::Unanswered => "unanswered",
+            Disconnect::Unread => "unread",
             Disconnect::Idle => "idle",
             Disconnect::BothSeeds => "both_seeds",
             Disconnect::Poison => "bad_data",
@@ -41,6 +42,7 @@ pub(super) const fn of_dial(failure: DialFailure) -> &'static str {
         DialFailure::Unreachable => "unreachable",
         DialFailure::Declined => "encryption_declined",
         DialFailure::NoDescriptor => "no_descriptor",
+        DialFailure::NoWay => "no_way_out",
     }
 }
 

@@ -45,6 +45,7 @@ impl Shard {
             // Whoever asked may have left.
             let _ = reply.send(());
         }
+        self.dialler.forget(id);
         self.watched.retain(|&watched| watched != id);
         self.leaving.retain(|&leaving| leaving != id);
     }
