@@ -78,7 +78,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rc4::", &["mse/keys.rs"]),
     ("serde_bencode", &["bencode/"]),
     ("flate2", &["session/blocklist.rs"]),
-    ("reqwest", &["net/http.rs"]),
+    ("reqwest", &["net/http.rs", "net/http/"]),
     ("hyper", &["net/http_server.rs"]),
     ("clap", &["cli/args/"]),
     ("strsim", &["cli/args/settings.rs"]),

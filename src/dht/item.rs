@@ -2,18 +2,21 @@
 //! mutable ones under the hash of their owner's key, signed.
 //!
 //! An [`Item`] that exists is whole: its value is bencoding of a bounded size and its signature is
-//! right. How many are kept is bounded; when it is full the one goes that is farthest from our id.
+//! right. How many are kept is bounded, also for one network; when it is full the one goes that is farthest from our
+//! id.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 use super::{
     id::NodeId,
     message::{RawItem, RawSigned, code},
+    peers::SHARE,
 };
 use crate::{
     base::{
+        compact::network,
         hash::sha1,
         limits::{MAX_DHT_ITEM, MAX_DHT_ITEMS, MAX_DHT_SALT},
         time::Instant,
@@ -199,10 +202,19 @@ fn to_sign(salt: &[u8], sequence: i64, value: &[u8]) -> Vec<u8> {
     out
 }
 
+/// An item, and who has brought it last.
+#[derive(Debug)]
+struct Stored {
+    item: Item,
+    at: Instant,
+    /// Its network.
+    by: IpAddr,
+}
+
 /// The items stored on this node.
 #[derive(Debug, Default)]
 pub(super) struct Items {
-    stored: HashMap<NodeId, (Item, Instant)>,
+    stored: HashMap<NodeId, Stored>,
 }
 
 impl Items {
@@ -216,10 +228,11 @@ impl Items {
         own: &NodeId,
         item: Item,
         cas: Option<i64>,
+        from: IpAddr,
     ) -> Result<(), u16> {
-        let target = item.target();
-        let old = self.stored.get(&target).filter(|(_, at)| now.since(*at) < LIFE);
-        if let Some((old, _)) = old
+        let (target, by) = (item.target(), network(from));
+        let old = self.stored.get(&target).filter(|stored| now.since(stored.at) < LIFE);
+        if let Some(Stored { item: old, .. }) = old
             && let (Some(old_sequence), Some(sequence)) = (old.sequence(), item.sequence())
         {
             if cas.is_some_and(|cas| cas != old_sequence) {
@@ -228,27 +241,36 @@ impl Items {
             if sequence < old_sequence || sequence == old_sequence && old.value != item.value {
                 return Err(code::OLD_SEQUENCE);
             }
-        } else if old.is_none() && self.stored.len() >= MAX_DHT_ITEMS {
-            self.expire(now);
-            if self.stored.len() >= MAX_DHT_ITEMS {
-                let farthest = self.stored.keys().max_by_key(|id| id.distance(own)).copied();
+        } else if old.is_none() {
+            let has_its_share = |items: &Items| {
+                let its = items.stored.values().filter(|stored| stored.by == by).count();
+                its >= MAX_DHT_ITEMS / SHARE
+            };
+            if self.stored.len() >= MAX_DHT_ITEMS || has_its_share(self) {
+                self.expire(now);
+            }
+            let has_its_share = has_its_share(self);
+            // Whoever makes items up takes nobody else's place.
+            if self.stored.len() >= MAX_DHT_ITEMS || has_its_share {
+                let others = self.stored.iter().filter(|(_, s)| !has_its_share || s.by == by);
+                let farthest = others.map(|(id, _)| *id).max_by_key(|id| id.distance(own));
                 let far = farthest.filter(|far| far.distance(own) > target.distance(own));
                 self.stored.remove(&far.ok_or(code::SERVER)?);
             }
         }
-        self.stored.insert(target, (item, now));
+        self.stored.insert(target, Stored { item, at: now, by });
         Ok(())
     }
 
     /// What is stored there.
     pub(super) fn get(&self, now: Instant, target: &NodeId) -> Option<&Item> {
-        let (item, at) = self.stored.get(target)?;
+        let Stored { item, at, .. } = self.stored.get(target)?;
         (now.since(*at) < LIFE).then_some(item)
     }
 
     /// Forgets what has not been stored again.
     pub(super) fn expire(&mut self, now: Instant) {
-        self.stored.retain(|_, (_, at)| now.since(*at) < LIFE);
+        self.stored.retain(|_, stored| now.since(stored.at) < LIFE);
     }
 
     /// How many are stored.
@@ -327,7 +349,7 @@ mod tests {
             |value: &[u8], sequence| Item::mutable(value, &key, b"", sequence).expect("an item");
         let mut items = Items::default();
         let mut put =
-            |value: &[u8], sequence, cas| items.put(NOW, &OWN, item(value, sequence), cas);
+            |value: &[u8], sequence, cas| items.put(NOW, &OWN, item(value, sequence), cas, by(1));
         assert_eq!(put(b"i1e", 5, Some(3)), Ok(()));
         assert_eq!(put(b"i2e", 4, None), Err(code::OLD_SEQUENCE));
         assert_eq!(put(b"i2e", 5, None), Err(code::OLD_SEQUENCE));
@@ -339,12 +361,29 @@ mod tests {
         assert_eq!(items.get(NOW + LIFE, &target), None);
     }
 
+    fn by(n: u32) -> IpAddr {
+        IpAddr::from(n.wrapping_add(0x0900_0000).to_be_bytes())
+    }
+
+    #[test]
+    fn items_that_one_host_makes_up_take_only_the_place_of_its_own() {
+        let mut items = Items::default();
+        let item = |n: u32| Item::immutable(format!("i{n}e").as_bytes()).expect("an item");
+        assert_eq!(items.put(NOW, &OWN, item(0), None, by(1)), Ok(()));
+        let put: Vec<_> = (1..500).map(|n| items.put(NOW, &OWN, item(n), None, by(2))).collect();
+        assert!(put.contains(&Err(code::SERVER)));
+        assert_eq!(items.len(), 1 + MAX_DHT_ITEMS / SHARE);
+        assert!(items.get(NOW, &item(0).target()).is_some());
+        assert_eq!(items.put(NOW + LIFE, &OWN, item(1_000), None, by(2)), Ok(()));
+        assert_eq!(items.len(), 1, "the others have expired");
+    }
+
     #[test]
     fn a_full_store_keeps_what_is_near() {
         let mut items = Items::default();
         for n in 0..MAX_DHT_ITEMS + 200 {
             let item = Item::immutable(format!("i{n}e").as_bytes()).expect("an item");
-            let (target, stored) = (item.target(), items.put(NOW, &OWN, item, None));
+            let (target, stored) = (item.target(), items.put(NOW, &OWN, item, None, by(n as u32)));
             assert_eq!(items.get(NOW, &target).is_some(), stored.is_ok());
         }
         assert_eq!(items.len(), MAX_DHT_ITEMS);

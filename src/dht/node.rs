@@ -129,6 +129,8 @@ pub struct Node {
     pub(super) searches: BTreeMap<SearchId, Search>,
     /// Searches that wait: those that are urgent, and the others.
     pub(super) waiting: [VecDeque<SearchId>; 2],
+    /// Searches that were begun.
+    pub(super) turns: u32,
     /// How many run that somebody waits for.
     pub(super) running: usize,
     /// Waiting ones are being started.
@@ -173,6 +175,7 @@ impl Node {
             checks: 0,
             searches: BTreeMap::new(),
             waiting: [VecDeque::new(), VecDeque::new()],
+            turns: 0,
             running: 0,
             starting: false,
             next_search: 0,
@@ -415,6 +418,22 @@ impl Node {
             Purpose::Check => self.checks -= 1,
             Purpose::Step(search) => self.step_failed(now, search, pending.to),
             Purpose::Store(search) => self.stored(now, search, false),
+        }
+    }
+
+    /// What was to be sent there could not leave: whoever waits for an answer waits no longer. It says nothing about
+    /// the node.
+    pub fn could_not_send(&mut self, now: Instant, to: SocketAddr) {
+        let is_vain = |asked: &Pending| asked.to == to && asked.purpose != Purpose::Check;
+        let vain = self.pending.iter().filter(|(_, asked)| is_vain(asked));
+        let vain: Vec<_> = vain.map(|(&transaction, _)| transaction).collect();
+        for transaction in vain {
+            let Some(pending) = self.pending.remove(&transaction) else { continue };
+            match pending.purpose {
+                Purpose::Check => {}
+                Purpose::Step(search) => self.step_failed(now, search, to),
+                Purpose::Store(search) => self.stored(now, search, false),
+            }
         }
     }
 

@@ -27,6 +27,9 @@ struct Announced {
     at: Instant,
 }
 
+/// Share of the torrents, as a divisor, and of the items ([`super::item`]) that one network may have to itself.
+pub(super) const SHARE: usize = 20;
+
 /// Announced peers.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
@@ -53,16 +56,8 @@ impl Peers {
         info_hash: Sha1Hash,
         addr: SocketAddr,
     ) {
-        if !self.torrents.contains_key(&info_hash) && self.torrents.len() >= MAX_DHT_TORRENTS {
-            self.expire(now);
-            let distance = |hash: &Sha1Hash| NodeId::from(*hash).distance(own);
-            let farthest = self.torrents.keys().max_by_key(|hash| distance(hash)).copied();
-            if let Some(far) = farthest.filter(|_| self.torrents.len() >= MAX_DHT_TORRENTS) {
-                if distance(&far) < distance(&info_hash) {
-                    return;
-                }
-                self.torrents.remove(&far);
-            }
+        if !self.torrents.contains_key(&info_hash) && !self.make_room(now, own, info_hash, addr) {
+            return;
         }
         let peers = self.torrents.entry(info_hash).or_default();
         // One place for a host, but on a local network, where many share an address.
@@ -76,6 +71,35 @@ impl Peers {
         }
         // The oldest first.
         peers.push(Announced { addr, at: now });
+    }
+
+    /// Makes room for a torrent that `addr` announces, if it is nearer to `own` than the farthest. Of torrents that one
+    /// network alone has announced there are few: whoever makes them up takes nobody else's place.
+    fn make_room(
+        &mut self,
+        now: Instant,
+        own: &NodeId,
+        info_hash: Sha1Hash,
+        addr: SocketAddr,
+    ) -> bool {
+        let by = network(addr.ip());
+        let is_its = |peers: &[Announced]| peers.iter().all(|peer| network(peer.addr.ip()) == by);
+        let has_its_share = |all: &Peers| {
+            let its = all.torrents.values().filter(|peers| is_its(peers)).count();
+            its >= MAX_DHT_TORRENTS / SHARE
+        };
+        if self.torrents.len() >= MAX_DHT_TORRENTS || has_its_share(self) {
+            self.expire(now);
+        }
+        let has_its_share = has_its_share(self);
+        if self.torrents.len() < MAX_DHT_TORRENTS && !has_its_share {
+            return true;
+        }
+        let distance = |hash: &Sha1Hash| NodeId::from(*hash).distance(own);
+        let others = self.torrents.iter().filter(|(_, peers)| !has_its_share || is_its(peers));
+        let farthest = others.map(|(hash, _)| *hash).max_by_key(distance);
+        let farther = farthest.filter(|far| distance(far) > distance(&info_hash));
+        farther.is_some_and(|far| self.torrents.remove(&far).is_some())
     }
 
     /// Some peers of a torrent, at most `most`, of one family.
@@ -170,15 +194,35 @@ mod tests {
             peers.announce(NOW, &OWN, hash(1), addr);
         }
         assert_eq!(peers.torrents[&hash(1)].len(), MAX_DHT_PEERS);
-        let addr = SocketAddr::from(([9, 9, 9, 9], 1));
+        let addr = |n: u32| SocketAddr::from((n.wrapping_add(0x0900_0000).to_be_bytes(), 1));
         for n in (0..MAX_DHT_TORRENTS as u32 + 50).rev() {
-            peers.announce(NOW, &OWN, hash(n), addr);
+            peers.announce(NOW, &OWN, hash(n), addr(n));
         }
         assert_eq!(peers.torrents(), MAX_DHT_TORRENTS);
         assert!(peers.torrents.contains_key(&hash(0)), "near our id");
         assert!(!peers.torrents.contains_key(&hash(MAX_DHT_TORRENTS as u32 + 49)), "far");
-        peers.announce(NOW, &OWN, hash(u32::MAX), addr);
+        peers.announce(NOW, &OWN, hash(u32::MAX), addr(u32::MAX));
         assert!(!peers.torrents.contains_key(&hash(u32::MAX)));
+    }
+
+    #[test]
+    fn torrents_that_one_host_makes_up_take_only_the_place_of_its_own() {
+        let mut peers = Peers::default();
+        let far = 1 << 30;
+        for n in 0..MAX_DHT_TORRENTS as u32 / 2 {
+            let addr = SocketAddr::from((n.wrapping_add(0x0900_0000).to_be_bytes(), 1));
+            peers.announce(NOW, &OWN, hash(far + n), addr);
+        }
+        for n in (0..MAX_DHT_TORRENTS as u32 * 2).rev() {
+            peers.announce(NOW, &OWN, hash(n), SocketAddr::from(([8, 8, 8, 8], n as u16)));
+        }
+        assert_eq!(peers.torrents(), MAX_DHT_TORRENTS / 2 + MAX_DHT_TORRENTS / SHARE);
+        assert!(peers.torrents.contains_key(&hash(0)), "nearest");
+        // Where others are there too, nothing is made up.
+        let addr = SocketAddr::from(([7, 7, 7, 7], 1));
+        peers.announce(NOW, &OWN, hash(0), addr);
+        peers.announce(NOW, &OWN, hash(far - 1), SocketAddr::from(([8, 8, 8, 8], 1)));
+        assert!(peers.torrents.contains_key(&hash(far - 1)));
     }
 
     #[test]

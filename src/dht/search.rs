@@ -21,6 +21,9 @@ use crate::base::{
     time::Instant,
 };
 
+/// Every so many searches one begins that is not urgent, if any waits.
+const OTHERS_TURN: u32 = 4;
+
 /// One search, for as long as the node lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SearchId(pub(super) u64);
@@ -169,8 +172,14 @@ impl Node {
         }
         self.starting = true;
         while self.running < MAX_DHT_SEARCHES {
+            // However many are urgent, for every few of them one of the others gets its turn.
+            self.turns = self.turns.wrapping_add(1);
             let [urgent, others] = &mut self.waiting;
-            let Some(id) = urgent.pop_front().or_else(|| others.pop_front()) else { break };
+            let (first, second) = match self.turns.is_multiple_of(OTHERS_TURN) {
+                true => (others, urgent),
+                false => (urgent, others),
+            };
+            let Some(id) = first.pop_front().or_else(|| second.pop_front()) else { break };
             self.run(now, id);
         }
         self.starting = false;
@@ -453,6 +462,56 @@ mod tests {
 
     const NOW: Instant = Instant::ZERO;
 
+    fn node(families: [bool; 2]) -> Node {
+        let [v4, v6] = families;
+        let blocked = std::sync::Arc::default();
+        let config = Config { v4, v6, read_only: true, ids: [None; 2], blocked };
+        Node::new(&config, Rng::new(1), Key([1; 20]), NOW)
+    }
+
+    /// Where there was no way for IPv6, each search waited for nodes that nothing had been sent to.
+    #[test]
+    fn a_search_does_not_wait_for_whom_nothing_can_be_sent_to() {
+        let mut node = node([true, true]);
+        let mut rng = Rng::new(2);
+        for n in 1..=8 {
+            for addr in [
+                SocketAddr::from(([9, 0, 0, n], 1)),
+                SocketAddr::from(([0x2001, 0xdb8, 0, n.into(), 0, 0, 0, 1], 1)),
+            ] {
+                let id = NodeId::for_address(addr.ip(), &mut rng);
+                node.table_mut(addr).answered(NOW, Contact { id, addr });
+            }
+        }
+        node.search(NOW, Question::FindNode(NodeId([0; 20])), true);
+        let summary = loop {
+            match node.poll().expect("it goes on, and nothing has to be waited for") {
+                Output::Send { to, .. } if to.is_ipv6() => node.could_not_send(NOW, to),
+                Output::Send { to, datagram } => {
+                    let transaction = Message::decode(&datagram).expect("ours").transaction;
+                    let id = NodeId::for_address(to.ip(), &mut rng);
+                    node.handle_datagram(NOW, to, &encode_reply(transaction, to, id, |_| {}));
+                }
+                Output::Found(_, Found::Ended(summary)) => break summary,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(summary.asked >= 16, "{summary:?}");
+    }
+
+    #[test]
+    fn however_many_are_urgent_the_others_have_their_turns() {
+        let mut node = node([true, false]);
+        let (id, addr) = (NodeId([1; 20]), SocketAddr::from(([9, 0, 0, 1], 1)));
+        let mut search = |urgent| node.search(NOW, Question::FindNode(NodeId([7; 20])), urgent);
+        let urgent: Vec<_> = (0..100).map(|_| search(true)).collect();
+        let others: Vec<_> = (0..100).map(|_| search(false)).collect();
+        node.table_mut(addr).answered(NOW, Contact { id, addr });
+        node.start_waiting(NOW);
+        let running = |ids: &[SearchId]| ids.iter().filter(|id| node.searches[id].running).count();
+        assert_eq!([running(&urgent), running(&others)], [24, 8]);
+    }
+
     /// Whoever answers could name ever nearer nodes, each of which knows ever more peers. Those that refuse leave
     /// room for others.
     #[test]
@@ -466,14 +525,7 @@ mod tests {
             })
             .collect();
         nodes.sort_by_key(|(id, _)| id.distance(&target));
-        let config = Config {
-            v4: true,
-            v6: false,
-            read_only: true,
-            ids: [None; 2],
-            blocked: std::sync::Arc::default(),
-        };
-        let mut node = Node::new(&config, rng, Key([1; 20]), NOW);
+        let mut node = node([true, false]);
         let (id, addr) = nodes.pop().expect("many");
         node.table_mut(addr).answered(NOW, Contact { id, addr });
         let mut known = vec![(id, addr)];

@@ -123,7 +123,7 @@ impl Node {
                 self.prove(from, token)?;
                 let item = Item::check(&item)
                     .map_err(|error| (error.code(), "this is no item that can be stored"))?;
-                self.items.put(now, &own, item, cas).map_err(|code| match code {
+                self.items.put(now, &own, item, cas, from.ip()).map_err(|code| match code {
                     code::CAS_MISMATCH => (code, "another item is stored than expected"),
                     code::OLD_SEQUENCE => (code, "a newer item is stored"),
                     _ => (code, "there is no room"),

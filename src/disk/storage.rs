@@ -289,7 +289,7 @@ impl Storage {
         Ok(())
     }
 
-    fn is_stored(&self, file: FileIndex) -> bool {
+    pub(super) fn is_stored(&self, file: FileIndex) -> bool {
         self.info.layout().file(file).is_some_and(|file| file.is_stored())
     }
 }
@@ -371,7 +371,11 @@ mod tests {
         sample::{Sample, read, sample, verdict},
     };
     use super::*;
-    use crate::{base::slab::Slab, pieces::job::Verdict};
+    use crate::{
+        base::{hash::sha1, slab::Slab},
+        metainfo,
+        pieces::job::Verdict,
+    };
     use proptest::prelude::*;
     use std::{fs, path::Path, sync::atomic::AtomicBool};
 
@@ -510,9 +514,18 @@ mod tests {
         let run = Block { piece: P0, begin: 19_990, length: 12_000 };
         let DiskEvent::Read { slab, result: Ok(()), .. } = read(&storage, run) else { panic!() };
         assert_eq!(&slab.bytes().expect("bytes")[..12_000], &s.content[19_990..31_990]);
-        // A peer that sends other bytes as padding is found out.
+        // Whatever a peer sends as padding, what counts is what is read: a piece that would be right only with other
+        // bytes than those was accepted once, and never served so.
         let mut slabs = s.held(P0, u64::MAX);
         slabs[0].slab.bytes_mut().expect("bytes")[32_767] = 1;
+        let with_other = sha1(&slabs[0].slab.bytes().expect("bytes")[..32_768]);
+        let job = DiskJob::Verify { piece: P0, slabs, digests: false };
+        assert_eq!(verdict(storage.perform(job)), Verdict::Good);
+        let mut slabs = s.held(P0, u64::MAX);
+        slabs[0].slab.bytes_mut().expect("bytes")[32_767] = 1;
+        let lengths = [("a", 20_000), (".pad/12768", 12_768)];
+        let info = metainfo::sample::info(32_768, &lengths, &with_other.0);
+        let storage = on_disk(&Sample { info: Arc::new(info), content: s.content }, dir.path());
         let job = DiskJob::Verify { piece: P0, slabs, digests: false };
         assert_eq!(verdict(storage.perform(job)), Verdict::Bad);
     }

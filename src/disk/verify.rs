@@ -108,6 +108,24 @@ pub(super) fn hash_all(work: &mut [(&Storage, &mut Hashing)]) {
     }
 }
 
+/// What is not stored is read as zeros ever after (BEP 47): what came in its place is not to be believed.
+fn without_padding(storage: &Storage, piece: PieceIndex, mut held: Held) -> Held {
+    let geometry = storage.info().geometry();
+    let length = window(&held, geometry.piece_len(piece));
+    let offset = geometry.piece_offset(piece) + u64::from(held.begin);
+    let mut at = 0;
+    for span in storage.info().layout().spans(offset, length.into()) {
+        let end = at + span.length as usize;
+        if !storage.is_stored(span.file)
+            && let Some(bytes) = held.slab.bytes_mut()
+        {
+            bytes[at..end].fill(0);
+        }
+        at = end;
+    }
+    held
+}
+
 impl Hashing {
     /// The check of `piece`, of which `slabs` hold parts, ascending; `digests` of blocks are wanted
     /// even if it is good.
@@ -117,6 +135,8 @@ impl Hashing {
         slabs: Vec<Held>,
         digests: bool,
     ) -> Self {
+        let slabs =
+            slabs.into_iter().map(|held| without_padding(storage, piece, held)).collect::<Vec<_>>();
         let prefix = storage.prefixes().take(piece);
         let is_behind = slabs.first().is_none_or(|held| held.begin >= prefix.length);
         let Prefix { sha1, length, .. } = if is_behind { prefix } else { Prefix::default() };
@@ -138,6 +158,7 @@ impl Hashing {
             }
             return Err(held);
         }
+        let held = without_padding(storage, piece, held);
         let walk = Walk::new(held.begin, end);
         let Prefix { sha1, cleared, .. } = prefix;
         let aim = Aim::Early { cleared };

@@ -7,6 +7,7 @@ mod pings;
 
 use std::{
     collections::HashMap,
+    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant as Clock},
@@ -348,8 +349,14 @@ impl Driver {
         }
         while let Some(output) = self.node.poll() {
             match output {
-                // What does not leave is lost on its way.
-                Output::Send { to, datagram } => drop(self.hub.send(&to.into(), &datagram)),
+                Output::Send { to, datagram } => match self.hub.send(&to.into(), &datagram) {
+                    Err(error) if leads_nowhere(&error) => {
+                        let now = self.now();
+                        self.node.could_not_send(now, to);
+                    }
+                    // What does not leave for another reason is lost on its way.
+                    _ => {}
+                },
                 Output::Found(id, found) => {
                     let ended = matches!(found, Found::Ended(_));
                     if let Some(search) = self.searches.get(&id) {
@@ -367,6 +374,18 @@ impl Driver {
             }
         }
     }
+}
+
+/// Whether `error` says that there is no way to that address, such as where there is no IPv6: what is tried again at
+/// once comes to the same.
+fn leads_nowhere(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        AddrNotAvailable, HostUnreachable, NetworkUnreachable, PermissionDenied, Unsupported,
+    };
+    matches!(
+        error.kind(),
+        AddrNotAvailable | HostUnreachable | NetworkUnreachable | PermissionDenied | Unsupported
+    )
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::{
         limits,
         rng::Rng,
         time::Instant,
+        web_seed::WebSeedNumber,
     },
     mse::Policy,
     why::{Addresses, Miss},
@@ -150,7 +151,7 @@ pub(super) struct Candidates {
 }
 
 /// What a peer is known by when it comes again: its address, for IPv6 the network that one customer gets. Loopback
-/// peers share one address: there only the port tells them apart.
+/// peers share one address: there only the port tells them apart, and what stands for a web seed is one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IpOrAddr {
     Ip(IpAddr),
@@ -159,10 +160,9 @@ pub(super) enum IpOrAddr {
 
 impl IpOrAddr {
     pub(super) fn of(addr: SocketAddr) -> Self {
-        if addr.ip().is_loopback() {
-            IpOrAddr::Addr(addr)
-        } else {
-            IpOrAddr::Ip(network(addr.ip()))
+        match addr.ip().is_loopback() || WebSeedNumber::of(addr).is_some() {
+            true => IpOrAddr::Addr(addr),
+            false => IpOrAddr::Ip(network(addr.ip())),
         }
     }
 }
@@ -581,6 +581,48 @@ mod tests {
         c.found(Instant::ZERO, Source::Lsd, &[addr(20_000)]);
         assert_eq!(c.len() as usize, limits::MAX_CANDIDATES);
         assert!(!c.known.contains_key(&addr(20_000)), "who named most makes no room for more");
+    }
+
+    #[test]
+    fn who_is_banned_is_known_in_all_its_network_and_the_latest_are() {
+        let mut c = candidates(None, Policy::Disabled);
+        let v6 = |network: u32, host: u16, port| {
+            let ip = std::net::Ipv6Addr::from(
+                0x2001_0db8_u128 << 96 | u128::from(network) << 64 | u128::from(host),
+            );
+            SocketAddr::from((ip, port))
+        };
+        c.found(Instant::ZERO, Source::Pex, &[v6(1, 1, 1), v6(1, 2, 2), v6(2, 1, 1)]);
+        assert_eq!(
+            c.next(Instant::ZERO, false, MOST).map(|addr| c.known.contains_key(&addr)),
+            Some(true)
+        );
+        c.ban(v6(1, 7, 7));
+        assert_eq!(c.known.keys().copied().collect::<Vec<_>>(), [v6(2, 1, 1)]);
+        assert!(c.is_banned(v6(1, 9, 9)) && !c.is_banned(v6(2, 1, 1)));
+        c.check_invariants();
+        (2..=limits::MAX_CANDIDATES as u32 + 1).for_each(|n| c.ban(v6(n, 1, 1)));
+        assert!(!c.is_banned(v6(1, 1, 1)) && c.is_banned(v6(2, 1, 1)), "the oldest made room");
+        c.ban(SocketAddr::from(([127, 0, 0, 1], 1)));
+        assert!(!c.is_banned(SocketAddr::from(([127, 0, 0, 1], 2))));
+        c.check_invariants();
+    }
+
+    #[test]
+    fn nothing_is_dialled_while_there_is_no_way_out() {
+        let mut c = candidates(None, Policy::Disabled);
+        c.found(Instant::ZERO, Source::Tracker, &(0..50).map(addr).collect::<Vec<_>>());
+        let mut now = Instant::ZERO;
+        for failure in [DialFailure::NoDescriptor, DialFailure::NoWay] {
+            for _ in 0..10 {
+                let dialled = c.next(now, false, MOST).expect("one");
+                c.dial_failed(now, dialled, failure);
+                assert_eq!(c.next(now, false, MOST), None);
+                now += REST;
+                assert_eq!(c.next_due(false), Some(now), "not sooner");
+            }
+        }
+        assert!(c.known.values().all(|known| known.failures == 0), "it is not held against them");
     }
 
     #[test]

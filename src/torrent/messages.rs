@@ -284,7 +284,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(key) else { return Ok(()) };
         peer.past_bitfield = true;
         if !peer.pieces.insert(piece) {
-            return self.strike(key, 1, "haves");
+            return self.strike(key, 2, "haves");
         }
         let was_scarce = self.pieces.is_scarce(piece);
         if !peer.snubbed {

@@ -311,11 +311,14 @@ fn metadata() -> Vec<Row> {
         ("metadata: no answer", Metadata::Silent),
         ("metadata: refused", Metadata::Refuses),
     ];
-    let rows = parts.map(|(name, metadata)| {
+    let row = |name, metadata, count: u32| {
         let part = Part { metadata, claims: Claims::Nothing, ..Part::default() };
-        row(name, Crowd::Magnets, Borne, move |crowd| crowd.rogue("rogue", part.clone(), UP))
-    });
-    rows.into()
+        row(name, Crowd::Magnets, Borne, move |crowd| {
+            (0..count).fold(crowd, |crowd, _| crowd.rogue("rogue", part.clone(), UP))
+        })
+    };
+    let alone = parts.map(|(name, metadata)| row(name, metadata, 1));
+    alone.into_iter().chain([row("metadata: no answer of four", Metadata::Silent, 4)]).collect()
 }
 
 /// What a web seed says by HTTP beside an honest one.
