@@ -1,10 +1,11 @@
 //! The vocabulary every other module speaks: hashes, indices, units, time, randomness, buffers,
-//! blocked addresses and the limits on untrusted input.
+//! blocked addresses, what is repeated of addresses, and the limits on untrusted input.
 //!
 //! Pure: no I/O, no clock, no threads, no global randomness. Nothing here knows the protocol.
 
 pub mod bitfield;
 pub mod compact;
+pub mod echo;
 pub mod fair_queue;
 pub mod fault_kind;
 pub mod file_stamp;

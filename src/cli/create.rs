@@ -1,7 +1,7 @@
 //! `create`: writes a torrent file. Also makes the torrents that `seed` keeps in memory.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -155,29 +155,34 @@ pub(super) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failur
     let failed = |e: &io::Error| {
         Failure::new(Exit::Disk, format!("could not write `{}`", path.display())).cause(e)
     };
-    let mut part = path.as_os_str().to_owned();
-    part.push(format!(".{}.part", std::process::id()));
-    let part = PathBuf::from(part);
-    let written = write_durably(&part, bytes).and_then(|()| match force {
+    let (part, mut file) = new_beside(path).map_err(|e| failed(&e))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let named = written.and_then(|()| match force {
         true => fs::rename(&part, path),
         // Somebody may have made it while we were hashing.
         false => place(&part, path),
     });
-    if written.is_err() {
+    if named.is_err() {
         // What is left of it is of no use; the first error is the one to tell.
         let _ = fs::remove_file(&part);
     }
-    written.map_err(|e| match e.kind() {
+    named.map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => exists(path),
         _ => failed(&e),
     })
 }
 
-/// Makes a new file that has these bytes whatever happens later.
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// A new file in the folder of `path`, by a name that nothing has.
+fn new_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    let mut number = 0;
+    loop {
+        let part = path.with_file_name(format!(".{}.{number}.part", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).open(&part) {
+            // A kill has left it, or it is another host's.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            opened => return opened.map(|file| (part, file)),
+        }
+    }
 }
 
 /// Gives the file at `part` the name `path`, if nothing has it.

@@ -26,15 +26,10 @@ enum Found {
 pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exit, Failure> {
     let outlet = outlet::open(&args.fetch.network.outlet).await?;
     let blocked = blocklist::read(&args.fetch.network.blocklist, terminal)?;
-    let mut signals = Signals::listen()?;
     let goal = goal(&args.fetch);
     let mut torrents = Vec::new();
     for text in &args.torrents {
-        let found = tokio::select! {
-            found = find(text, args) => found,
-            exit = signals.next() => return Ok(exit),
-        };
-        let found = found.map_err(|failure| failure.input(text));
+        let found = find(text, args).await.map_err(|failure| failure.input(text));
         let listed = match &found {
             Ok(Found::Torrent(metainfo)) if args.fetch.choice.list => {
                 list(args, metainfo, terminal)
@@ -57,6 +52,8 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
     {
         return Err(failure);
     }
+    // From here on there is something to end well.
+    let signals = Signals::listen()?;
     let peers = network::peers(&args.fetch.network, &outlet, &blocked, terminal).await?;
     let session = network::start(&args.fetch.network, &outlet, blocked.clone(), terminal).await?;
     let mut transfer = Transfer::new(session, goal, terminal);

@@ -97,7 +97,7 @@ fn command(command: Command, terminal: Terminal) -> Result<Exit, Failure> {
         let _inside = runtime.enter();
         signals::outlive_file_limit();
     }
-    match command {
+    let ended = match command {
         Command::Show(args) => runtime.block_on(show::run(&args, terminal)),
         Command::Magnet(args) => runtime.block_on(magnet::run(&args, terminal)),
         Command::Tracker(args) => runtime.block_on(tracker::run(&args, terminal)),
@@ -112,7 +112,10 @@ fn command(command: Command, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Get(args) => runtime.block_on(get::run(&args, terminal)),
         Command::Completions(args) => packaging::completions(&args, terminal),
         Command::Man(args) => packaging::man(&args, terminal),
-    }
+    };
+    // What had to end well has: nobody waits for a name that is still looked up, or a disk that does not answer.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Help and the version are success; anything else is told as clap words it.

@@ -9,10 +9,10 @@ use std::borrow::Cow;
 
 use crate::metainfo::ShareCode;
 
+pub(super) use crate::base::echo::without_keys as echo;
+
 /// What ends the host and the port of an address.
 const PATH: [char; 3] = ['/', '?', '#'];
-/// Characters of the shortest key; shorter parts of an address are words.
-const KEY: usize = 8;
 /// Digits of an info hash that tell torrents apart, and give nothing away.
 const SHORT_HASH: usize = 8;
 /// Characters of a code as it is printed: four groups of five digits.
@@ -23,19 +23,6 @@ pub(super) fn host(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split(PATH).next().unwrap_or_default();
     host.rsplit('@').next().unwrap_or_default().to_owned()
-}
-
-/// What the tracker at `url` said, without what it repeats of its address.
-pub(super) fn echo(url: &str, said: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let (user, path) = match rest.split_once('@') {
-        Some((user, rest)) => (user, rest),
-        None => ("", rest),
-    };
-    let path = path.find(PATH).map_or("", |at| &path[at..]);
-    let parts = path.split(['/', '?', '#', '&', '=']).chain(user.split(':'));
-    let keys = parts.filter(|part| part.len() >= KEY && !part.starts_with("announce"));
-    keys.fold(said.to_owned(), |said, key| said.replace(key, "…"))
 }
 
 /// The first digits of an info hash.
@@ -142,22 +129,6 @@ mod tests {
         for text in ["://", "a://", "://@/", "?-", "é://ü:ö@ß/…", "émagnet:?@", "``://@``"] {
             assert!(!secrets(text).contains('@'), "{text}");
         }
-    }
-
-    #[test]
-    fn a_tracker_does_not_repeat_a_key() {
-        let url = "https://user:passw0rd@a.example/0123abcd/announce.php?authkey=k3yk3yk3y";
-        for (said, told) in [
-            ("no passkey 0123abcd", "no passkey …"),
-            (
-                "authkey k3yk3yk3y of passw0rd is unknown to announce.php",
-                "authkey … of … is unknown to announce.php",
-            ),
-            ("a.example is busy", "a.example is busy"),
-        ] {
-            assert_eq!(echo(url, said), told);
-        }
-        assert_eq!(echo("udp://a.example:80", "a.example:80 refused"), "a.example:80 refused");
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Terminal {
 
     /// Tells of something odd that stops nothing.
     pub(super) fn warn(&self, message: &str) -> Result<(), Failure> {
-        let message = &*redact::secrets(message);
+        let message = &*printable(&redact::secrets(message));
         self.log(LogLevel::Warn, "warning", |line| line.with("text", message));
         if self.json {
             return self.event("warning", &Warning { id: None, message });
@@ -142,9 +142,9 @@ impl Terminal {
             Exit::Interrupted | Exit::Terminated => String::new(),
             _ => self.style.red("error:") + " ",
         };
-        let _ = writeln!(err, "{label}{}", redact::secrets(&failure.message));
+        let _ = writeln!(err, "{label}{}", printable(&redact::secrets(&failure.message)));
         for cause in &failure.causes {
-            let _ = writeln!(err, "  because: {}", redact::secrets(cause));
+            let _ = writeln!(err, "  because: {}", printable(&redact::secrets(cause)));
         }
         if let Some(remedy) = &failure.remedy {
             let _ = writeln!(err, "  {remedy}");

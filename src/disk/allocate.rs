@@ -9,22 +9,21 @@ use std::io;
 use super::file_system::OpenFile;
 use crate::metainfo;
 
-/// Gives `handle`, which has `length` bytes, room for all of `file`, if there is as much as `room` tells: a file system
-/// that runs full on the way keeps what it gave so far. `first` is the length of a write that begins at byte 0,
+/// Gives `handle`, which has `length` bytes, room for all of `file`, if there is so much: a file system that runs full
+/// on the way keeps what it gave so far. `first` is the length of a write that begins at byte 0,
 /// else 0: a file which that write fills needs no reservation.
 pub(super) fn reserve(
     handle: &dyn OpenFile,
     length: u64,
     file: &metainfo::File<'_>,
     first: u64,
-    room: impl FnOnce() -> Option<u64>,
 ) -> io::Result<()> {
     if length >= file.length || first >= file.length {
         return Ok(());
     }
     let lacks = file.length - length;
-    let extended = match room() {
-        Some(room) if room < lacks => Err(io::Error::new(
+    let extended = match handle.room() {
+        Ok(Some(room)) if room < lacks => Err(io::Error::new(
             io::ErrorKind::StorageFull,
             format!("No space left: {room} bytes are free"),
         )),

@@ -533,6 +533,10 @@ impl OpenFile for Handle {
         Ok(())
     }
 
+    fn room(&self) -> io::Result<Option<u64>> {
+        Ok(self.world()?.room)
+    }
+
     fn extent(&self, offset: u64) -> io::Result<Extent> {
         let mut world = self.world()?;
         world.step_whole()?;

@@ -77,6 +77,9 @@ pub(crate) trait OpenFile: Send + Sync + fmt::Debug {
     /// Gives the file, which is shorter, `length` bytes; with room on the disk if the system can.
     fn extend(&self, length: u64) -> io::Result<()>;
 
+    /// Bytes that may still be written where it is; `None` if that is not known.
+    fn room(&self) -> io::Result<Option<u64>>;
+
     /// What lies at `offset`, if the file system can tell; else it is taken for data.
     fn extent(&self, offset: u64) -> io::Result<Extent>;
 
@@ -161,6 +164,10 @@ impl OpenFile for File {
 
     fn extend(&self, length: u64) -> io::Result<()> {
         system::extend(self, length)
+    }
+
+    fn room(&self) -> io::Result<Option<u64>> {
+        system::room_at(self)
     }
 
     fn extent(&self, offset: u64) -> io::Result<Extent> {

@@ -147,12 +147,14 @@ impl Files {
             let (handle, stamp) = self.open_to_write(index)?;
             let own = self.own_write(index, &*handle);
             if self.aside(index).is_none() {
-                let room = || self.pool.file_system().room(&self.root).ok().flatten();
-                let reserved = allocate::reserve(&*handle, stamp.length, &file, first, room);
-                if reserved.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
-                {
-                    self.lacks.store(file.length - stamp.length, Ordering::Relaxed);
-                }
+                let reserved = allocate::reserve(&*handle, stamp.length, &file, first);
+                let is_full = |e: &io::Error| e.kind() == io::ErrorKind::StorageFull;
+                let lacks = if reserved.as_ref().is_err_and(is_full) {
+                    file.length - stamp.length
+                } else {
+                    0
+                };
+                self.lacks.store(lacks, Ordering::Relaxed);
                 reserved?;
             }
             drop(own);
@@ -340,10 +342,15 @@ impl Files {
         })
     }
 
-    /// Whether the output folder, which is `root` now, is not on the device on which the folder is that it is in.
-    fn is_mounted(&self, (device, _): (u64, u64)) -> bool {
-        let outside = self.pool.file_system().identity(&self.root.join(".."));
-        outside.is_ok_and(|(other, _)| other != device)
+    /// Whether the output folder, where no file tells, may be used in place of what it was `before`: it is on the same
+    /// device, or the same one of a device that has another number now, or a device is mounted there. Else it may be
+    /// the folder on which one was mounted.
+    fn is_the_same_place(&self, before: (u64, u64), now: (u64, u64)) -> bool {
+        let is_mounted = || {
+            let outside = self.pool.file_system().identity(&self.root.join(".."));
+            outside.is_ok_and(|(device, _)| device != now.0)
+        };
+        before.0 == now.0 || before.1 == now.1 || is_mounted()
     }
 
     /// A device was away, and whatever it had not written by then may be lost, without a word.
@@ -502,10 +509,8 @@ impl Backend for Files {
             self.pool.open(open).is_ok()
         };
         let mut seen_root = self.seen_root.lock().expect("nothing panics while it is locked");
-        // Where no file tells, another folder than before may be the one on which a disk was mounted.
         let is_root = seen.peek().is_some()
-            || seen_root.is_none_or(|before| before == now)
-            || self.is_mounted(now);
+            || seen_root.is_none_or(|before| self.is_the_same_place(before, now));
         let usable = is_root && seen.all(is_back);
         if usable {
             *seen_root = Some(now);

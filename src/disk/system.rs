@@ -60,6 +60,11 @@ pub(super) fn room(folder: &Path) -> io::Result<Option<u64>> {
     platform::room(folder)
 }
 
+/// The same where `file` is.
+pub(super) fn room_at(file: &File) -> io::Result<Option<u64>> {
+    platform::room_at(file)
+}
+
 /// Makes the names durable by which `path` is found from `root` on.
 pub(super) fn sync_names(root: &Path, path: SafePath<'_>) -> io::Result<()> {
     as_far_as_it_goes(platform::sync_names(root, path))
@@ -280,8 +285,18 @@ mod platform {
     }
 
     pub(super) fn room(folder: &Path) -> io::Result<Option<u64>> {
-        let facts = rustix::fs::statvfs(folder)?;
-        Ok(Some(facts.f_bavail.saturating_mul(facts.f_frsize)))
+        Ok(free(rustix::fs::statvfs(folder)?))
+    }
+
+    pub(super) fn room_at(file: &File) -> io::Result<Option<u64>> {
+        Ok(free(rustix::fs::fstatvfs(file)?))
+    }
+
+    /// Some have no size, and tell that they are full. What is kept back for the superuser is its own.
+    fn free(facts: rustix::fs::StatVfs) -> Option<u64> {
+        let blocks =
+            if rustix::process::geteuid().is_root() { facts.f_bfree } else { facts.f_bavail };
+        (facts.f_blocks > 0).then(|| blocks.saturating_mul(facts.f_frsize))
     }
 
     pub(super) fn read_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -406,6 +421,10 @@ mod platform {
     }
 
     pub(super) fn room(_folder: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    pub(super) fn room_at(_file: &File) -> io::Result<Option<u64>> {
         Ok(None)
     }
 

@@ -43,7 +43,10 @@ pub struct ProxyError {
 /// What goes wrong with a proxy.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyTrouble {
-    /// It is not there, or hangs up.
+    /// It is not there.
+    #[error("{0}")]
+    Away(io::Error),
+    /// It hangs up.
     #[error("{0}")]
     Unreachable(#[from] io::Error),
     /// What it says in SOCKS.
@@ -127,7 +130,13 @@ impl Proxy {
     }
 
     async fn tunnel(&self, place: &Place) -> Result<TcpStream, ProxyTrouble> {
-        let mut stream = self.greet().await?;
+        let greeted = timeout(PATIENCE, self.greet()).await;
+        let mut stream = match greeted
+            .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+        {
+            Err(ProxyTrouble::Unreachable(error)) => return Err(ProxyTrouble::Away(error)),
+            greeted => greeted?,
+        };
         match self.address.scheme {
             Scheme::Socks5 => {
                 stream.write_all(&socks::request(Request::Connect, place)).await?;
@@ -196,7 +205,7 @@ impl Proxy {
             ProxyTrouble::Http(ConnectError::Refused(504)) => TimedOut,
             ProxyTrouble::Http(ConnectError::Refused(500..=599)) => HostUnreachable,
             // That of the proxy says nothing about the place.
-            ProxyTrouble::Unreachable(_) => NetworkDown,
+            ProxyTrouble::Away(_) => NetworkDown,
             _ => Other,
         };
         io::Error::new(kind, ProxyError { proxy: self.address.to_string(), cause: trouble })

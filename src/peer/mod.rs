@@ -140,8 +140,8 @@ pub struct Peer {
     pub out: Vec<u8>,
     /// It waits for a write: `Output::WantWrite` has been said.
     pub wants_write: bool,
-    /// Since when that has been so at each tick: its buffers are full, and it reads nothing.
-    pub unread_since: Option<Instant>,
+    /// Since when that has been so at each tick, for its buffers are full; and bytes that it has taken since.
+    pub unread: Option<(Instant, u64)>,
     /// How far it has been told of our pieces in the have log.
     pub have_cursor: usize,
 
@@ -233,7 +233,7 @@ impl Peer {
             arriving: None,
             out: Vec::new(),
             wants_write: false,
-            unread_since: None,
+            unread: None,
             have_cursor: 0,
             requests: Requests::default(),
             pipeline: Pipeline::new(limits::DEFAULT_REQQ),

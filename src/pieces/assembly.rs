@@ -45,6 +45,9 @@ struct Window {
     spilling: u8,
 }
 
+/// A piece that is untouched so many times in a row is closed.
+const UNTOUCHED_LOOKS: u8 = 30;
+
 /// One unfinished piece.
 #[derive(Debug)]
 pub(super) struct Open {
@@ -64,6 +67,8 @@ pub(super) struct Open {
     /// Windows from the start on that were taken to be written early.
     ahead: u32,
     verifying: bool,
+    /// How often it was looked at in vain.
+    untouched: u8,
 }
 
 impl Open {
@@ -83,6 +88,7 @@ impl Open {
             done: 0,
             ahead: 0,
             verifying: false,
+            untouched: 0,
         }
     }
 
@@ -126,9 +132,12 @@ impl Open {
         self.verifying
     }
 
-    /// Whether none of it is here, arriving or asked for.
-    pub(super) fn is_untouched(&self) -> bool {
-        self.free as usize == self.blocks.len() && self.receiving.is_empty()
+    /// Whether none of it was here, arriving or asked for when it was looked at the last [`UNTOUCHED_LOOKS`] times:
+    /// who was asked before may answer late.
+    pub(super) fn stays_untouched(&mut self) -> bool {
+        let untouched = self.free as usize == self.blocks.len() && self.receiving.is_empty();
+        self.untouched = if untouched { self.untouched.saturating_add(1) } else { 0 };
+        self.untouched >= UNTOUCHED_LOOKS
     }
 
     pub(super) fn has_done_blocks(&self) -> bool {

@@ -384,11 +384,13 @@ impl Pieces {
         }
     }
 
-    /// Pieces that were started in vain, and of which nothing is here or asked for, are as if they had not been:
-    /// whoever lets us start one after the other, and sends none, leaves nothing behind.
+    /// To be called every second. Pieces that were started in vain, and of which nothing is here or asked for, are
+    /// after a while as if they had not been: whoever lets us start one after the other, and sends none, leaves nothing
+    /// behind.
     pub fn close_untouched(&mut self, pool: &mut Pool) {
         for slot in 0..self.open.len() {
-            if let Some(open) = self.open[slot].as_mut().filter(|open| open.is_untouched()) {
+            let Some(open) = self.open[slot].as_deref_mut() else { continue };
+            if open.stays_untouched() {
                 open.drain_slabs(pool);
                 self.close_slot(slot);
             }

@@ -7,6 +7,7 @@
 use std::{
     net::SocketAddr,
     path::PathBuf,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -248,7 +249,16 @@ impl Core {
     /// Finds out which pieces are on disk.
     async fn check(&self, entered: &Entered) -> Result<Present, Obstacle> {
         let Entered { add, storage, shared, .. } = entered;
-        let _turn = self.checks.acquire().await;
+        let mut turn = pin!(self.checks.acquire());
+        let _turn = loop {
+            tokio::select! {
+                turn = &mut turn => break turn,
+                () = sleep(LOOK_AGAIN) => {}
+            }
+            if shared.cancel.load(Ordering::Relaxed) {
+                return Err(Obstacle::Cancelled);
+            }
+        };
         let (storage, shared) = (storage.clone(), shared.clone());
         let (check, fetch, force, root) = (add.check, add.fetch, add.force, add.root.clone());
         let partly = !add.files.is_empty();

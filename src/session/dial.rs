@@ -143,7 +143,7 @@ async fn open(dial: Dial, way: Way) -> Result<Opened<TcpStream>, DialFailure> {
         return Err(DialFailure::Unreachable);
     }
     let connected = tcp::dial(&way.outlet, dial.addr, way.from, DIAL_TIMEOUT).await;
-    let stream = connected.map_err(|error| failure(&error))?;
+    let stream = connected.map_err(|error| failure(&error, dial.addr.is_ipv6()))?;
     let Some(hello) = dial.encrypted else { return Ok(Opened::plain(stream, Vec::new())) };
     let initial = hello.to_bytes().to_vec();
     let agreeing = encryption::initiate(stream, hello.info_hash, way.methods, initial);
@@ -153,8 +153,8 @@ async fn open(dial: Dial, way: Way) -> Result<Opened<TcpStream>, DialFailure> {
     }
 }
 
-/// What a failed dial says about the address.
-fn failure(err: &io::Error) -> DialFailure {
+/// What a failed dial says about the address, which is one of `ipv6` or not.
+fn failure(err: &io::Error, ipv6: bool) -> DialFailure {
     use io::ErrorKind::{
         AddrInUse, AddrNotAvailable, ConnectionRefused, ConnectionReset, NetworkDown, OutOfMemory,
         QuotaExceeded, TimedOut,
@@ -163,6 +163,8 @@ fn failure(err: &io::Error) -> DialFailure {
     match err.kind() {
         ConnectionRefused | ConnectionReset => DialFailure::Refused,
         TimedOut => DialFailure::TimedOut,
+        // There is no IPv6 here.
+        AddrNotAvailable if ipv6 => DialFailure::Unreachable,
         // The last two: no local port is left.
         QuotaExceeded | OutOfMemory | AddrInUse | AddrNotAvailable => DialFailure::NoDescriptor,
         NetworkDown => DialFailure::NoWay,
@@ -244,7 +246,7 @@ mod tests {
             (Errno::ADDRNOTAVAIL, DialFailure::NoDescriptor),
             (Errno::NOBUFS, DialFailure::NoDescriptor),
         ] {
-            assert_eq!(failure(&io::Error::from(errno)), want, "{errno}");
+            assert_eq!(failure(&io::Error::from(errno), false), want, "{errno}");
         }
     }
 }

@@ -367,6 +367,8 @@ impl Session {
         self.half_open = None;
         let torrents = core.registry.all();
         let orderly = async {
+            // All at once: one may wait for the turn of another.
+            torrents.iter().for_each(|shared| shared.cancel.store(true, Ordering::Relaxed));
             for shared in &torrents {
                 shared.end_check().await;
             }
@@ -404,7 +406,10 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.tasks.drain(..).for_each(|task| task.abort());
         // Nobody is to wait for what will never come.
-        self.core.registry.all().iter().for_each(|shared| shared.leave());
+        for shared in self.core.registry.all() {
+            shared.cancel.store(true, Ordering::Relaxed);
+            shared.leave();
+        }
         self.core.shard.mail.post(|letters| letters.quit = true);
     }
 }

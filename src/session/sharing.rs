@@ -32,11 +32,14 @@ pub fn unguessable(state_dir: Option<&Path>, name: &str, length: u64) -> io::Res
 
 /// The secret in a file; the first time one is drawn.
 fn secret(path: &Path) -> io::Result<[u8; SECRET_LEN]> {
-    let bytes = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return draw(path),
-        read => read?,
-    };
-    bytes.try_into().map_err(|_| {
+    match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => draw(path),
+        read => read,
+    }
+}
+
+fn read(path: &Path) -> io::Result<[u8; SECRET_LEN]> {
+    fs::read(path)?.try_into().map_err(|_| {
         let problem = format!("`{}` is damaged; without it codes are new ones", path.display());
         io::Error::new(io::ErrorKind::InvalidData, problem)
     })
@@ -62,11 +65,12 @@ fn draw(path: &Path) -> io::Result<[u8; SECRET_LEN]> {
     // What is left of it is of no use.
     let _ = fs::remove_file(&new);
     match named {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return self::secret(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return read(path),
         named => named?,
     }
     if let Some(folder) = path.parent() {
-        fs::File::open(folder)?.sync_all()?;
+        // Not every folder can be opened, nor flushed on every file system.
+        let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
     }
     Ok(secret)
 }

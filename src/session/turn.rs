@@ -444,7 +444,10 @@ impl<T: Transport> Turns<T> {
                 break;
             }
             match connection.send(&mut self.pool) {
-                Ok(Sent::Some(n)) => self.carried.up += n as u64,
+                Ok(Sent::Some(n)) => {
+                    self.carried.up += n as u64;
+                    torrent.has_read(key.peer, n as u64);
+                }
                 Ok(Sent::Blocked) => return,
                 Err(cause) => return self.closed(now, key, cause),
             }

@@ -19,6 +19,8 @@ use crate::base::{id::PeerKey, index::PieceIndex, time::Instant};
 const MAX_SUSPECTS: usize = 64;
 /// Failed copies of one piece remembered.
 const MAX_COPIES: usize = 8;
+/// How often a piece that failed and is complete may be of several before it is checked all the same.
+const MAX_TAKEN_BACK: u32 = 3;
 /// Nothing waits for a verdict longer than so after a piece of several failed: who has it may be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -30,6 +32,8 @@ struct Suspect {
     owner: Option<PeerKey>,
     /// When it failed last.
     at: Instant,
+    /// How often what others than its owner had sent was taken back since.
+    taken_back: u32,
 }
 
 /// Whether those who have sent a piece are believed.
@@ -133,6 +137,14 @@ impl Blame {
         self.suspects.get(&piece).and_then(|suspect| suspect.owner)
     }
 
+    /// Whether what others than its owner have sent of `piece`, which is suspect and complete, had better be asked for
+    /// again. Where nobody stays for as long as a piece takes, that would go on for ever.
+    pub(super) fn may_take_back(&mut self, piece: PieceIndex) -> bool {
+        let Some(suspect) = self.suspects.get_mut(&piece) else { return false };
+        suspect.taken_back += 1;
+        suspect.taken_back <= MAX_TAKEN_BACK
+    }
+
     /// Pieces that `peer` fetches and nobody else may.
     pub(super) fn claims(&self, peer: PeerKey) -> Vec<PieceIndex> {
         let owned = self.suspects.iter().filter(|(_, suspect)| suspect.owner == Some(peer));
@@ -223,7 +235,7 @@ impl Blame {
             self.suspects.insert(piece, Suspect::default());
         }
         let suspect = self.suspects.get_mut(&piece)?;
-        (suspect.owner, suspect.at) = (None, now);
+        (suspect.owner, suspect.at, suspect.taken_back) = (None, now, 0);
         if !alone && suspect.copies.len() < MAX_COPIES {
             suspect.copies.push(copy);
         }
@@ -345,6 +357,8 @@ mod tests {
         assert_eq!(sent(&b, 10, &[1, 2]), Doubt::None);
         b.claim(bad, key, None);
         assert_eq!((b.first(key).count(), b.first(other).count(), b.owner(bad)), (1, 0, Some(key)));
+        let taken_back = (0..9).filter(|_| b.may_take_back(bad)).count();
+        assert_eq!(taken_back as u32, MAX_TAKEN_BACK);
         b.give_up(bad, key);
         assert_eq!((b.first(other).count(), b.owner(bad)), (1, None));
         b.good(bad, &[10, 20, 30]);

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     base::{
-        compact::{canonical, network},
+        compact::{canonical, is_local, network},
         id::PeerKey,
         ip_filter::IpFilter,
         limits,
@@ -35,8 +35,12 @@ use super::{
 
 /// Wait after the first failure; doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
+/// With so many bans in an IPv6 network of one customer nobody of it is believed any more.
+const NETWORK_BANNED: usize = 2;
 /// Wait where it is not for the peer that a dial failed.
 const REST: Duration = Duration::from_secs(2);
+/// It doubles with each in a row, so often.
+const LONGEST_REST: u32 = 5;
 /// Longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(1800);
 /// An address that failed so often is forgotten when room is needed.
@@ -134,6 +138,8 @@ struct Past {
     records: [Record; SOURCES],
     /// Nothing is dialled before then.
     rests_until: Instant,
+    /// Dials in a row that failed for nothing that concerns the peer.
+    rests: u32,
 }
 
 /// All addresses of one torrent.
@@ -150,8 +156,8 @@ pub(super) struct Candidates {
     rng: Rng,
 }
 
-/// What a peer is known by when it comes again: its address, for IPv6 the network that one customer gets. Loopback
-/// peers share one address: there only the port tells them apart, and what stands for a web seed is one address.
+/// What a peer is known by when it comes again: its address. Loopback peers share one: there only the port tells them
+/// apart, and what stands for a web seed is one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IpOrAddr {
     Ip(IpAddr),
@@ -162,8 +168,22 @@ impl IpOrAddr {
     pub(super) fn of(addr: SocketAddr) -> Self {
         match addr.ip().is_loopback() || WebSeedNumber::of(addr).is_some() {
             true => IpOrAddr::Addr(addr),
-            false => IpOrAddr::Ip(network(addr.ip())),
+            false => IpOrAddr::Ip(addr.ip()),
         }
+    }
+}
+
+impl IpOrAddr {
+    /// The same, of the network that one customer gets: whoever has an IPv6 address has many others.
+    pub(super) fn of_network(addr: SocketAddr) -> Self {
+        match Self::of(addr) {
+            IpOrAddr::Ip(ip) if !is_local(ip) => IpOrAddr::Ip(network(ip)),
+            own => own,
+        }
+    }
+
+    fn is_in(self, whole: Self) -> bool {
+        matches!((self, whole), (IpOrAddr::Ip(ip), IpOrAddr::Ip(whole)) if network(ip) == whole)
     }
 }
 
@@ -261,13 +281,17 @@ impl Candidates {
             (known.tried_both, known.miss) = (false, None);
             let past = self.past.get_or_insert_default();
             past.records[known.source as usize].note(true);
+            past.rests = 0;
         }
     }
 
     /// The next address to dial, marked as being dialled, if fewer than `most` are. Known seeds are skipped if
     /// `skip_seeds`.
     pub(super) fn next(&mut self, now: Instant, skip_seeds: bool, most: u32) -> Option<SocketAddr> {
-        if self.dialling >= most || now < self.rests_until() {
+        let (rests, rests_until) =
+            self.past.as_ref().map_or((0, Instant::ZERO), |p| (p.rests, p.rests_until));
+        // One finds out whether there is a way again.
+        if self.dialling >= if rests > 0 { 1 } else { most } || now < rests_until {
             return None;
         }
         let dialling = self.count_by_source(|k| k.state == State::Dialling);
@@ -299,7 +323,8 @@ impl Candidates {
         let due = waiting
             .filter_map(|k| if let State::Idle(at) = k.state { Some(at) } else { None })
             .min();
-        due.map(|at| at.max(self.rests_until()))
+        let rests_until = self.past.as_ref().map_or(Instant::ZERO, |past| past.rests_until);
+        due.map(|at| at.max(rests_until))
     }
 
     pub(super) fn connected(&mut self, addr: SocketAddr, key: PeerKey) {
@@ -339,6 +364,7 @@ impl Candidates {
         if let Some(known) = self.known.get(&addr) {
             let past = self.past.get_or_insert_default();
             past.records[known.source as usize].note(false);
+            past.rests = 0;
         }
     }
 
@@ -374,28 +400,29 @@ impl Candidates {
 
     pub(super) fn ban(&mut self, addr: SocketAddr) {
         let whose = IpOrAddr::of(addr);
-        self.known.retain(|&known, _| IpOrAddr::of(known) != whose);
+        let banned = &mut self.past.get_or_insert_default().banned;
+        if !banned.contains(&whose) {
+            if banned.len() >= limits::MAX_CANDIDATES {
+                // The oldest has waited longest.
+                banned.remove(0);
+            }
+            banned.push(whose);
+        }
+        let mut known = std::mem::take(&mut self.known);
+        known.retain(|&known, _| !self.is_banned(known));
+        self.known = known;
         let dialling = self.known.values().filter(|known| known.state == State::Dialling);
         self.dialling = dialling.count() as u32;
-        if self.is_banned(addr) {
-            return;
-        }
-        let banned = &mut self.past.get_or_insert_default().banned;
-        if banned.len() >= limits::MAX_CANDIDATES {
-            // The oldest has waited longest.
-            banned.remove(0);
-        }
-        banned.push(whose);
     }
 
-    /// A dial failed for what says nothing about the peer: soon again, and no other one before that.
+    /// A dial failed for what says nothing about the peer: soon again, and no other one before that. Another comes
+    /// first then.
     fn rest(&mut self, now: Instant, addr: SocketAddr) {
-        self.set_idle(addr, now + REST);
-        self.past.get_or_insert_default().rests_until = now + REST;
-    }
-
-    fn rests_until(&self) -> Instant {
-        self.past.as_ref().map_or(Instant::ZERO, |past| past.rests_until)
+        let past = self.past.get_or_insert_default();
+        let wait = REST * 2u32.pow(past.rests.min(LONGEST_REST));
+        past.rests = past.rests.saturating_add(1);
+        past.rests_until = now + wait;
+        self.set_idle(addr, now + wait * 2);
     }
 
     fn all_banned(&self) -> &[IpOrAddr] {
@@ -406,8 +433,12 @@ impl Candidates {
         self.past.as_ref().map_or_else(Default::default, |past| past.records)
     }
 
+    /// Whether it was banned, or is of a network of which [`NETWORK_BANNED`] were.
     pub(super) fn is_banned(&self, addr: SocketAddr) -> bool {
-        self.all_banned().contains(&IpOrAddr::of(addr))
+        let (whose, whole) = (IpOrAddr::of(addr), IpOrAddr::of_network(addr));
+        let banned = self.all_banned();
+        let of_network = || banned.iter().filter(|banned| banned.is_in(whole)).count();
+        banned.contains(&whose) || whole != whose && of_network() >= NETWORK_BANNED
     }
 
     pub(super) fn banned(&self) -> u32 {
@@ -584,7 +615,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_banned_is_known_in_all_its_network_and_the_latest_are() {
+    fn who_is_banned_twice_is_known_in_all_its_network_and_the_latest_are() {
         let mut c = candidates(None, Policy::Disabled);
         let v6 = |network: u32, host: u16, port| {
             let ip = std::net::Ipv6Addr::from(
@@ -597,6 +628,9 @@ mod tests {
             c.next(Instant::ZERO, false, MOST).map(|addr| c.known.contains_key(&addr)),
             Some(true)
         );
+        c.ban(v6(1, 2, 7));
+        assert!(c.is_banned(v6(1, 2, 2)) && !c.is_banned(v6(1, 1, 1)));
+        c.check_invariants();
         c.ban(v6(1, 7, 7));
         assert_eq!(c.known.keys().copied().collect::<Vec<_>>(), [v6(2, 1, 1)]);
         assert!(c.is_banned(v6(1, 9, 9)) && !c.is_banned(v6(2, 1, 1)));
@@ -614,15 +648,20 @@ mod tests {
         c.found(Instant::ZERO, Source::Tracker, &(0..50).map(addr).collect::<Vec<_>>());
         let mut now = Instant::ZERO;
         for failure in [DialFailure::NoDescriptor, DialFailure::NoWay] {
-            for _ in 0..10 {
+            let mut before = None;
+            for n in 0..10 {
                 let dialled = c.next(now, false, MOST).expect("one");
+                assert_ne!(before.replace(dialled), Some(dialled));
+                assert!(n == 0 || c.next(now, false, MOST).is_none(), "one finds out");
                 c.dial_failed(now, dialled, failure);
                 assert_eq!(c.next(now, false, MOST), None);
-                now += REST;
+                now += REST * 2u32.pow(n.min(LONGEST_REST));
                 assert_eq!(c.next_due(false), Some(now), "not sooner");
             }
+            let dialled = c.next(now, false, MOST);
+            c.dial_failed(now, dialled.expect("one"), DialFailure::TimedOut);
         }
-        assert!(c.known.values().all(|known| known.failures == 0), "it is not held against them");
+        assert_eq!(c.known.values().map(|known| known.failures).sum::<u8>(), 2);
     }
 
     #[test]

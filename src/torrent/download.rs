@@ -28,7 +28,7 @@ const ENDGAME_BLOCKS: u32 = 2;
 /// Share of the slab budget, as a divisor, that may be at the disk before nothing more is asked for.
 const SHARE_AT_DISK: u64 = 6;
 /// A peer that rejects what it lets us ask for is left alone for so long.
-const HOLD: Duration = Duration::from_secs(1);
+pub(super) const HOLD: Duration = Duration::from_secs(1);
 
 /// What the picker sees of a peer.
 pub(super) struct View<'a> {

@@ -20,6 +20,8 @@ pub(super) const TICK: Duration = Duration::from_secs(1);
 const NEED_PEERS_EVERY: Duration = Duration::from_secs(15);
 /// With fewer connections than this we look for more.
 pub(super) const ENOUGH_PEERS: u32 = 30;
+/// Bytes that a peer has to take of what waits for it in [`limits::UNREAD_TIMEOUT`].
+const LEAST_READ: u64 = 128 << 10;
 /// So many times the usual dials are under way at once when hardly anybody answers.
 pub(super) const MORE_DIALS: u32 = 3;
 
@@ -29,7 +31,11 @@ impl Torrent {
         for key in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(key) else { continue };
             peer.strikes -= peer.strikes.div_ceil(4);
-            peer.unread_since = peer.wants_write.then(|| peer.unread_since.unwrap_or(now));
+            let has_read = |&(since, read): &(Instant, u64)| {
+                now.since(since) <= limits::UNREAD_TIMEOUT || read < LEAST_READ
+            };
+            peer.unread = peer.unread.filter(has_read);
+            peer.unread = peer.wants_write.then(|| peer.unread.unwrap_or((now, 0)));
             if let Some(reason) = overdue(peer, now) {
                 self.disconnect(now, key, reason, pool);
                 continue;
@@ -229,8 +235,9 @@ fn overdue(peer: &Peer, now: Instant) -> Option<Disconnect> {
         Stage::Open => {
             // A web seed speaks when it is asked.
             let idle = now.since(peer.last_received) > limits::IDLE_TIMEOUT && !peer.is_web_seed();
-            let unread =
-                peer.unread_since.is_some_and(|since| now.since(since) > limits::UNREAD_TIMEOUT);
+            let unread = peer.unread.is_some_and(|(since, read)| {
+                now.since(since) > limits::UNREAD_TIMEOUT && read < LEAST_READ
+            });
             if idle { Some(Disconnect::Idle) } else { unread.then_some(Disconnect::Unread) }
         }
     }

@@ -27,13 +27,13 @@ impl Standings {
         if all.len() >= MOST {
             all.pop_front();
         }
-        all.push_back((IpOrAddr::of(peer.addr), standing));
+        all.push_back((IpOrAddr::of_network(peer.addr), standing));
     }
 
     /// A peer comes: it stands as who left from there did.
     pub(super) fn came(&mut self, peer: &mut Peer) {
         let Some(all) = &mut self.0 else { return };
-        let comes = IpOrAddr::of(peer.addr);
+        let comes = IpOrAddr::of_network(peer.addr);
         let last = all.iter().rposition(|(of, _)| *of == comes);
         if let Some((_, standing)) = last.and_then(|at| all.remove(at)) {
             peer.standing = standing;

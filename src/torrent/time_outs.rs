@@ -20,7 +20,10 @@ use crate::{
     wire::{self, Message},
 };
 
-use super::{Torrent, download::View};
+use super::{
+    Torrent,
+    download::{HOLD, View},
+};
 
 /// A piece is one peer's alone for as long as that sends anything so often.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(5);
@@ -82,8 +85,11 @@ impl Torrent {
             peer.requests.take(block);
             wire::encode::encode(&Message::Cancel { piece: piece.0, begin, length }, &mut peer.out);
             self.pieces.release(block, key);
+            self.blame.give_up(piece, key);
         }
         if !passed_over.is_empty() {
+            // The others first.
+            peer.hold_until = now + HOLD;
             Recent::note(&mut self.recent, now, Happening::Unanswered, 1);
             peer.forgot = true;
             self.freed = true;

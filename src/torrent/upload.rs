@@ -131,15 +131,14 @@ impl Torrent {
         upload: &mut Grant,
         pool: &mut Pool,
     ) -> Written {
-        // Messages wait for nothing, but they count.
-        self.send_metadata(key);
+        // Nobody is choked for the info dictionary, but it counts.
+        upload.spend(self.send_metadata(key));
         self.tell_news(key);
         let Some(peer) = self.peers.get_mut(key) else { return Written::Idle };
         peer.wants_write = false;
-        peer.unread_since = None;
+        peer.unread = None;
         if !peer.out.is_empty() {
             peer.last_sent = now;
-            upload.spend(peer.out.len() as u64);
             out.push_bytes(&mut peer.out);
         }
         let mut first_blocks: Vec<PieceIndex> = Vec::new();
@@ -178,6 +177,13 @@ impl Torrent {
         match self.order_reads(now, key, out.payload() as u32, upload, pool) {
             Written::Idle if more_metadata => Written::More,
             written => written,
+        }
+    }
+
+    /// The peer has taken so many bytes of what it is told.
+    pub fn has_read(&mut self, key: PeerKey, bytes: u64) {
+        if let Some((_, read)) = self.peers.get_mut(key).and_then(|peer| peer.unread.as_mut()) {
+            *read += bytes;
         }
     }
 

@@ -40,11 +40,14 @@ impl Torrent {
         }
     }
 
-    /// Whether one peer has sent all of a piece that failed: only then its hash tells who lies. What others than
-    /// its owner sent meanwhile is asked for again.
+    /// Whether one peer has sent all of a piece that failed: only then its hash tells who lies. If not, what others
+    /// than its owner sent is asked for again, a few times.
     fn is_of_one(&mut self, piece: PieceIndex) -> bool {
         let Some(first) = self.pieces.senders(piece).next() else { return true };
         if self.pieces.senders(piece).all(|sender| sender == first) {
+            return true;
+        }
+        if !self.blame.may_take_back(piece) {
             return true;
         }
         let owner = self.blame.owner(piece).and_then(|owner| self.peers.get(owner));

@@ -355,7 +355,8 @@ impl Transfer {
     async fn advance(&mut self, i: usize, now: Duration) -> Result<(), Failure> {
         let goal = self.goal;
         let t = &mut self.torrents[i];
-        if t.last.stage.is_complete() {
+        // Who shares what it has shares it for as long as was said, also when a piece is lost meanwhile.
+        if t.last.stage.is_complete() || goal.seed && t.complete.is_some() {
             let complete = match t.complete {
                 Some(at) => at,
                 None => {

@@ -4,7 +4,7 @@
 
 use super::{Shard, saving::Recording};
 use crate::{
-    base::{limits::MAX_URLS, time::Instant},
+    base::{echo::without_keys, limits::MAX_URLS, time::Instant},
     net::tracker_client::host_of,
     session::{
         bandwidth::{Holding, Level},
@@ -116,7 +116,8 @@ impl Shard {
 fn tracker(status: &TrackerStatus) -> Tracker {
     let state = match (status.last, status.state) {
         (Some(Err(trouble)), _) => {
-            why::TrackerState::Failed(trouble, status.last_error.clone().unwrap_or_default())
+            let said = status.last_error.as_deref().unwrap_or_default();
+            why::TrackerState::Failed(trouble, without_keys(&status.url, said))
         }
         (Some(Ok(())), _) => why::TrackerState::Answered(status.peers),
         (None, TrackerState::Idle) => why::TrackerState::Unasked,
