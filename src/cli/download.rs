@@ -26,10 +26,12 @@ enum Found {
 pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exit, Failure> {
     let outlet = outlet::open(&args.fetch.network.outlet).await?;
     let blocked = blocklist::read(&args.fetch.network.blocklist, terminal)?;
+    let mut signals = Signals::listen()?;
     let goal = goal(&args.fetch);
     let mut torrents = Vec::new();
     for text in &args.torrents {
-        let found = find(text, args).await.map_err(|failure| failure.input(text));
+        let found = signals.during(async { Ok(find(text, args).await) }).await?;
+        let found = found.map_err(|failure| failure.input(text));
         let listed = match &found {
             Ok(Found::Torrent(metainfo)) if args.fetch.choice.list => {
                 list(args, metainfo, terminal)
@@ -52,28 +54,33 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
     {
         return Err(failure);
     }
-    // From here on there is something to end well.
-    let signals = Signals::listen()?;
-    let peers = network::peers(&args.fetch.network, &outlet, &blocked, terminal).await?;
+    let peers = network::peers(&args.fetch.network, &outlet, &blocked, terminal);
+    let peers = signals.during(peers).await?;
     let session = network::start(&args.fetch.network, &outlet, blocked.clone(), terminal).await?;
     let mut transfer = Transfer::new(session, goal, terminal);
-    for (text, torrent) in torrents {
-        match torrent {
-            Ok(Found::Torrent(metainfo)) => {
-                let added = add(&args.fetch, peers.clone(), goal.seed, &[], metainfo);
-                transfer.add(added.map_err(|failure| failure.input(text))).await?;
+    let adding = async {
+        for (text, torrent) in torrents {
+            match torrent {
+                Ok(Found::Torrent(metainfo)) => {
+                    let added = add(&args.fetch, peers.clone(), goal.seed, &[], metainfo);
+                    transfer.add(added.map_err(|failure| failure.input(text))).await?;
+                }
+                Ok(Found::Magnet(magnet)) => {
+                    let then = then(args, &peers, goal.seed, &magnet);
+                    let also = (&peers[..], &*blocked);
+                    let fetch =
+                        network::fetch(&args.fetch.network, magnet, &outlet, also, terminal).await;
+                    transfer.fetch(fetch.map(Known::Hash), then).await?;
+                }
+                Err(failure) => transfer.add(Err(failure)).await?,
             }
-            Ok(Found::Magnet(magnet)) => {
-                let then = then(args, &peers, goal.seed, &magnet);
-                let also = (&peers[..], &*blocked);
-                let fetch =
-                    network::fetch(&args.fetch.network, magnet, &outlet, also, terminal).await;
-                transfer.fetch(fetch.map(Known::Hash), then).await?;
-            }
-            Err(failure) => transfer.add(Err(failure)).await?,
         }
+        Ok(())
+    };
+    match signals.during(adding).await {
+        Ok(()) => transfer.run(signals).await,
+        Err(failure) => transfer.give_up(failure, signals).await,
     }
-    transfer.run(signals).await
 }
 
 /// When there is nothing more to do.

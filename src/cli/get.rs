@@ -20,8 +20,9 @@ pub(super) async fn run(args: &args::Get, terminal: Terminal) -> Result<Exit, Fa
     network::encrypt(&mut fetch.network)?;
     let outlet = outlet::open(&fetch.network.outlet).await?;
     let blocked = blocklist::read(&fetch.network.blocklist, terminal)?;
-    let signals = Signals::listen()?;
-    let peers = network::peers(&fetch.network, &outlet, &blocked, terminal).await?;
+    let mut signals = Signals::listen()?;
+    let peers = network::peers(&fetch.network, &outlet, &blocked, terminal);
+    let peers = signals.during(peers).await?;
     let session = network::start(&fetch.network, &outlet, blocked, terminal).await?;
     let goal = download::goal(&fetch);
     let mut transfer = Transfer::new(session, goal, terminal);

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tokio::task::spawn_blocking;
 use url::Url;
 
 use super::{
@@ -94,7 +95,12 @@ pub(super) async fn torrent(
                 false => failure,
             }
         })?,
-        Named::Stdin => bounded(io::stdin().lock()).map_err(|e| failure(Exit::Input).cause(&e))?,
+        Named::Stdin => {
+            // Whoever types it may want to stop.
+            let reading = spawn_blocking(|| bounded(io::stdin().lock()));
+            let read = reading.await.unwrap_or_else(|e| Err(io::Error::other(e)));
+            read.map_err(|e| failure(Exit::Input).cause(&e))?
+        }
         Named::Url(url) => {
             let outlet = outlet::open(way).await?;
             torrent_file::fetch(&url, &outlet, ca_file.map(Into::into))

@@ -42,10 +42,12 @@ pub(super) async fn run(args: &args::Magnet, terminal: Terminal) -> Result<Exit,
 async fn fetch(args: &args::Magnet, magnet: Magnet, terminal: Terminal) -> Result<Exit, Failure> {
     let outlet = outlet::open(&args.network.outlet).await?;
     let blocked = blocklist::read(&args.network.blocklist, terminal)?;
-    let signals = Signals::listen()?;
-    let peers = network::peers(&args.network, &outlet, &blocked, terminal).await?;
-    let fetch =
-        network::fetch(&args.network, magnet, &outlet, (&peers, &blocked), terminal).await?;
+    let mut signals = Signals::listen()?;
+    let finding = async {
+        let peers = network::peers(&args.network, &outlet, &blocked, terminal).await?;
+        network::fetch(&args.network, magnet, &outlet, (&peers, &blocked), terminal).await
+    };
+    let fetch = signals.during(finding).await?;
     let session = network::start(&args.network, &outlet, blocked, terminal).await?;
     let goal = Goal::to_fetch(args.network.timeout);
     let mut transfer = Transfer::new(session, goal, terminal);

@@ -35,8 +35,8 @@ pub(super) async fn run(args: &args::Share, terminal: Terminal) -> Result<Exit, 
     };
     let metainfo = create::in_memory_with(&args.path, source, terminal)?;
     // From here on there is something to end well.
-    let signals = Signals::listen()?;
-    let peers = network::peers(&network, &outlet, &blocked, terminal).await?;
+    let mut signals = Signals::listen()?;
+    let peers = signals.during(network::peers(&network, &outlet, &blocked, terminal)).await?;
     let session = network::start(&network, &outlet, blocked, terminal).await?;
     if network.no_dht && network.no_lsd {
         terminal.warn("without DHT and LSD nobody finds it by the code, unless given --peer")?;
@@ -54,8 +54,10 @@ pub(super) async fn run(args: &args::Share, terminal: Terminal) -> Result<Exit, 
         fetch: false,
         ..AddTorrent::new(metainfo, seed::parent(&args.path))
     };
-    transfer.add(Ok(add)).await?;
-    transfer.run(signals).await
+    match signals.during(transfer.add(Ok(add))).await {
+        Ok(()) => transfer.run(signals).await,
+        Err(failure) => transfer.give_up(failure, signals).await,
+    }
 }
 
 /// Prints the code, and a link for other programs that names this host.

@@ -58,6 +58,17 @@ impl Signals {
         }
     }
 
+    /// What comes of `work`, or that a signal came before: nothing of what it does has to end well.
+    pub(super) async fn during<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            result = work => result,
+            exit = self.next() => Err(Failure::stopped(exit)),
+        }
+    }
+
     /// Waits for `ending`, five seconds at most, and says so if it takes a while. Another signal leaves
     /// the program at once.
     pub(super) async fn end_well(&mut self, ending: impl Future<Output = ()>, terminal: Terminal) {

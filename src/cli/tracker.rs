@@ -44,8 +44,9 @@ struct Done {
 pub(super) async fn run(args: &args::Tracker, terminal: Terminal) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     let unknown = |e: &ResolveError| Failure::new(Exit::Network, e.to_string()).cause(&e.source);
-    let addrs =
-        peer_names::resolve(&args.listen, &Outlet::default()).await.map_err(|e| unknown(&e))?;
+    let direct = Outlet::default();
+    let addrs = async { peer_names::resolve(&args.listen, &direct).await.map_err(|e| unknown(&e)) };
+    let addrs = signals.during(addrs).await?;
     let mut allow = args.allow.clone().map(AllowFile::new);
     let allowed = allow.as_mut().map(AllowFile::read).transpose()?;
     let config = TrackerConfig { interval: args.interval, ..TrackerConfig::new(addrs[0]) };

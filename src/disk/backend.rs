@@ -3,7 +3,7 @@
 //! Positions are checked by the caller: they lie inside the file as the torrent describes it, and
 //! the file is one that is stored (no padding, no link).
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use crate::{
     base::{
@@ -62,6 +62,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Whether files can be used again after a fault of that kind, which may pass.
     fn is_usable(&self, _after: FaultKind) -> bool {
         true
+    }
+
+    /// Bytes that were written and have not been made durable since, as far as their place is a file of the torrent.
+    fn unflushed(&self) -> Vec<(FileIndex, Range<u64>)> {
+        Vec::new()
     }
 
     /// Closes files that are open. They open again by themselves.

@@ -9,6 +9,7 @@ mod unwanted;
 use std::{
     collections::HashSet,
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock,
@@ -149,12 +150,9 @@ impl Files {
             if self.aside(index).is_none() {
                 let reserved = allocate::reserve(&*handle, stamp.length, &file, first);
                 let is_full = |e: &io::Error| e.kind() == io::ErrorKind::StorageFull;
-                let lacks = if reserved.as_ref().is_err_and(is_full) {
-                    file.length - stamp.length
-                } else {
-                    0
-                };
-                self.lacks.store(lacks, Ordering::Relaxed);
+                if reserved.as_ref().is_err_and(is_full) {
+                    self.lacks.fetch_max(file.length - stamp.length, Ordering::Relaxed);
+                }
                 reserved?;
             }
             drop(own);
@@ -498,7 +496,12 @@ impl Backend for Files {
         if after == FaultKind::Full {
             let enough = self.lacks.load(Ordering::Relaxed).max(ENOUGH);
             // Where nobody knows, trying will tell.
-            return file_system.room(&self.root).is_ok_and(|room| room.is_none_or(|r| r >= enough));
+            let room = file_system.room(&self.root);
+            let has_room = room.is_ok_and(|room| room.is_none_or(|room| room >= enough));
+            if has_room {
+                self.lacks.store(0, Ordering::Relaxed);
+            }
+            return has_room;
         }
         self.close();
         let Ok(now) = file_system.identity(&self.root) else { return false };
@@ -517,6 +520,11 @@ impl Backend for Files {
             self.doubt_what_was_not_flushed();
         }
         usable
+    }
+
+    fn unflushed(&self) -> Vec<(FileIndex, Range<u64>)> {
+        let all = self.unsynced.all().into_iter();
+        all.filter(|&(file, _)| file != ASIDE).collect()
     }
 
     fn generation(&self) -> u64 {

@@ -4,7 +4,7 @@
 //! shard may call it, in any order and from many threads. Maps pieces to files. Padding files (BEP 47) exist only here: they read
 //! as zeros and are never written.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use super::{
     backend::Backend,
@@ -178,11 +178,24 @@ impl Storage {
             .collect()
     }
 
-    /// Looks again after a fault of that kind, which may pass: whether it can be used. What was hashed of
-    /// unfinished pieces before is not believed any more.
-    pub fn look_again(&self, after: FaultKind) -> bool {
+    /// Looks again after a fault of that kind, which may pass: whether it can be used, and which pieces are not in the
+    /// files that were written before it. What was hashed of unfinished pieces is not believed any more.
+    pub fn look_again(&self, after: FaultKind) -> Option<Vec<PieceIndex>> {
         self.prefixes.clear();
-        self.backend.is_usable(after)
+        if !self.backend.is_usable(after) {
+            return None;
+        }
+        // A full disk keeps what it has.
+        let unflushed =
+            if after == FaultKind::Full { Vec::new() } else { self.backend.unflushed() };
+        let (geometry, layout) = (self.info.geometry(), self.info.layout());
+        let pieces = unflushed.into_iter().flat_map(|(file, bytes)| {
+            let offset = layout.file(file).map_or(0, |file| file.offset);
+            let of = |at: u64| ((offset + at) / u64::from(geometry.piece_length())) as u32;
+            (of(bytes.start)..=of(bytes.end - 1)).map(PieceIndex)
+        });
+        let pieces: BTreeSet<PieceIndex> = pieces.collect();
+        Some(pieces.into_iter().filter(|&piece| !self.is_right(piece).unwrap_or(true)).collect())
     }
 
     /// Closes the files, such as when the torrent pauses. They open again by themselves.
@@ -502,6 +515,28 @@ mod tests {
         let [(_, a), (_, b)] = storage.sync().expect("flushed")[..] else { panic!("two files") };
         assert_eq!(a, FileStamp::doubtful(a.inode));
         assert_ne!(b, FileStamp::doubtful(b.inode));
+    }
+
+    #[test]
+    fn what_was_not_flushed_when_the_files_went_away_is_looked_at_when_they_are_back() {
+        let dir = tempfile::tempdir().expect("dir");
+        let s = sample(32_768, &[("a", 40_000), ("b", 90_000)]);
+        let storage = on_disk(&s, dir.path());
+        s.store(&storage);
+        let spoil = |at: usize| {
+            let mut bytes = fs::read(dir.path().join("t/b")).expect("read");
+            bytes[at] ^= 1;
+            fs::write(dir.path().join("t/b"), bytes).expect("written");
+        };
+        // Piece 2 begins 25,536 bytes into b.
+        spoil(26_000);
+        assert_eq!(storage.look_again(FaultKind::Full), Some(vec![]), "it keeps what it has");
+        assert_eq!(storage.look_again(FaultKind::Gone), Some(vec![PieceIndex(2)]));
+        spoil(26_000);
+        assert_eq!(storage.look_again(FaultKind::Gone), Some(vec![]));
+        storage.sync().expect("flushed");
+        spoil(26_000);
+        assert_eq!(storage.look_again(FaultKind::Gone), Some(vec![]), "it was durable");
     }
 
     #[test]

@@ -27,6 +27,15 @@ impl Unsynced {
         self.table().remove(&file).unwrap_or_default()
     }
 
+    /// All that was written since, file by file.
+    pub(super) fn all(&self) -> Vec<(FileIndex, Range<u64>)> {
+        let table = self.table();
+        let files = table.iter().flat_map(|(&file, stretches)| {
+            stretches.iter().map(move |(&start, &end)| (file, start..end))
+        });
+        files.collect()
+    }
+
     fn table(&self) -> MutexGuard<'_, HashMap<FileIndex, Stretches>> {
         self.0.lock().expect("nothing panics while what was written is locked")
     }
@@ -58,6 +67,7 @@ mod tests {
         }
         unsynced.add(file, 62..65);
         let want: Stretches = [(10, 20), (30, 40), (50, 60), (62, 65), (70, 80), (90, 100)].into();
+        assert_eq!(unsynced.all().len(), want.len());
         assert_eq!(unsynced.take(file), want);
         assert!(unsynced.take(file).is_empty());
         for range in [0..10, 20..30, 10..20, 5..12, 40..50, 25..45] {

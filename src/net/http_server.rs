@@ -21,6 +21,8 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
+
+use crate::base::compact::network;
 /// The values of a request and a reply, for handlers: hyper is named nowhere else.
 pub use hyper::{Method, StatusCode, body::Bytes, header::ACCEPT};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -168,14 +170,16 @@ async fn accept<H, F>(
                     continue;
                 };
                 let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-                let count = per_address.entry(remote.ip()).or_default();
+                // One customer of IPv6 has a whole network.
+                let address = network(remote.ip());
+                let count = per_address.entry(address).or_default();
                 if *count >= config.connections_per_address {
                     continue;
                 }
                 *count += 1;
                 let serving = serve(stream, remote, config, handler.clone(), stopped.clone());
                 let id = connections.spawn(serving).id();
-                owners.insert(id, remote.ip());
+                owners.insert(id, address);
             }
         }
     }

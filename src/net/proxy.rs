@@ -28,6 +28,8 @@ use crate::{
 
 /// How long the first greeting may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one before a connection may: less than a dial, so that it is known whose fault it is.
+const GREETING: Duration = Duration::from_secs(5);
 
 /// Why a proxy is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +132,7 @@ impl Proxy {
     }
 
     async fn tunnel(&self, place: &Place) -> Result<TcpStream, ProxyTrouble> {
-        let greeted = timeout(PATIENCE, self.greet()).await;
+        let greeted = timeout(GREETING, self.greet()).await;
         let mut stream = match greeted
             .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
         {

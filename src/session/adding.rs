@@ -45,6 +45,8 @@ use crate::{
 const PROGRESS_STEPS: u64 = 400;
 /// But not more often than after so many bytes.
 const PROGRESS_LEAST: u64 = 1 << 20;
+/// And so often that a rate can be told, from a slow disk too.
+const PROGRESS_MOST: u64 = 64 << 20;
 
 /// A storage that is not there is looked for again after so long.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -386,7 +388,7 @@ fn look(storage: &Storage, force: bool) -> Result<(), AddError> {
 /// Does `work`, and tells of the bytes that it looks at.
 fn watched<R>(shared: &Shared, work: impl FnOnce(Watch<'_>) -> R) -> R {
     let total = shared.info.geometry().total();
-    let step = (total / PROGRESS_STEPS).max(PROGRESS_LEAST);
+    let step = (total / PROGRESS_STEPS).clamp(PROGRESS_LEAST, PROGRESS_MOST);
     let done = AtomicU64::new(0);
     let progress = |bytes: u64| {
         let before = done.fetch_add(bytes, Ordering::Relaxed);

@@ -113,17 +113,21 @@ impl Bandwidth {
     /// The limit that holds a torrent, and how many of its peers wait for it; `None` if none does.
     pub(super) fn holding(&self, id: TorrentId) -> Option<Holding> {
         let branch = self.branches.get(&id)?;
-        let parked =
-            self.parked.iter().filter(|Reverse((_, of, peer))| *of == id && peer.is_some());
-        let waiting = (branch.waiting.len() + parked.count()) as u32;
+        let parked = self.parked.iter().filter(|Reverse((_, of, _))| *of == id);
+        let (peers, whole): (Vec<&_>, Vec<&_>) =
+            parked.partition(|Reverse((.., peer))| peer.is_some());
+        let waiting = (branch.waiting.len() + peers.len()) as u32;
         let Rates { all, torrent, peer } = self.rates;
-        let limits = [
-            (all, Level::All),
-            (branch.own.unwrap_or(torrent), Level::Torrent),
-            (peer, Level::Peer),
-        ];
-        let least = limits.into_iter().filter_map(|(rate, level)| Some((rate?, level)));
-        let (rate, level) = least.min_by_key(|&(rate, _)| rate)?;
+        // Whoever waits for a limit of its own is parked; the others wait for that of all.
+        let (rate, level) = if !whole.is_empty() {
+            (branch.own.unwrap_or(torrent), Level::Torrent)
+        } else if branch.waiting.len() > peers.len() {
+            (all, Level::All)
+        } else {
+            (peer, Level::Peer)
+        };
+        let limits = [all, branch.own.unwrap_or(torrent), peer];
+        let rate = rate.or_else(|| limits.into_iter().flatten().min())?;
         (waiting > 0).then_some(Holding { rate, level, waiting })
     }
 
@@ -272,6 +276,29 @@ mod tests {
         let mut bandwidth = Bandwidth::new(LEAST, Instant::ZERO);
         bandwidth.set_rates(Instant::ZERO, rates);
         bandwidth
+    }
+
+    /// The smallest limit was named, whichever it was that all of them waited for.
+    #[test]
+    fn the_limit_that_is_waited_for_is_the_one_that_holds() {
+        for (all, torrent, peer, level) in [
+            (Some(2), None, Some(1), Level::All),
+            (Some(20), None, Some(1), Level::Peer),
+            (Some(20), Some(3), Some(1), Level::Torrent),
+            (None, Some(3), None, Level::Torrent),
+            (Some(3), None, None, Level::All),
+        ] {
+            let [all, torrent, peer] =
+                [all, torrent, peer].map(|mb| mb.and_then(|mb: u64| rate(mb * MB)));
+            let mut bandwidth = limited(Rates { all, torrent, peer });
+            taken(&mut bandwidth, &[10]);
+            let holding = bandwidth.holding(TorrentId(0)).expect("one does");
+            assert_eq!(
+                (holding.level, holding.waiting),
+                (level, 10),
+                "{all:?} {torrent:?} {peer:?}"
+            );
+        }
     }
 
     fn is_near(is: u64, rate: u64) {

@@ -33,8 +33,8 @@ pub(super) struct Dialled {
 pub(super) struct Letters {
     pub(super) disk: Vec<(u64, DiskEvent)>,
     pub(super) saved: Vec<(TorrentId, SaveResult)>,
-    /// Storages that were looked at, and whether they can be used again.
-    pub(super) looked: Vec<(TorrentId, bool)>,
+    /// Storages that were looked at, and if they can be used again which pieces are lost there.
+    pub(super) looked: Vec<(TorrentId, Option<Vec<PieceIndex>>)>,
     /// Pieces that were served and looked at again, and whether they are right.
     pub(super) sampled: Vec<(TorrentId, PieceIndex, Result<bool, DiskFault>)>,
     pub(super) dialled: Vec<Dialled>,

@@ -147,6 +147,8 @@ use slots::Slots;
 const NO_PORT: u16 = 1;
 /// How long a shutdown may take: for trackers to be told and writes to finish.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+/// … and how long of that the end of checks.
+const CHECKS_END: Duration = Duration::from_secs(1);
 
 /// What the parts of a session have in common.
 #[derive(Debug)]
@@ -369,9 +371,13 @@ impl Session {
         let orderly = async {
             // All at once: one may wait for the turn of another.
             torrents.iter().for_each(|shared| shared.cancel.store(true, Ordering::Relaxed));
-            for shared in &torrents {
-                shared.end_check().await;
-            }
+            let checks = async {
+                for shared in &torrents {
+                    shared.end_check().await;
+                }
+            };
+            // One on a disk that does not answer costs the others nothing.
+            let _ = timeout(CHECKS_END, checks).await;
             // No answer: the shard has ended already.
             let _ = core.shard.ask(|reply| Command::Stop { reply }).await;
             let (reply, told) = oneshot::channel();

@@ -432,8 +432,8 @@ impl Shard {
         for (id, result) in letters.saved.drain(..) {
             self.saved(now, id, result);
         }
-        for (id, is_usable) in letters.looked.drain(..) {
-            self.looked(now, id, is_usable);
+        for (id, usable) in letters.looked.drain(..) {
+            self.looked(now, id, usable);
         }
         for (id, piece, is_right) in letters.sampled.drain(..) {
             self.sampled(now, id, piece, is_right);

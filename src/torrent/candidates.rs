@@ -328,6 +328,9 @@ impl Candidates {
     }
 
     pub(super) fn connected(&mut self, addr: SocketAddr, key: PeerKey) {
+        if let Some(past) = &mut self.past {
+            past.rests = 0;
+        }
         if let Some(known) = self.known.get_mut(&addr) {
             self.dialling -= u32::from(known.state == State::Dialling);
             known.state = State::Connected(key);
@@ -419,10 +422,14 @@ impl Candidates {
     /// first then.
     fn rest(&mut self, now: Instant, addr: SocketAddr) {
         let past = self.past.get_or_insert_default();
-        let wait = REST * 2u32.pow(past.rests.min(LONGEST_REST));
-        past.rests = past.rests.saturating_add(1);
-        past.rests_until = now + wait;
-        self.set_idle(addr, now + wait * 2);
+        // Those that were under way with it say nothing more.
+        if now >= past.rests_until {
+            let wait = REST * 2u32.pow(past.rests.min(LONGEST_REST));
+            past.rests = past.rests.saturating_add(1);
+            past.rests_until = now + wait;
+        }
+        let again = past.rests_until + (past.rests_until.since(now));
+        self.set_idle(addr, again);
     }
 
     fn all_banned(&self) -> &[IpOrAddr] {
@@ -649,10 +656,16 @@ mod tests {
         let mut now = Instant::ZERO;
         for failure in [DialFailure::NoDescriptor, DialFailure::NoWay] {
             let mut before = None;
-            for n in 0..10 {
+            // Many are under way when it begins.
+            let many: Vec<_> = (0..20).filter_map(|_| c.next(now, false, 20)).collect();
+            assert!(many.len() > 10);
+            many.into_iter().for_each(|addr| c.dial_failed(now, addr, failure));
+            assert_eq!(c.next_due(false), Some(now + REST));
+            now += REST;
+            for n in 1..10 {
                 let dialled = c.next(now, false, MOST).expect("one");
                 assert_ne!(before.replace(dialled), Some(dialled));
-                assert!(n == 0 || c.next(now, false, MOST).is_none(), "one finds out");
+                assert_eq!(c.next(now, false, MOST), None, "one finds out");
                 c.dial_failed(now, dialled, failure);
                 assert_eq!(c.next(now, false, MOST), None);
                 now += REST * 2u32.pow(n.min(LONGEST_REST));

@@ -11,7 +11,7 @@ use std::{
 use super::{priority::Claimant, snapshot::Lease};
 use crate::{
     base::{id::PeerKey, index::PieceIndex},
-    pieces::job::{DiskEvent, DiskFault},
+    pieces::job::{DiskEvent, DiskFault, FaultKind},
     webseed::Failure,
 };
 
@@ -55,7 +55,12 @@ pub enum Input {
     /// The owner wants something.
     Command(Command),
     /// A piece we have is not in the files as it was.
-    PieceChanged(PieceIndex),
+    PieceLost {
+        /// Which.
+        piece: PieceIndex,
+        /// `Changed` where somebody wrote to a file and it may be meant, `Missing` where it is to be fetched again.
+        kind: FaultKind,
+    },
     /// The files of the torrent are found to be gone.
     StorageGone(DiskFault),
     /// `poll_timeout` has come.

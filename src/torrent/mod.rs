@@ -65,10 +65,7 @@ use crate::{
     metainfo::ShareCode,
     mse::Policy,
     peer::Peer,
-    pieces::{
-        Pieces, Priority,
-        job::{DiskFault, FaultKind},
-    },
+    pieces::{Pieces, Priority, job::DiskFault},
     why::{Happening, Recent},
 };
 use blame::Blame;
@@ -302,7 +299,7 @@ impl Torrent {
     pub fn handle(&mut self, now: Instant, input: Input, pool: &mut Pool) {
         match input {
             Input::Disk(event) => self.disk_event(now, event, pool),
-            Input::PieceChanged(piece) => self.lose_piece(piece, FaultKind::Changed),
+            Input::PieceLost { piece, kind } => self.lose_piece(piece, kind),
             Input::StorageGone(fault) => self.storage_gone(fault, pool),
             Input::Closed { peer, cause } => self.closed(now, peer, cause, pool),
             Input::DialFailed { addr, failure } => {

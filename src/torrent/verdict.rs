@@ -139,21 +139,22 @@ impl Torrent {
 
     /// Bans whoever is at `addr`: what it sent is not believed.
     fn ban(&mut self, now: Instant, addr: SocketAddr, pool: &mut Pool) {
-        let whose = IpOrAddr::of(addr);
-        let same = |other: SocketAddr| IpOrAddr::of(other) == whose;
+        let web_seed = WebSeedNumber::of(addr);
+        if web_seed.is_none() {
+            self.candidates.ban(addr);
+        }
+        let (whose, candidates) = (IpOrAddr::of(addr), &self.candidates);
+        let same = |other: SocketAddr| IpOrAddr::of(other) == whose || candidates.is_banned(other);
         let banned = self.peers.iter().filter(|(_, peer)| same(peer.addr));
         let keys: Vec<_> = banned.map(|(key, _)| key).collect();
+        self.pieces.take_back(same);
         for key in keys {
             self.disconnect(now, key, Disconnect::Poison, pool);
         }
-        self.pieces.take_back(same);
         self.freed = true;
-        match WebSeedNumber::of(addr) {
+        match web_seed {
             Some(number) => self.give_up_web_seed(number),
-            None => {
-                self.candidates.ban(addr);
-                self.say(Event::Banned(addr));
-            }
+            None => self.say(Event::Banned(addr)),
         }
     }
 }

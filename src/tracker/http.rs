@@ -139,6 +139,8 @@ pub fn parse_reply(bytes: &[u8]) -> Result<AnnounceReply, ReplyError> {
         }
     }
     if let Some(reason) = reason {
+        // Not every tracker that does not want to be asked sooner knows BEP 31.
+        let retry = retry.or_else(|| reply.min_interval.map(Retry::After));
         return Err(Refusal { reason: printable(reason), retry }.into());
     }
     reply.peers = peers.list;
@@ -335,6 +337,9 @@ mod tests {
     #[test]
     fn what_is_no_reply() {
         assert_eq!(parse_reply(b"i1e"), Err(ReplyError::NotADictionary));
+        let later = parse_reply(b"d14:failure reason4:soon12:min intervali900ee");
+        let Err(ReplyError::Refused(Refusal { retry, .. })) = later else { panic!("{later:?}") };
+        assert_eq!(retry, Some(Retry::After(Duration::from_secs(900))));
         assert!(matches!(parse_reply(b""), Err(ReplyError::Bencode(_))));
         assert!(matches!(parse_reply(b"<html>"), Err(ReplyError::Bencode(_))));
         let deep = [b"d5:peers".as_slice(), &[b'l'; 30_000]].concat();

@@ -36,8 +36,9 @@ impl RotatingFile {
         if self.is_too_much(line) {
             // Another program with the same log may have begun a new one.
             self.reopen()?;
-            if self.is_too_much(line) {
-                self.rotate()?;
+            if self.is_too_much(line) && self.rotate().is_err() {
+                // Where files may be written to and not renamed, it grows: better than no word at all.
+                self.limit = None;
             }
         }
         self.file.write_all(line)?;
@@ -137,6 +138,19 @@ mod tests {
         second.write(b"345678\n").expect("written");
         assert_eq!(fs::read_to_string(&path).expect("there"), "2\n345678\n");
         assert_eq!(names(dir.path()), ["log", "log.1"]);
+    }
+
+    #[test]
+    fn where_nothing_may_be_renamed_it_goes_on_in_one_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("log");
+        let mut log = RotatingFile::open(&path, 10).expect("open");
+        fs::create_dir_all(log.old(KEPT - 1).join("full")).expect("a folder in the way");
+        fs::create_dir_all(log.old(KEPT).join("full")).expect("a folder in the way");
+        for _ in 0..9 {
+            log.write(b"1234567\n").expect("written");
+        }
+        assert_eq!(fs::read_to_string(&path).expect("there").len(), 72);
     }
 
     #[cfg(unix)]

@@ -269,7 +269,12 @@ impl Transfer {
         }
         let mut ticks = interval(TICK);
         let stopped = loop {
-            match self.look().await {
+            // What is added may lie on a disk that does not answer.
+            let looked = tokio::select! {
+                looked = self.look() => looked,
+                exit = signals.next() => break Some(exit),
+            };
+            match looked {
                 Ok(()) if self.torrents.iter().all(|t| t.end.is_some()) => break None,
                 Ok(()) => {}
                 Err(failure) => {
@@ -285,6 +290,17 @@ impl Transfer {
             }
         };
         self.finish(stopped, signals).await
+    }
+
+    /// Ends without having run, because of `failure`.
+    pub(super) async fn give_up(
+        mut self,
+        failure: Failure,
+        mut signals: Signals,
+    ) -> Result<Exit, Failure> {
+        self.progress.finish();
+        self.end_session(&mut signals).await;
+        Err(failure)
     }
 
     async fn end_session(&mut self, signals: &mut Signals) {
@@ -370,15 +386,20 @@ impl Transfer {
             let ratio = t.last.uploaded as f64 / t.last.total.max(1) as f64;
             let sent_enough = limit.seed_ratio.is_some_and(|r| ratio >= r);
             let long_enough = limit.seed_time.is_some_and(|d| now.saturating_sub(complete) >= d);
+            let is_whole = t.last.stage.is_complete();
             if !goal.seed || sent_enough || long_enough {
-                t.last.end(Stage::Done);
-                t.end = Some(Ok(()));
+                t.end = Some(if is_whole { Ok(()) } else { Err(incomplete(&t.last)) });
+                t.last.end(if is_whole { Stage::Done } else { Stage::Stopped });
                 if goal.seed {
                     t.handle.pause();
                 }
+                return Ok(());
             }
-            return Ok(());
+            if is_whole {
+                return Ok(());
+            }
         }
+        let t = &mut self.torrents[i];
         let fetches = matches!(t.last.stage, Stage::Metadata | Stage::Downloading);
         // Whoever has served it all waits for the storage as long as that takes.
         if !fetches && (!t.missing || t.complete.is_some()) {

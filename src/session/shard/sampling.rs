@@ -73,7 +73,10 @@ impl Shard {
     ) {
         match is_right {
             Ok(true) => {}
-            Ok(false) => self.turns.handle(now, id, Input::PieceChanged(piece)),
+            Ok(false) => {
+                let kind = FaultKind::Changed;
+                self.turns.handle(now, id, Input::PieceLost { piece, kind });
+            }
             Err(fault) if fault.kind == FaultKind::Gone => {
                 self.turns.handle(now, id, Input::StorageGone(fault));
             }

@@ -6,7 +6,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::task;
 
 use super::Shard;
-use crate::{base::time::Instant, pieces::job::DiskFault, session::id::TorrentId};
+use crate::{
+    base::{index::PieceIndex, time::Instant},
+    pieces::job::{DiskFault, FaultKind},
+    session::id::TorrentId,
+    torrent::Input,
+};
 
 /// A storage is looked at again after so long.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
@@ -53,19 +58,23 @@ impl Shard {
                 let (storage, mail) = (Arc::clone(&tenant.storage), Arc::clone(&self.mail));
                 let kind = waiting.fault.kind;
                 task::spawn_blocking(move || {
-                    let is_usable = storage.look_again(kind);
-                    mail.post(|letters| letters.looked.push((id, is_usable)));
+                    let usable = storage.look_again(kind);
+                    mail.post(|letters| letters.looked.push((id, usable)));
                 });
             }
         }
         self.waiting.retain(|id, _| self.tenants.contains_key(id));
     }
 
-    /// A storage was looked at.
-    pub(super) fn looked(&mut self, now: Instant, id: TorrentId, is_usable: bool) {
+    /// A storage was looked at: it can be used again, and these pieces are lost there, or it cannot.
+    pub(super) fn looked(&mut self, now: Instant, id: TorrentId, usable: Option<Vec<PieceIndex>>) {
         let Some(waiting) = self.waiting.get_mut(&id) else { return };
-        if is_usable {
+        if let Some(lost) = usable {
             self.waiting.remove(&id);
+            for piece in lost {
+                let kind = FaultKind::Missing;
+                self.turns.handle(now, id, Input::PieceLost { piece, kind });
+            }
             self.resume(now, id);
             // That it waited is to be forgotten.
             self.changed(now, id, 0);
