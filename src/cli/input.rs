@@ -88,19 +88,16 @@ pub(super) async fn torrent(
     let title = named.title();
     let failure = |exit| Failure::new(exit, format!("could not read {title}"));
     let bytes = match named {
-        Named::File(path) => read_file(&path).map_err(|e| {
+        Named::File(path) => patiently(move || read_file(&path)).await.map_err(|e| {
             let failure = failure(Exit::Input).cause(&e);
             match text.contains("://") {
                 true => failure.remedy("Addresses of torrents begin with http:// or https://."),
                 false => failure,
             }
         })?,
-        Named::Stdin => {
-            // Whoever types it may want to stop.
-            let reading = spawn_blocking(|| bounded(io::stdin().lock()));
-            let read = reading.await.unwrap_or_else(|e| Err(io::Error::other(e)));
-            read.map_err(|e| failure(Exit::Input).cause(&e))?
-        }
+        Named::Stdin => patiently(|| bounded(io::stdin().lock()))
+            .await
+            .map_err(|e| failure(Exit::Input).cause(&e))?,
         Named::Url(url) => {
             let outlet = outlet::open(way).await?;
             torrent_file::fetch(&url, &outlet, ca_file.map(Into::into))
@@ -145,6 +142,13 @@ pub(super) fn folder(path: &Path) -> Result<(), Failure> {
         Ok(_) => Err(failure().cause(&io::Error::from(io::ErrorKind::NotADirectory))),
         Err(error) => Err(failure().cause(&error)),
     }
+}
+
+/// Reads where that may take as long as somebody types, or a disk does not answer.
+async fn patiently(
+    read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static,
+) -> io::Result<Vec<u8>> {
+    spawn_blocking(read).await.unwrap_or_else(|e| Err(io::Error::other(e)))
 }
 
 pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {

@@ -65,6 +65,7 @@ pub trait Backend: Send + Sync + fmt::Debug {
     }
 
     /// Bytes that were written and have not been made durable since, as far as their place is a file of the torrent.
+    /// After files were gone nothing is made durable before this is asked.
     fn unflushed(&self) -> Vec<(FileIndex, Range<u64>)> {
         Vec::new()
     }

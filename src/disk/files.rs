@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -53,6 +53,8 @@ pub struct Files {
     written: OnceLock<Box<[AtomicU64]>>,
     touches: Touches,
     unsynced: Unsynced,
+    /// The files were gone, and what was not durable then has not been looked at since.
+    away: AtomicBool,
     /// Bytes for which there was no room.
     lacks: AtomicU64,
     /// The output folder as it was when it was first seen.
@@ -79,6 +81,7 @@ impl Files {
             touches: Touches::default(),
             unsynced: Unsynced::default(),
             seen_root: Mutex::default(),
+            away: AtomicBool::new(false),
             lacks: AtomicU64::new(0),
             syncing: Mutex::default(),
             unwanted: None,
@@ -219,10 +222,14 @@ impl Files {
     fn fault(&self, index: FileIndex, operation: String, error: &io::Error) -> DiskFault {
         let fault = fault(operation, self.path(index).to_string(), error);
         let was_there = || self.touches.has_seen(self.home(index)) || self.look_at_root().is_err();
-        match fault.kind {
-            FaultKind::Missing if was_there() => DiskFault { kind: FaultKind::Gone, ..fault },
-            _ => fault,
+        let kind = match fault.kind {
+            FaultKind::Missing if was_there() => FaultKind::Gone,
+            kind => kind,
+        };
+        if kind == FaultKind::Gone {
+            self.away.store(true, Ordering::Release);
         }
+        DiskFault { kind, ..fault }
     }
 
     fn written(&self) -> &[AtomicU64] {
@@ -434,6 +441,15 @@ impl Backend for Files {
     fn sync(&self) -> Result<Vec<(FileIndex, FileStamp)>, DiskFault> {
         let mut flushed = Vec::new();
         let Some(written) = self.written.get() else { return Ok(flushed) };
+        if self.away.load(Ordering::Acquire) {
+            // To flush what came back would prove nothing of what was written before.
+            let error = io::Error::new(io::ErrorKind::NotFound, "it was away");
+            let place = self.root.display().to_string();
+            return Err(DiskFault {
+                kind: FaultKind::Gone,
+                ..fault("flush".into(), place, &error)
+            });
+        }
         let mut named = self.syncing.lock().expect("a sync does not panic");
         let mut first_fault = None;
         for (at, word) in written.iter().enumerate() {
@@ -524,7 +540,9 @@ impl Backend for Files {
 
     fn unflushed(&self) -> Vec<(FileIndex, Range<u64>)> {
         let all = self.unsynced.all().into_iter();
-        all.filter(|&(file, _)| file != ASIDE).collect()
+        let unflushed = all.filter(|&(file, _)| file != ASIDE).collect();
+        self.away.store(false, Ordering::Release);
+        unflushed
     }
 
     fn generation(&self) -> u64 {

@@ -306,8 +306,14 @@ fn push_file<'a>(
     }
     if path.is_empty() {
         let wrong = || not_a("path", "a list of strings");
-        for component in list.ok_or_else(wrong)?.iter().take(MOST) {
-            path.push(component.as_bytes().ok_or_else(wrong)?);
+        match list {
+            // Padding needs no name (BEP 47).
+            None if attrs.padding => {}
+            list => {
+                for component in list.ok_or_else(wrong)?.iter().take(MOST) {
+                    path.push(component.as_bytes().ok_or_else(wrong)?);
+                }
+            }
         }
     }
     // A link takes no part of the content, whatever length it claims (BEP 47).
@@ -316,6 +322,11 @@ fn push_file<'a>(
         Some(length) => length,
         None => return Err(MetainfoError::Missing { key: "length" }),
     };
+    if path.is_empty() && attrs.padding {
+        let digits = length.to_string();
+        let nameless = [b".pad".as_slice(), digits.as_bytes()];
+        return Ok(builder.push(nameless, length, attrs)?);
+    }
     // An older maker's padding, from before there was an attribute for it.
     attrs.padding |= path.last().is_some_and(|name| name.starts_with(b"_____padding_file_"));
     Ok(builder.push(path.iter().copied(), length, attrs)?)
@@ -393,15 +404,17 @@ mod tests {
              d4:attr2:ph6:lengthi3e4:pathl4:.pad1:3ee\
              d4:attr1:l6:lengthi9e4:pathl1:le12:symlink pathl2:..2:..ee\
              d6:lengthi2e4:pathl24:_____padding_file_0_if yee\
-             d4:attr1:p6:lengthi3e4:pathl4:.pad1:3ee",
+             d4:attr1:p6:lengthi3e4:pathl4:.pad1:3ee\
+             d4:attr1:p6:lengthi7ee",
         )
         .expect("valid");
         let files: Vec<_> = i.layout().files().collect();
         let stored: Vec<_> = files.iter().map(File::is_stored).collect();
-        assert_eq!(stored, [true, false, false, false, false]);
+        assert_eq!(stored, [true, false, false, false, false, false]);
         assert!(files[0].attributes.executable && files[1].attributes.hidden);
         assert_eq!((files[2].length, files[2].attributes.symlink), (0, true));
-        assert_eq!(i.layout().total(), 13);
+        assert_eq!(files[5].path.to_string(), "n/.pad/7");
+        assert_eq!(i.layout().total(), 20);
     }
 
     #[test]

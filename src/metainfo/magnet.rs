@@ -5,7 +5,7 @@ use std::{fmt, ops::RangeInclusive, str::FromStr};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{HostPort, Metainfo, clean_url};
+use super::{HostPort, Metainfo, clean_url, web_seed_url};
 use crate::base::{
     hash::{InfoHash, Sha1Hash, Sha256Hash},
     limits::{MAX_MAGNET_BYTES, MAX_TEXT_BYTES, MAX_URLS},
@@ -142,7 +142,7 @@ impl FromStr for Magnet {
                 "xt" => magnet.add_hash(&value())?,
                 "dn" => magnet.name = name(raw),
                 "tr" => push(&mut magnet.trackers, clean_url(&value())),
-                "ws" => push(&mut magnet.web_seeds, clean_url(&value())),
+                "ws" => push(&mut magnet.web_seeds, web_seed_url(&value())),
                 "x.pe" => push(&mut magnet.peers, value().parse().ok()),
                 "so" => magnet.select = select(&value())?,
                 _ => {}

@@ -151,7 +151,7 @@ impl Metainfo {
                 b"info" => info = Some(value),
                 b"announce" => announce = url(value),
                 b"announce-list" => announce_list = value.as_list(),
-                b"url-list" => web_seeds = urls(value),
+                b"url-list" => web_seeds = urls(value, web_seed_url),
                 b"nodes" => nodes = dht_nodes(value),
                 b"comment" => comment = text(value),
                 b"comment.utf-8" => comment_utf8 = text(value),
@@ -166,7 +166,7 @@ impl Metainfo {
             if room == 0 {
                 break;
             }
-            let mut tier = urls(tier);
+            let mut tier = urls(tier, clean_url);
             tier.retain(|url| !tiers.iter().flatten().any(|known| known == url));
             tier.truncate(room);
             room -= tier.len();
@@ -256,11 +256,16 @@ fn clean_url(text: &str) -> Option<String> {
     (plain && !text.is_empty() && text.len() <= MAX_URL_BYTES).then(|| text.to_owned())
 }
 
+/// The address of a web seed. Some are written as people write them, with spaces.
+fn web_seed_url(text: &str) -> Option<String> {
+    clean_url(&text.trim().replace(' ', "%20"))
+}
+
 /// The URLs of a list, or the one that stands in place of a list; no URL twice.
-fn urls(value: Value<'_>) -> Vec<String> {
+fn urls(value: Value<'_>, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
     let mut out = Vec::new();
-    let mut add = |value| {
-        if let Some(url) = url(value)
+    let mut add = |value: Value<'_>| {
+        if let Some(url) = value.as_str().and_then(&read)
             && out.len() < MAX_URLS
             && !out.contains(&url)
         {
@@ -329,6 +334,7 @@ mod tests {
         let seeds = |keys| torrent(keys).expect("valid").web_seeds;
         assert_eq!(seeds("8:url-list3:a:1"), ["a:1"]);
         assert_eq!(seeds("8:url-list0:"), Vec::<String>::new());
+        assert_eq!(seeds("8:url-list17:http://a/b c/d e "), ["http://a/b%20c/d%20e"]);
         assert_eq!(seeds("8:url-listl3:a:1i3e3:a:13:b:2e"), ["a:1", "b:2"]);
     }
 

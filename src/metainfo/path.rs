@@ -1,12 +1,12 @@
 //! Which file names a torrent may use, and what becomes of those that are not plain text.
 //!
-//! A component that is empty, `.` or `..`, holds `/` or NUL, or is longer than a Linux file system
-//! takes, is refused: such names have no honest use and say what the maker intended. What is
-//! merely unprintable is replaced as libtorrent does: control characters, characters that change
-//! the direction of writing and bytes that are not UTF-8 become `_`. So that two such names stay
-//! two files, a changed component is marked with the start of the SHA-1 of its original bytes:
-//! `a\x07b.txt` becomes `a_b~7a1c….txt` with eight digits. A backslash is an ordinary character on
-//! Unix and stays; where it separates folders it is replaced too.
+//! A component that is empty, `.` or `..`, or holds `/` or NUL is refused: such names have no honest
+//! use and say what the maker intended. What is merely unprintable is replaced as libtorrent does:
+//! control characters, characters that change the direction of writing and bytes that are not UTF-8
+//! become `_`; what is longer than a Linux file system takes is cut, for others count characters. So
+//! that two such names stay two files, a changed component is marked with the start of the SHA-1 of
+//! its original bytes: `a\x07b.txt` becomes `a_b~7a1c….txt` with eight digits. A backslash is an
+//! ordinary character on Unix and stays; where it separates folders it is replaced too.
 
 use std::{
     fmt::{self, Write as _},
@@ -91,9 +91,6 @@ pub enum NameFault {
     /// Holds a zero byte.
     #[error("holds a zero byte")]
     Nul,
-    /// More than [`MAX_NAME_BYTES`].
-    #[error("is longer than the {MAX_NAME_BYTES} bytes a file system takes")]
-    TooLong,
     /// Would be changed on the way into a torrent; only the builder refuses this.
     #[error("holds control characters, which clients replace: rename it first")]
     Unprintable,
@@ -113,9 +110,6 @@ impl NameError {
 /// Appends the safe form of one path component to `out`; true if it is not the original.
 pub(super) fn push_component(out: &mut String, raw: &[u8]) -> Result<bool, NameError> {
     let fail = |fault| Err(NameError::new(raw, fault));
-    if raw.len() > MAX_NAME_BYTES {
-        return fail(NameFault::TooLong);
-    }
     match raw {
         b"" => return fail(NameFault::Empty),
         b"." | b".." => return fail(NameFault::Dots),
@@ -124,7 +118,9 @@ pub(super) fn push_component(out: &mut String, raw: &[u8]) -> Result<bool, NameE
         _ => {}
     }
     match std::str::from_utf8(raw) {
-        Ok(text) if is_plain(text) || !text.contains(is_replaced) => {
+        Ok(text)
+            if raw.len() <= MAX_NAME_BYTES && (is_plain(text) || !text.contains(is_replaced)) =>
+        {
             out.push_str(text);
             Ok(false)
         }
@@ -205,7 +201,6 @@ mod tests {
             (b"/etc", NameFault::Separator),
             (b"a/../b", NameFault::Separator),
             (b"a\0", NameFault::Nul),
-            (&[b'x'; MAX_NAME_BYTES + 1], NameFault::TooLong),
         ] {
             assert_eq!(safe(raw), Err(fault));
         }
@@ -227,6 +222,10 @@ mod tests {
         assert_eq!(safe("x\u{202e}gpj.exe".as_bytes()), safe("x\u{202e}gpj.exe".as_bytes()));
         let long = safe(&[0xff; MAX_NAME_BYTES]).expect("replaced");
         assert!(long.len() <= MAX_NAME_BYTES);
+        // Other file systems count characters.
+        let film = |n: usize| format!("{}{n}.mkv", "長い題名".repeat(40));
+        let [one, other] = [1, 2].map(|n| safe(film(n).as_bytes()).expect("cut"));
+        assert!(one.len() <= MAX_NAME_BYTES && one.ends_with(".mkv") && one != other, "{one}");
     }
 
     #[test]

@@ -28,6 +28,10 @@ const FIRST_RETRY: Duration = Duration::from_secs(10);
 /// Longest pause after failures in a row.
 const LAST_RETRY: Duration = Duration::from_secs(30 * 60);
 
+/// A tracker that names no least interval is asked by who needs peers no more often than this, or half of it while
+/// it knows nobody.
+const UNSAID: Duration = Duration::from_secs(5 * 60);
+
 /// How many trackers are used at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reach {
@@ -411,7 +415,12 @@ impl Tiers {
         let Some((i, event)) = self.take_ticket(ticket) else { return };
         let Timing { shortest, longest } = self.timing;
         let interval = reply.interval.clamp(shortest, longest);
-        let min_interval = reply.min_interval.unwrap_or(shortest).clamp(shortest, interval);
+        let min_interval = match reply.min_interval {
+            Some(min_interval) => min_interval.clamp(shortest, longest),
+            // It has not said how often it may be asked by who needs peers: not as often as it could.
+            None if reply.peers.is_empty() => interval.min((UNSAID / 2).max(shortest)),
+            None => interval.min(UNSAID.max(shortest)),
+        };
         let tracker = &mut self.trackers[i];
         tracker.answered = true;
         tracker.failures = 0;
@@ -449,7 +458,7 @@ impl Tiers {
         }
         self.move_to_front(i);
         self.lines[line].current = Some(i);
-        self.lines[line].due = if tell { now } else { now + interval };
+        self.lines[line].due = if tell { now } else { now + interval.max(min_interval) };
     }
 
     fn failed(&mut self, now: Instant, ticket: Ticket, message: String, retry: Option<Retry>) {
@@ -583,6 +592,7 @@ mod tests {
     use super::*;
     use crate::base::rng::Rng;
     use proptest::prelude::*;
+    use std::net::SocketAddr;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -720,6 +730,25 @@ mod tests {
         ok(&mut t, 300, a.ticket, &reply(1800, 300));
         t.handle(at(1000), Input::NeedPeers);
         assert_eq!(one(&mut t).event, Event::None);
+    }
+
+    /// Each torrent that needed peers asked every minute, and every tier of it.
+    #[test]
+    fn who_needs_peers_does_not_pester_a_tracker_that_names_no_least_interval() {
+        let peers = vec![SocketAddr::from(([192, 0, 2, 1], 1))];
+        for (peers, min_interval, soonest) in [
+            (vec![], None, 150),
+            (peers.clone(), None, 300),
+            (peers.clone(), Some(SECOND * 900), 900),
+            (peers, Some(SECOND * 3600), 3600),
+        ] {
+            let mut t = tiers(&[&["a"]], Reach::FirstWorking);
+            t.handle(at(0), Input::Start);
+            let a = one(&mut t);
+            ok(&mut t, 0, a.ticket, &AnnounceReply { peers, min_interval, ..reply(1800, 0) });
+            t.handle(at(10), Input::NeedPeers);
+            assert_eq!(t.poll_timeout(), Some(at(soonest)), "{min_interval:?}");
+        }
     }
 
     #[test]

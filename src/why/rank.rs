@@ -30,7 +30,10 @@ pub fn diagnose(swarm: &Swarm, outside: &Outside) -> Vec<Finding> {
         Progress::Paused => causes.add(100, Cause::Paused),
         Progress::NotFetching => causes.add(100, Cause::NotFetching(swarm.missing)),
         Progress::Failed(trouble) => causes.add(100, Cause::Disk(trouble.clone())),
-        Progress::Fetching if swarm.idle.is_some_and(|idle| idle < STALLED_AFTER) => {
+        // At a low rate whole blocks come further apart.
+        Progress::Fetching
+            if swarm.down.0 > 0 || swarm.idle.is_some_and(|idle| idle < STALLED_AFTER) =>
+        {
             causes.of_slow();
         }
         Progress::Fetching => causes.of_stuck(),
@@ -377,7 +380,9 @@ mod tests {
         assert_eq!(found[0].cause.to_string(), "1 peer sends 12.0 KiB/s in all");
         let limit = Some(Limit { rate: ByteRate(1 << 14), option: "--max-down", waiting: 1 });
         assert_eq!(names(&swarm, &Outside { limit, ..Outside::default() }), ["limited", "slow"]);
-        let stuck = Swarm { idle: Some(STALLED_AFTER), ..swarm };
+        let idle = Some(STALLED_AFTER);
+        assert_eq!(names(&Swarm { idle, ..swarm.clone() }, &Outside::default())[0], "slow");
+        let stuck = Swarm { idle, down: ByteRate(0), ..swarm };
         assert_eq!(names(&stuck, &Outside::default())[0], "silent");
     }
 

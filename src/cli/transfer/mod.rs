@@ -299,6 +299,9 @@ impl Transfer {
         mut signals: Signals,
     ) -> Result<Exit, Failure> {
         self.progress.finish();
+        if !self.is_only() {
+            self.refused.iter().for_each(|refused| self.terminal.failure(refused));
+        }
         self.end_session(&mut signals).await;
         Err(failure)
     }
@@ -386,16 +389,19 @@ impl Transfer {
             let ratio = t.last.uploaded as f64 / t.last.total.max(1) as f64;
             let sent_enough = limit.seed_ratio.is_some_and(|r| ratio >= r);
             let long_enough = limit.seed_time.is_some_and(|d| now.saturating_sub(complete) >= d);
-            let is_whole = t.last.stage.is_complete();
+            // Where the storage is away nothing is lost.
+            let is_whole = t.last.stage.is_complete() || t.missing;
             if !goal.seed || sent_enough || long_enough {
-                t.end = Some(if is_whole { Ok(()) } else { Err(incomplete(&t.last)) });
-                t.last.end(if is_whole { Stage::Done } else { Stage::Stopped });
                 if goal.seed {
                     t.handle.pause();
                 }
+                let lacks = (!is_whole).then(|| incomplete(&t.last).about(t.observed.id()));
+                t.last.end(if is_whole { Stage::Done } else { Stage::Stopped });
+                let end = lacks.map_or(Ok(()), |failure| Err(self.tell(failure)));
+                self.torrents[i].end = Some(end);
                 return Ok(());
             }
-            if is_whole {
+            if is_whole || !goal.fetches {
                 return Ok(());
             }
         }

@@ -46,6 +46,8 @@ fn trouble(error: &TrackerError) -> Trouble {
         TrackerError::TimedOut { .. } => Trouble::TimedOut,
         TrackerError::Validity { early: true, .. } => Trouble::NotYetValid,
         TrackerError::Validity { early: false, .. } => Trouble::Expired,
+        // It is overloaded, or what is behind it does not answer.
+        TrackerError::Status { status: 408 | 429 | 500.., .. } => Trouble::TimedOut,
         TrackerError::BadUrl
         | TrackerError::Forbidden { .. }
         | TrackerError::NoScrape { .. }
