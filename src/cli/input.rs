@@ -48,8 +48,8 @@ impl Named {
             && let Ok(url) = Url::parse(text)
         {
             Named::Url(url)
-        } else if !Path::new(text).exists()
-            && let Ok(hash) = text.parse()
+        } else if let Ok(hash) = text.parse()
+            && !Path::new(text).exists()
         {
             Named::InfoHash(hash)
         } else {

@@ -8,7 +8,7 @@ use std::{cmp::Ordering, fmt};
 use super::path::{self, NameError, SafePath};
 use crate::base::{
     index::FileIndex,
-    limits::{MAX_FILES, MAX_PATH_BYTES, MAX_PATH_DEPTH},
+    limits::{MAX_FILES, MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_PATH_DEPTH},
 };
 
 /// The files of a torrent and where their bytes lie in its content.
@@ -325,7 +325,11 @@ impl LayoutBuilder {
 
     fn push_name(&mut self, out: &mut String, raw: &[u8]) -> Result<(), NameError> {
         if path::push_component(out, raw)? && self.changed.is_none() {
-            self.changed = Some(NameError::new(raw, path::NameFault::Unprintable));
+            let fault = match raw.len() > MAX_NAME_BYTES {
+                true => path::NameFault::TooLong,
+                false => path::NameFault::Unprintable,
+            };
+            self.changed = Some(NameError::new(raw, fault));
         }
         Ok(())
     }

@@ -91,6 +91,9 @@ pub enum NameFault {
     /// Holds a zero byte.
     #[error("holds a zero byte")]
     Nul,
+    /// More than [`MAX_NAME_BYTES`]; only the builder refuses this.
+    #[error("is longer than the {MAX_NAME_BYTES} bytes a file system takes")]
+    TooLong,
     /// Would be changed on the way into a torrent; only the builder refuses this.
     #[error("holds control characters, which clients replace: rename it first")]
     Unprintable,

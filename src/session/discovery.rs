@@ -303,7 +303,7 @@ impl Discovery {
                 self.answered(torrent, ticket, &url, result);
                 if port != self.identity.announced() {
                     // It was under way when that changed.
-                    self.handle(torrent, tiers::Input::NeedPeers);
+                    self.handle(torrent, tiers::Input::PortChanged);
                 }
             }
             Input::NoEntrance(torrent) => {
@@ -425,7 +425,7 @@ impl Discovery {
     fn tell_port(&mut self, id: TorrentId) {
         let told = self.torrents.get(&id).and_then(|announcer| announcer.told);
         if told.is_some_and(|told| told != self.identity.announced()) {
-            self.handle(id, tiers::Input::NeedPeers);
+            self.handle(id, tiers::Input::PortChanged);
         }
     }
 

@@ -69,6 +69,8 @@ pub enum Input<'a> {
     Start,
     /// More peers are wanted. Remembered until the next reply.
     NeedPeers,
+    /// Peers reach us by another port than was announced.
+    PortChanged,
     /// The download has just become complete.
     Completed,
     /// The torrent stops: trackers that know us are told.
@@ -163,6 +165,8 @@ struct Tracker {
     retry_at: Instant,
     /// No regular announce before: last answer + min interval.
     earliest: Instant,
+    /// The same for what it has to know: as soon as it lets us.
+    soonest: Instant,
     tracker_id: Option<Vec<u8>>,
     message: Option<String>,
     peers: usize,
@@ -264,6 +268,7 @@ impl Tiers {
                     failures: 0,
                     retry_at: Instant::ZERO,
                     earliest: Instant::ZERO,
+                    soonest: Instant::ZERO,
                     tracker_id: None,
                     message: None,
                     peers: 0,
@@ -291,6 +296,10 @@ impl Tiers {
         match input {
             Input::Start => self.start(now),
             Input::NeedPeers => self.need_peers(now),
+            Input::PortChanged => {
+                self.trackers.iter_mut().for_each(|t| t.earliest = t.earliest.min(t.soonest));
+                self.need_peers(now);
+            }
             Input::Completed => self.completed(now),
             Input::Stop => self.stop(),
             Input::Replied { ticket, reply } => self.replied(now, ticket, reply),
@@ -426,6 +435,7 @@ impl Tiers {
         tracker.failures = 0;
         tracker.retry_at = Instant::ZERO;
         tracker.earliest = now + min_interval;
+        tracker.soonest = now + reply.min_interval.map_or(shortest, |_| min_interval);
         tracker.registered = event != Event::Stopped;
         tracker.message = reply.warning.clone();
         if event == Event::Completed {
@@ -748,6 +758,9 @@ mod tests {
             ok(&mut t, 0, a.ticket, &AnnounceReply { peers, min_interval, ..reply(1800, 0) });
             t.handle(at(10), Input::NeedPeers);
             assert_eq!(t.poll_timeout(), Some(at(soonest)), "{min_interval:?}");
+            t.handle(at(10), Input::PortChanged);
+            let told = min_interval.map_or(60, |_| soonest);
+            assert_eq!(t.poll_timeout(), Some(at(told)), "{min_interval:?}");
         }
     }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{Torrent, Transfer, failures::failed};
 use crate::{
+    base::limits::MAX_NAME_BYTES,
     cli::{
         args, choice, create,
         exit::{Exit, Failure},
@@ -66,10 +67,18 @@ struct Written<'a> {
     exit: u8,
 }
 
+/// What the names of torrent files end with.
+const EXTENSION: &str = ".torrent";
+
 /// The torrent file of `metainfo` at `path`, or in that folder.
 fn torrent_file(path: &Path, metainfo: &Metainfo) -> PathBuf {
     if path.is_dir() {
-        path.join(format!("{}.torrent", metainfo.info.name()))
+        let name = metainfo.info.name();
+        let mut cut = name.len().min(MAX_NAME_BYTES - EXTENSION.len());
+        while !name.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        path.join(format!("{}{EXTENSION}", &name[..cut]))
     } else {
         path.to_owned()
     }

@@ -299,9 +299,7 @@ impl Transfer {
         mut signals: Signals,
     ) -> Result<Exit, Failure> {
         self.progress.finish();
-        if !self.is_only() {
-            self.refused.iter().for_each(|refused| self.terminal.failure(refused));
-        }
+        self.refused.iter().for_each(|refused| self.terminal.failure(refused));
         self.end_session(&mut signals).await;
         Err(failure)
     }
@@ -390,7 +388,8 @@ impl Transfer {
             let sent_enough = limit.seed_ratio.is_some_and(|r| ratio >= r);
             let long_enough = limit.seed_time.is_some_and(|d| now.saturating_sub(complete) >= d);
             // Where the storage is away nothing is lost.
-            let is_whole = t.last.stage.is_complete() || t.missing;
+            let has_all = t.missing && t.last.done == t.last.total;
+            let is_whole = t.last.stage.is_complete() || has_all;
             if !goal.seed || sent_enough || long_enough {
                 if goal.seed {
                     t.handle.pause();

@@ -12,7 +12,7 @@ use crate::{
         id::TorrentId,
         persist::{Due, Keeper, Record, Save, SaveResult, Trouble},
     },
-    torrent::Input,
+    torrent::{Input, Phase},
     why::Told,
 };
 
@@ -173,6 +173,10 @@ impl Shard {
             Ok(false) => {}
             Err(Trouble::Storage(fault)) if fault.kind == FaultKind::Gone => {
                 self.turns.handle(now, id, Input::StorageGone(fault));
+                if self.turns.torrent(id).is_some_and(|t| t.snapshot(now).phase == Phase::Paused) {
+                    // One that is paused does not wait for its storage, and is to be saved all the same.
+                    self.look_at_storage(id, FaultKind::Gone);
+                }
             }
             Err(trouble) => tenant.shared.tell(|| TorrentEvent::StateTrouble(trouble.to_string())),
         }

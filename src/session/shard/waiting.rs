@@ -51,35 +51,41 @@ impl Shard {
         if self.next_look().is_none_or(|next| next > now) {
             return;
         }
+        let mut due = Vec::new();
         for (&id, waiting) in &mut self.waiting {
-            let Some(tenant) = self.tenants.get(&id) else { continue };
             if waiting.at.is_some_and(|at| at <= now) {
                 waiting.at = None;
-                let (storage, mail) = (Arc::clone(&tenant.storage), Arc::clone(&self.mail));
-                let kind = waiting.fault.kind;
-                task::spawn_blocking(move || {
-                    let usable = storage.look_again(kind);
-                    mail.post(|letters| letters.looked.push((id, usable)));
-                });
+                due.push((id, waiting.fault.kind));
             }
         }
+        due.into_iter().for_each(|(id, kind)| self.look_at_storage(id, kind));
         self.waiting.retain(|id, _| self.tenants.contains_key(id));
+    }
+
+    /// Looks at the storage of a torrent after a fault of that kind, where that may block.
+    pub(super) fn look_at_storage(&self, id: TorrentId, kind: FaultKind) {
+        let Some(tenant) = self.tenants.get(&id) else { return };
+        let (storage, mail) = (Arc::clone(&tenant.storage), Arc::clone(&self.mail));
+        task::spawn_blocking(move || {
+            let usable = storage.look_again(kind);
+            mail.post(|letters| letters.looked.push((id, usable)));
+        });
     }
 
     /// A storage was looked at: it can be used again, and these pieces are lost there, or it cannot.
     pub(super) fn looked(&mut self, now: Instant, id: TorrentId, usable: Option<Vec<PieceIndex>>) {
-        let Some(waiting) = self.waiting.get_mut(&id) else { return };
         if let Some(lost) = usable {
-            self.waiting.remove(&id);
             for piece in lost {
                 let kind = FaultKind::Missing;
                 self.turns.handle(now, id, Input::PieceLost { piece, kind });
             }
-            self.resume(now, id);
+            if self.waiting.remove(&id).is_some() {
+                self.resume(now, id);
+            }
             // That it waited is to be forgotten.
             self.changed(now, id, 0);
             self.publish(now, id);
-        } else {
+        } else if let Some(waiting) = self.waiting.get_mut(&id) {
             waiting.pause = (waiting.pause * 2).min(LAST_LOOK);
             waiting.at = Some(now + waiting.pause);
         }
