@@ -123,6 +123,7 @@ pub struct Peer {
     pub metadata_asked: u32,
     /// Those it is to get, in the order in which it asked.
     pub metadata_due: VecDeque<u32>,
+
     /// What it has.
     pub pieces: PeerPieces,
     /// Pieces it has that we want and lack.

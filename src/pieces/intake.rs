@@ -94,12 +94,9 @@ impl Pieces {
 
     /// Blocks that came from one of whom `is_guilty` have to be asked for again.
     pub fn take_back(&mut self, is_guilty: impl Fn(Sender) -> bool) {
-        for open in self.open.iter_mut().flatten() {
-            let was_free = open.free() > 0;
-            open.take_back(&is_guilty);
-            if !was_free && open.free() > 0 {
-                self.startable.push(open.piece());
-            }
+        let open = self.open.iter().flatten().map(|open| open.piece());
+        for piece in open.collect::<Vec<_>>() {
+            self.take_back_from(piece, &is_guilty);
         }
     }
 

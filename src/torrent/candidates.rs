@@ -411,9 +411,12 @@ impl Candidates {
             }
             banned.push(whose);
         }
-        let mut known = std::mem::take(&mut self.known);
-        known.retain(|&known, _| !self.is_banned(known));
-        self.known = known;
+        let whole = IpOrAddr::of_network(addr);
+        let is_whole = whole != whose && self.bans_in(whole) >= NETWORK_BANNED;
+        let is_its = |addr: SocketAddr| {
+            IpOrAddr::of(addr) == whose || is_whole && IpOrAddr::of_network(addr) == whole
+        };
+        self.known.retain(|&known, _| !is_its(known));
         let dialling = self.known.values().filter(|known| known.state == State::Dialling);
         self.dialling = dialling.count() as u32;
     }
@@ -443,9 +446,12 @@ impl Candidates {
     /// Whether it was banned, or is of a network of which [`NETWORK_BANNED`] were.
     pub(super) fn is_banned(&self, addr: SocketAddr) -> bool {
         let (whose, whole) = (IpOrAddr::of(addr), IpOrAddr::of_network(addr));
-        let banned = self.all_banned();
-        let of_network = || banned.iter().filter(|banned| banned.is_in(whole)).count();
-        banned.contains(&whose) || whole != whose && of_network() >= NETWORK_BANNED
+        self.all_banned().contains(&whose)
+            || whole != whose && self.bans_in(whole) >= NETWORK_BANNED
+    }
+
+    fn bans_in(&self, network: IpOrAddr) -> usize {
+        self.all_banned().iter().filter(|banned| banned.is_in(network)).count()
     }
 
     pub(super) fn banned(&self) -> u32 {
