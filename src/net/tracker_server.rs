@@ -214,14 +214,19 @@ impl Desk {
             parse_announce(&request.query).map_err(|err| err.to_string())?;
         let remote = request.remote.ip();
         let trusted = ip.filter(|ip| self.ip_from_loopback && remote.is_loopback() && is_host(*ip));
-        let answer = self.register(&announce, trusted.unwrap_or(remote))?;
+        let answer = self.register(&announce, trusted.unwrap_or(remote), false)?;
         let full = !answer.listed && announce.event != Event::Stopped;
         let warning = full.then_some("this tracker is full: other peers will not hear of you");
         let (interval, least) = (self.interval_s, self.min_interval_s);
         Ok(announce_reply(&answer, form, interval, least, remote, warning))
     }
 
-    fn register(&self, announce: &AnnounceRequest, ip: IpAddr) -> Result<Answer, String> {
+    fn register(
+        &self,
+        announce: &AnnounceRequest,
+        ip: IpAddr,
+        own_family: bool,
+    ) -> Result<Answer, String> {
         let registration = Registration {
             info_hash: announce.info_hash,
             addr: SocketAddr::new(ip, announce.port),
@@ -229,6 +234,7 @@ impl Desk {
             seed: announce.left == 0,
             event: announce.event,
             numwant: announce.numwant,
+            own_family,
         };
         self.swarms().announce(self.now(), &registration).map_err(|err| err.to_string())
     }
@@ -250,11 +256,10 @@ impl Desk {
                 (&self.refused, Response::Error { reason })
             }
             Request::Announce { request, .. } => {
-                // As many as there are, because those of the other family have no place in a reply.
-                let all = AnnounceRequest { numwant: u32::MAX, ..request };
-                match self.register(&all, ip) {
+                // Those of the other family have no place in a reply.
+                match self.register(&request, ip, true) {
                     Ok(answer) => {
-                        let reply = self.udp_reply(&answer, ip.is_ipv6(), request.numwant);
+                        let reply = self.udp_reply(&answer, ip.is_ipv6());
                         (&self.announces, Response::Announce(reply))
                     }
                     Err(reason) => (&self.refused, Response::Error { reason }),
@@ -277,12 +282,12 @@ impl Desk {
         Some(response.encode(transaction, ip.is_ipv6()))
     }
 
-    fn udp_reply(&self, answer: &Answer, v6: bool, numwant: u32) -> AnnounceReply {
+    fn udp_reply(&self, answer: &Answer, v6: bool) -> AnnounceReply {
         let most = if v6 { MAX_UDP_PEERS_V6 } else { MAX_UDP_PEERS_V4 };
-        let peers = answer.peers.iter().map(|peer| peer.addr).filter(|addr| addr.is_ipv6() == v6);
+        let peers = answer.peers.iter().map(|peer| peer.addr);
         AnnounceReply {
             interval: Duration::from_secs(self.interval_s.into()),
-            peers: peers.take(most.min(numwant as usize)).collect(),
+            peers: peers.take(most).collect(),
             seeds: Some(answer.counts.complete),
             leeches: Some(answer.counts.incomplete),
             ..AnnounceReply::default()

@@ -30,6 +30,9 @@ use crate::base::{
 /// How often expired peers are dropped: they may be given out so much longer.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
+/// Peers that are looked at for each that is wanted, if others are of no use to the one that asks.
+const LOOKS: usize = 16;
+
 /// How much the tracker remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SwarmLimits {
@@ -75,6 +78,8 @@ pub struct Registration {
     pub event: Event,
     /// How many peers it would like.
     pub numwant: u32,
+    /// Only those of its own family can be named to it.
+    pub own_family: bool,
 }
 
 /// A peer that is given out.
@@ -215,42 +220,46 @@ impl Swarm {
     /// (aria2 and webtorrent say so): it gets seeds too, where leeches leave room.
     fn sample(&self, asks: &Registration, want: usize, rng: &mut Rng) -> Vec<SwarmPeer> {
         if !asks.seed {
-            return self.draw(0..self.peers.len(), asks.addr, want, rng);
+            return self.draw(0..self.peers.len(), asks, want, rng);
         }
-        let mut peers = self.draw(0..self.leeches, asks.addr, want, rng);
+        let mut peers = self.draw(0..self.leeches, asks, want, rng);
         if asks.event == Event::Started {
             let rest = want - peers.len();
-            peers.extend(self.draw(self.leeches..self.peers.len(), asks.addr, rest, rng));
+            peers.extend(self.draw(self.leeches..self.peers.len(), asks, rest, rng));
         }
         peers
     }
 
-    /// Up to `want` of the peers in these places but `addr`.
+    /// Up to `want` of the peers in these places, of use to the one that `asks`.
     fn draw(
         &self,
         places: Range<usize>,
-        addr: SocketAddr,
+        asks: &Registration,
         want: usize,
         rng: &mut Rng,
     ) -> Vec<SwarmPeer> {
-        // One more, in case that `addr` itself is drawn.
-        let draw = (want + 1).min(places.len());
-        let mut chosen = BTreeSet::new();
-        // Floyd's sampling: `draw` different numbers below `among` in `draw` steps.
-        let among = places.len();
-        for top in among - draw..among {
-            let pick = rng.index(top + 1);
-            if !chosen.insert(pick) {
-                chosen.insert(top);
+        let of_use = |peer: SocketAddr| {
+            peer != asks.addr
+                && (!asks.own_family || peer.is_ipv6() == asks.addr.is_ipv6())
+                // A loopback address leads somewhere only on this host.
+                && (asks.addr.ip().is_loopback() || !peer.ip().is_loopback())
+        };
+        // The start of a shuffle, of which only what moves is kept.
+        let mut moved = BTreeMap::new();
+        let mut drawn = Vec::new();
+        for at in 0..places.len().min(want.saturating_mul(LOOKS)) {
+            if drawn.len() >= want {
+                break;
+            }
+            let from = at + rng.index(places.len() - at);
+            let here = moved.get(&at).copied().unwrap_or(at);
+            let drawn_place = moved.insert(from, here).unwrap_or(from);
+            let peer = &self.peers[places.start + drawn_place];
+            if of_use(peer.addr) {
+                drawn.push(SwarmPeer { addr: peer.addr, peer_id: peer.peer_id });
             }
         }
-        let mut chosen: Vec<usize> = chosen.into_iter().collect();
-        rng.shuffle(&mut chosen);
-        let peers = chosen.into_iter().map(|i| &self.peers[places.start + i]);
-        let peers = peers.filter(|p| p.addr != addr);
-        // A loopback address leads somewhere only on this host.
-        let peers = peers.filter(|p| addr.ip().is_loopback() || !p.addr.ip().is_loopback());
-        peers.take(want).map(|p| SwarmPeer { addr: p.addr, peer_id: p.peer_id }).collect()
+        drawn
     }
 }
 
@@ -468,6 +477,7 @@ mod tests {
             seed,
             event: Event::None,
             numwant: 50,
+            own_family: false,
         }
     }
 
@@ -591,6 +601,28 @@ mod tests {
         }
         assert_eq!(seen.len(), 19);
         assert!(seen.values().all(|&n| (400..660).contains(&n)), "{seen:?}");
+    }
+
+    #[test]
+    fn who_can_be_told_of_one_family_only_is_told_of_as_many() {
+        let mut s = swarms(SwarmLimits::default());
+        for n in 0..400 {
+            let addr = match n % 4 {
+                0 => format!("1.1.{}.1:1", n / 4),
+                _ => format!("[2001:db8:{n:x}::]:1"),
+            };
+            s.announce(Instant::ZERO, &peer(1, &addr, false)).expect("ok");
+        }
+        let of = |addr: &str, own_family| Registration { own_family, ..peer(1, addr, false) };
+        let mut told = |asks: Registration| {
+            let peers = s.announce(Instant::ZERO, &asks).expect("ok").peers;
+            let v6 = peers.iter().filter(|peer| peer.addr.is_ipv6()).count();
+            (peers.len() - v6, v6)
+        };
+        assert_eq!(told(of("1.3.1.1:1", true)), (50, 0));
+        assert_eq!(told(of("[2001:db9::]:1", true)), (0, 50));
+        let (v4, v6) = told(of("1.3.1.2:1", false));
+        assert!(v4 > 0 && v6 > v4 && v4 + v6 == 50, "{v4} and {v6}");
     }
 
     proptest! {
