@@ -224,6 +224,15 @@ fn an_option_wins_over_the_environment_that_over_the_file() {
     assert!(with_env("false").ok().out.starts_with("name\t"));
     with_env("true").ok().last();
 
+    // It wins over what it excludes as well; two that are typed are a mistake.
+    let excluded = |value, more: &[&str]| {
+        let mut c = place.command(&["download", "missing.torrent", "--dht-port", "1"]);
+        let out = c.args(more).env("DOWNPOUR_NO_DHT", value).output().expect("started");
+        Ran::from(out).code
+    };
+    assert_eq!((excluded("true", &[]), excluded("false", &[])), (3, 3));
+    assert_eq!(excluded("false", &["--no-dht"]), 2);
+
     // A switch of the environment or the file is taken back by the line.
     let back = place.run(&["show", &torrent, "--json=false"]).ok().out;
     assert!(back.starts_with("name\t"), "{back}");

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     base::{
-        limits::MAX_PIECE_LENGTH,
+        limits::{MAX_NAME_BYTES, MAX_PIECE_LENGTH},
         units::{BLOCK_LEN, ByteCount},
     },
     metainfo::{Magnet, Metainfo},
@@ -48,15 +48,22 @@ struct Done<'a> {
     exit: u8,
 }
 
+/// Whether the torrent goes to standard output, where there is no place for objects then.
+pub(super) fn fills_stdout(args: &args::Create) -> bool {
+    !args.dry_run && args.output.as_deref() == Some(Path::new("-"))
+}
+
 pub(super) fn run(args: &args::Create, terminal: Terminal) -> Result<Exit, Failure> {
     let options = options(args)?;
     let mut plan = Plan::new(&args.path, &options).map_err(|e| failure(&e))?;
     let target = Target::of(args, plan.builder.layout().name());
-    if let Target::File(path) = &target
-        && !args.force
-        && path.exists()
-    {
-        return Err(exists(path));
+    if let Target::File(path) = &target {
+        can_be_written(path, args.force)?;
+    }
+    let is_stdout = matches!(target, Target::Stdout);
+    if is_stdout && args.magnet {
+        let problem = "standard output holds the torrent, and not its link too";
+        return Err(Failure::new(Exit::Usage, problem));
     }
     let builder = &mut plan.builder;
     builder.tiers = args.tracker.iter().map(|tier| tier.0.clone()).collect();
@@ -144,18 +151,44 @@ impl Target {
         match &args.output {
             _ if args.dry_run => Target::Nowhere,
             Some(path) if path == Path::new("-") => Target::Stdout,
-            Some(path) => Target::File(path.clone()),
-            None => Target::File(format!("{name}.torrent").into()),
+            Some(path) => Target::File(torrent_file(path, name)),
+            None => Target::File(file_name(name).into()),
         }
     }
 }
 
+/// What the names of torrent files end with.
+const EXTENSION: &str = ".torrent";
+
+/// The torrent file of what is called `name` at `path`, or in that folder.
+pub(super) fn torrent_file(path: &Path, name: &str) -> PathBuf {
+    if path.is_dir() { path.join(file_name(name)) } else { path.to_owned() }
+}
+
+/// The name of the torrent file of what is called `name`.
+pub(super) fn file_name(name: &str) -> String {
+    let mut cut = name.len().min(MAX_NAME_BYTES - EXTENSION.len());
+    while !name.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    format!("{}{EXTENSION}", &name[..cut])
+}
+
+/// Finds out before the work begins what would stop [`write`] after it.
+fn can_be_written(path: &Path, force: bool) -> Result<(), Failure> {
+    if !force && path.symlink_metadata().is_ok() {
+        return Err(exists(path));
+    }
+    new_beside(path).and_then(|(part, _)| fs::remove_file(part)).map_err(|e| unwritten(path, &e))
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Disk, format!("could not write `{}`", path.display())).cause(error)
+}
+
 /// Writes the whole file or nothing.
 pub(super) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
-    let failed = |e: &io::Error| {
-        Failure::new(Exit::Disk, format!("could not write `{}`", path.display())).cause(e)
-    };
-    let (part, mut file) = new_beside(path).map_err(|e| failed(&e))?;
+    let (part, mut file) = new_beside(path).map_err(|e| unwritten(path, &e))?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     let named = written.and_then(|()| match force {
         true => fs::rename(&part, path),
@@ -168,7 +201,7 @@ pub(super) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failur
     }
     named.map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => exists(path),
-        _ => failed(&e),
+        _ => unwritten(path, &e),
     })
 }
 

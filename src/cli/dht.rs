@@ -270,9 +270,12 @@ async fn get(
         terminal
             .event("value", &Value { target: &target.to_string(), text, seq: item.sequence() })?;
     } else {
-        // As it is: it may be piped somewhere.
-        terminal.raw(bytes)?;
-        terminal.raw(b"\n")?;
+        match terminal.tables_aligned {
+            // Anybody may have stored it.
+            true => terminal.data(&printable(&String::from_utf8_lossy(bytes)))?,
+            // As it is: it is piped somewhere.
+            false => terminal.raw(&[bytes, b"\n"].concat())?,
+        }
     }
     let changes = item.sequence().map_or(String::new(), |sequence| format!(" number {sequence}"));
     end(terminal, &summary, &format!("value{changes}"))

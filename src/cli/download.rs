@@ -45,19 +45,18 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
             torrents.push((text, Err(failure.input(text))));
         }
     }
-    if torrents.is_empty() {
-        return Ok(Exit::Done);
-    }
+    let listed = args.torrents.len() - torrents.len();
     // Nothing to do: a session would only announce that it ends.
-    if torrents.len() == 1
-        && let Some((_, Err(failure))) = torrents.pop_if(|(_, only)| only.is_err())
-    {
-        return Err(failure);
+    if torrents.iter().all(|(_, found)| found.is_err()) {
+        let failures = torrents.into_iter().filter_map(|(_, found)| found.err()).collect();
+        return none_is_left(failures, listed, terminal);
     }
     let peers = network::peers(&args.fetch.network, &outlet, &blocked, terminal);
     let peers = signals.during(peers).await?;
-    let session = network::start(&args.fetch.network, &outlet, blocked.clone(), terminal).await?;
+    let starting = network::start(&args.fetch.network, &outlet, blocked.clone(), terminal);
+    let session = signals.during(starting).await?;
     let mut transfer = Transfer::new(session, goal, terminal);
+    transfer.count_done(listed);
     let adding = async {
         for (text, torrent) in torrents {
             match torrent {
@@ -81,6 +80,24 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
         Ok(()) => transfer.run(signals).await,
         Err(failure) => transfer.give_up(failure, signals).await,
     }
+}
+
+/// The end of a run of which nothing is left to be done: so many inputs are done, and the others failed.
+pub(super) fn none_is_left(
+    mut failures: Vec<Failure>,
+    done: usize,
+    terminal: Terminal,
+) -> Result<Exit, Failure> {
+    if done == 0
+        && failures.len() == 1
+        && let Some(only) = failures.pop()
+    {
+        return Err(only);
+    }
+    failures.iter().for_each(|failure| terminal.failure(failure));
+    let exits = failures.iter().map(|failure| failure.exit);
+    let exit = Exit::of_all(exits.chain(std::iter::repeat_n(Exit::Done, done)));
+    terminal.end(exit, &format!("{} of {} failed", failures.len(), failures.len() + done))
 }
 
 /// When there is nothing more to do.
@@ -115,6 +132,8 @@ fn then(args: &args::Download, peers: &[SocketAddr], seed: bool, magnet: &Magnet
         return Then::List(args.fetch.choice.clone(), magnet.select.clone());
     }
     if args.metadata_only {
+        // It is a folder, also if it is not there yet; what is wrong with it is told when it is written to.
+        let _ = std::fs::create_dir_all(&args.fetch.output);
         return Then::Write { path: args.fetch.output.clone(), force: args.fetch.force };
     }
     let (args, peers, linked) = (args.fetch.clone(), peers.to_vec(), magnet.select.clone());

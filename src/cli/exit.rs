@@ -39,6 +39,11 @@ impl Exit {
         self as u8
     }
 
+    /// Whether a signal brought it about.
+    pub const fn is_signal(self) -> bool {
+        matches!(self, Exit::Interrupted | Exit::Terminated)
+    }
+
     /// How several inputs ended together: as all of them did, or else [`Exit::Some`].
     pub fn of_all(exits: impl IntoIterator<Item = Exit>) -> Exit {
         exits
@@ -90,7 +95,7 @@ impl Failure {
     /// The end that a signal asked for.
     pub(super) fn stopped(exit: Exit) -> Self {
         let how = if exit == Exit::Terminated { "terminated" } else { "interrupted" };
-        Failure::new(exit, how).remedy("The same command goes on from here.")
+        Failure::new(exit, how)
     }
 
     /// Adds `error` and everything beneath it as causes. A link of the chain that only repeats

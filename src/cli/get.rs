@@ -23,7 +23,8 @@ pub(super) async fn run(args: &args::Get, terminal: Terminal) -> Result<Exit, Fa
     let mut signals = Signals::listen()?;
     let peers = network::peers(&fetch.network, &outlet, &blocked, terminal);
     let peers = signals.during(peers).await?;
-    let session = network::start(&fetch.network, &outlet, blocked, terminal).await?;
+    let starting = network::start(&fetch.network, &outlet, blocked, terminal);
+    let session = signals.during(starting).await?;
     let goal = download::goal(&fetch);
     let mut transfer = Transfer::new(session, goal, terminal);
     let known = Known::Code(code, peers.clone());

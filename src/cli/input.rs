@@ -23,7 +23,7 @@ use crate::{
         limits::MAX_TORRENT_BYTES,
     },
     metainfo::{Magnet, Metainfo, MetainfoError},
-    session::torrent_file,
+    session::torrent_file::{self, FetchError},
 };
 
 /// Something named on the command line.
@@ -100,9 +100,12 @@ pub(super) async fn torrent(
             .map_err(|e| failure(Exit::Input).cause(&e))?,
         Named::Url(url) => {
             let outlet = outlet::open(way).await?;
-            torrent_file::fetch(&url, &outlet, ca_file.map(Into::into))
-                .await
-                .map_err(|e| failure(Exit::Network).cause(&e))?
+            torrent_file::fetch(&url, &outlet, ca_file.map(Into::into)).await.map_err(
+                |e| match e {
+                    FetchError::Setup(_) => failure(Exit::Input).cause(&e),
+                    _ => failure(Exit::Network).cause(&e),
+                },
+            )?
         }
         Named::Magnet(link) => return Err(no_metadata(magnet(&link).err())),
         Named::InfoHash(_) => return Err(no_metadata(None)),
@@ -118,7 +121,7 @@ pub(super) fn magnet(link: &str) -> Result<Magnet, Failure> {
 /// A damaged link is told of before what no link says.
 fn no_metadata(damaged: Option<Failure>) -> Failure {
     damaged.unwrap_or_else(|| {
-        Failure::new(Exit::Input, "a magnet link does not say what the torrent holds")
+        Failure::new(Exit::Input, "a link or a hash does not say what the torrent holds")
             .remedy("`magnet LINK` makes a torrent file of it, which peers have.")
     })
 }

@@ -48,7 +48,8 @@ async fn fetch(args: &args::Magnet, magnet: Magnet, terminal: Terminal) -> Resul
         network::fetch(&args.network, magnet, &outlet, (&peers, &blocked), terminal).await
     };
     let fetch = signals.during(finding).await?;
-    let session = network::start(&args.network, &outlet, blocked, terminal).await?;
+    let starting = network::start(&args.network, &outlet, blocked, terminal);
+    let session = signals.during(starting).await?;
     let goal = Goal::to_fetch(args.network.timeout);
     let mut transfer = Transfer::new(session, goal, terminal);
     let then = Then::Write { path: args.output.clone(), force: args.force };

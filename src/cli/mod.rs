@@ -53,6 +53,7 @@ use args::{Command, General, LogLevel, ParseEnd};
 pub use exit::Exit;
 use exit::Failure;
 use log::Log;
+use signals::Signals;
 use terminal::Terminal;
 
 /// Runs the program as its arguments say.
@@ -69,6 +70,9 @@ fn run(args: &[OsString]) -> Exit {
         Err(end) => return not_parsed(args, end),
     };
     let mut terminal = Terminal::new(&cli.general);
+    if matches!(&cli.command, Command::Create(args) if create::fills_stdout(args)) {
+        terminal = terminal.without_objects();
+    }
     let exit = Log::open(&cli.general).and_then(|log| {
         terminal.log = log;
         let version = env!("CARGO_PKG_VERSION");
@@ -98,14 +102,16 @@ fn command(command: Command, terminal: Terminal) -> Result<Exit, Failure> {
         signals::outlive_file_limit();
     }
     let ended = match command {
-        Command::Show(args) => runtime.block_on(show::run(&args, terminal)),
+        Command::Show(args) => runtime.block_on(stoppable(show::run(&args, terminal))),
         Command::Magnet(args) => runtime.block_on(magnet::run(&args, terminal)),
         Command::Tracker(args) => runtime.block_on(tracker::run(&args, terminal)),
-        Command::Dht(args) => runtime.block_on(dht::run(&args, terminal)),
-        Command::Why(args) => runtime.block_on(why::run(&args, terminal)),
+        Command::Dht(args) => runtime.block_on(stoppable(dht::run(&args, terminal))),
+        Command::Why(args) => runtime.block_on(stoppable(why::run(&args, terminal))),
         Command::Demo(args) => runtime.block_on(demo::run(&args, terminal)),
-        Command::Create(args) => create::run(&args, terminal),
-        Command::Verify(args) => runtime.block_on(verify::run(&args, terminal)),
+        Command::Create(args) => {
+            runtime.block_on(stoppable(async { create::run(&args, terminal) }))
+        }
+        Command::Verify(args) => runtime.block_on(stoppable(verify::run(&args, terminal))),
         Command::Download(args) => runtime.block_on(download::run(&args, terminal)),
         Command::Seed(args) => runtime.block_on(seed::run(&args, terminal)),
         Command::Share(args) => runtime.block_on(share::run(&args, terminal)),
@@ -116,6 +122,15 @@ fn command(command: Command, terminal: Terminal) -> Result<Exit, Failure> {
     // What had to end well has: nobody waits for a name that is still looked up, or a disk that does not answer.
     runtime.shutdown_background();
     ended
+}
+
+/// Runs what has nothing to end well.
+async fn stoppable(run: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    match Signals::are_wanted() {
+        true => Signals::listen()?.during(run).await,
+        // Then the system ends it at once.
+        false => run.await,
+    }
 }
 
 /// Help and the version are success; anything else is told as clap words it.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     args, blocklist, create,
+    download::none_is_left,
     exit::{Exit, Failure},
     input::{self, Named},
     network, outlet,
@@ -17,23 +18,26 @@ use crate::{
 };
 
 pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
     let blocked = blocklist::read(&args.network.blocklist, terminal)?;
-    let outlet = outlet::open(&args.network.outlet).await?;
+    let outlet = outlet::open(&args.network.outlet);
+    let outlet = signals.during(outlet).await?;
     let mut sources = Vec::new();
     for text in &args.sources {
-        let source = source(text, args, terminal).await;
-        sources.push(source.map_err(|failure| failure.input(text)));
+        let source = signals.during(async { Ok(source(text, args, terminal).await) }).await?;
+        match source {
+            Err(failure) if failure.exit.is_signal() => return Err(failure),
+            source => sources.push(source.map_err(|failure| failure.input(text))),
+        }
     }
-    if sources.len() == 1
-        && let Some(Err(failure)) = sources.pop_if(|only| only.is_err())
-    {
-        return Err(failure);
+    if sources.iter().all(Result::is_err) {
+        let failures = sources.into_iter().filter_map(Result::err).collect();
+        return none_is_left(failures, 0, terminal);
     }
-    // From here on there is something to end well.
-    let mut signals = Signals::listen()?;
     let peers = network::peers(&args.network, &outlet, &blocked, terminal);
     let peers = signals.during(peers).await?;
-    let session = network::start(&args.network, &outlet, blocked, terminal).await?;
+    let starting = network::start(&args.network, &outlet, blocked, terminal);
+    let session = signals.during(starting).await?;
     let goal =
         Goal { seed: true, limit: args.limit, timeout: args.network.timeout, fetches: false };
     let mut transfer = Transfer::new(session, goal, terminal);

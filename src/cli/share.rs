@@ -23,9 +23,11 @@ struct Shared {
 }
 
 pub(super) async fn run(args: &args::Share, terminal: Terminal) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
     let mut network = args.network.clone();
     network::encrypt(&mut network)?;
-    let outlet = outlet::open(&network.outlet).await?;
+    let outlet = outlet::open(&network.outlet);
+    let outlet = signals.during(outlet).await?;
     let blocked = blocklist::read(&network.blocklist, terminal)?;
     let state_dir = network::state_dir(network.state_dir.as_deref(), terminal)?;
     let source = |name: &str, length| {
@@ -34,12 +36,14 @@ pub(super) async fn run(args: &args::Share, terminal: Terminal) -> Result<Exit, 
         source.map(Some).map_err(failure)
     };
     let metainfo = create::in_memory_with(&args.path, source, terminal)?;
-    // From here on there is something to end well.
-    let mut signals = Signals::listen()?;
     let peers = signals.during(network::peers(&network, &outlet, &blocked, terminal)).await?;
-    let session = network::start(&network, &outlet, blocked, terminal).await?;
+    let starting = network::start(&network, &outlet, blocked, terminal);
+    let session = signals.during(starting).await?;
     if network.no_dht && network.no_lsd {
         terminal.warn("without DHT and LSD nobody finds it by the code, unless given --peer")?;
+    }
+    if !network.tracker.is_empty() {
+        terminal.warn("no tracker is asked: it would be told what is shared, and by whom")?;
     }
     let code = ShareCode::of(metainfo.info.info_hash().wire());
     tell(code, &metainfo, &session, terminal)?;

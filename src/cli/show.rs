@@ -16,7 +16,7 @@ use super::{
     progress::count,
     scrape,
     table::Table,
-    terminal::{Terminal, printable},
+    terminal::{Terminal, on_one_line},
 };
 use crate::{
     base::units::ByteCount,
@@ -72,8 +72,11 @@ pub(super) async fn run(args: &args::Show, terminal: Terminal) -> Result<Exit, F
             table
         }
     };
-    // One write: a reader that wants only the first lines ends it.
-    terminal.data(&table.lines(aligned).join("\n"))?;
+    let lines = table.lines(aligned);
+    if !lines.is_empty() {
+        // One write: a reader that wants only the first lines ends it.
+        terminal.data(&lines.join("\n"))?;
+    }
     Ok(exit)
 }
 
@@ -236,7 +239,7 @@ impl Sheet {
     fn file_lines(&self) -> String {
         let mut lines = String::new();
         for FileLine { index, length, path } in self.files.iter().flat_map(Files::lines) {
-            let _ = writeln!(lines, "{index}\t{length}\t{}", printable(&path));
+            let _ = writeln!(lines, "{index}\t{length}\t{}", on_one_line(&path));
         }
         lines
     }

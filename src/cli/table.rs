@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::terminal::printable;
+use super::terminal::{on_one_line, printable};
 
 /// Rows of cells, with the columns that are aligned to the right.
 #[derive(Debug, Default)]
@@ -19,20 +19,22 @@ impl Table {
 
     /// Adds a row.
     pub(super) fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) -> &mut Self {
-        self.rows.push(cells.into_iter().map(|c| printable(&c.into())).collect());
+        self.rows.push(cells.into_iter().map(Into::into).collect());
         self
     }
 
     /// Its lines: columns two blanks apart, or one tab between cells.
     pub(super) fn lines(&self, aligned: bool) -> Vec<String> {
+        let rows = |clean: fn(&str) -> String| -> Vec<Vec<String>> {
+            self.rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect()
+        };
         if !aligned {
-            return self.rows.iter().map(|r| r.join("\t")).collect();
+            return rows(on_one_line).iter().map(|row| row.join("\t")).collect();
         }
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let rows = rows(printable);
+        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns)
-            .map(|c| {
-                self.rows.iter().filter_map(|r| r.get(c)).map(|s| s.width()).max().unwrap_or(0)
-            })
+            .map(|c| rows.iter().filter_map(|r| r.get(c)).map(|s| s.width()).max().unwrap_or(0))
             .collect();
         let line = |row: &Vec<String>| {
             let mut line = String::new();
@@ -52,7 +54,7 @@ impl Table {
             line.truncate(line.trim_end().len());
             line
         };
-        self.rows.iter().map(line).collect()
+        rows.iter().map(line).collect()
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Terminal {
     pub(super) quiet: bool,
     /// Pieces and peers as they come and go.
     pub(super) verbose: bool,
-    /// How progress is shown; never [`ProgressMode::Auto`].
+    /// How progress is shown; [`ProgressMode::Auto`] is as objects.
     pub(super) progress: ProgressMode,
     /// What standard error may look like.
     pub(super) style: Style,
@@ -41,6 +41,8 @@ impl Terminal {
         let terminal = io::stderr().is_terminal() && !dumb;
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let progress = match general.progress {
+            ProgressMode::None => ProgressMode::None,
+            _ if general.json => ProgressMode::Auto,
             _ if general.quiet => ProgressMode::None,
             ProgressMode::Auto if terminal => ProgressMode::Bar,
             ProgressMode::Auto => ProgressMode::Lines,
@@ -62,6 +64,19 @@ impl Terminal {
             tables_aligned: io::stdout().is_terminal(),
             log: None,
         }
+    }
+
+    /// The same without any objects: standard output is for something else.
+    pub(super) fn without_objects(self) -> Self {
+        match self.json {
+            true => Terminal { json: false, progress: ProgressMode::None, ..self },
+            false => self,
+        }
+    }
+
+    /// Text from elsewhere as data: made printable for a person, else only kept on its line.
+    pub(super) fn as_data(&self, text: &str) -> String {
+        if self.tables_aligned { printable(text) } else { on_one_line(text) }
     }
 
     /// Writes a line of data.
@@ -282,6 +297,12 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if unsafe_char(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// Text from elsewhere with nothing in it that ends a line or a cell. Programs take the rest as it is: names of
+/// files may hold what a person should not be shown.
+pub(super) fn on_one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +311,7 @@ mod tests {
     fn names_cannot_move_the_cursor() {
         assert_eq!(printable("a\x1b[2Jb\u{202e}c\n"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}");
         assert_eq!(printable("año 葉"), "año 葉");
+        assert_eq!(on_one_line("a\tb\u{200f}c\n"), "a\u{fffd}b\u{200f}c\u{fffd}");
     }
 
     #[test]

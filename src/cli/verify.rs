@@ -26,8 +26,9 @@ pub(super) async fn run(args: &args::Verify, terminal: Terminal) -> Result<Exit,
         }
         match one(text, args, terminal).await {
             Ok(()) => exits.push(Exit::Done),
-            Err(failure) if failure.closed_pipe => return Err(failure),
+            Err(failure) if failure.closed_pipe || failure.exit.is_signal() => return Err(failure),
             Err(failure) => {
+                let failure = failure.input(text);
                 exits.push(failure.exit);
                 last = Some(failure);
             }
@@ -41,7 +42,8 @@ pub(super) async fn run(args: &args::Verify, terminal: Terminal) -> Result<Exit,
             if let Some(failure) = last {
                 terminal.failure(&failure);
             }
-            terminal.end(exit, &format!("{} of {} do not verify", bad(&exits), exits.len()))
+            let what = if exits.contains(&Exit::Verify) { "do not verify" } else { "failed" };
+            terminal.end(exit, &format!("{} of {} {what}", bad(&exits), exits.len()))
         }
     }
 }

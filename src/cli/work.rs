@@ -12,6 +12,7 @@ use std::{
 use super::{
     exit::Failure,
     progress::{Progress, Stage, View},
+    signals,
     terminal::Terminal,
 };
 use crate::{base::units::ByteRate, session::check::Watch};
@@ -21,7 +22,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Runs `work` on a thread of its own and shows how much of `view.total` bytes it has done.
 ///
-/// When nobody reads the progress any more the work is cancelled.
+/// When nobody reads the progress any more, or a signal comes, the work is cancelled.
 #[expect(clippy::disallowed_methods, reason = "a person watches: this is the clock's end")]
 pub(super) fn watch<T: Send>(
     terminal: Terminal,
@@ -46,6 +47,10 @@ pub(super) fn watch<T: Send>(
                 Ok(result) => return Ok(result),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => panic!("the work has panicked"),
+            }
+            if let Some(exit) = signals::asked() {
+                cancel.store(true, Ordering::Relaxed);
+                return Err(Failure::stopped(exit));
             }
             let view = at(&view, done.load(Ordering::Relaxed), start.elapsed());
             if let Err(failure) = progress.show(start.elapsed(), &[view]) {

@@ -11,7 +11,8 @@ use clap::{
 
 /// Options that mean something else in this command than elsewhere. Their environment name and
 /// their place in the file name the command.
-pub(super) const OWN_MEANING: &[(&str, &str)] = &[("create", "output")];
+pub(super) const OWN_MEANING: &[(&str, &str)] =
+    &[("create", "output"), ("demo", "max-up"), ("demo", "upload-limit")];
 
 /// Gives every option its environment name.
 pub(super) fn with_environment(command: Command) -> Command {
@@ -46,8 +47,8 @@ pub(super) fn shown(command: Command) -> Command {
     command.mut_args(|a| a.hide_env(false)).mut_subcommands(shown)
 }
 
-/// Switches as they were typed. `--no-dht=false` takes back what the environment or the file says: it is
-/// as if nobody had asked for it. Of several the last counts.
+/// Switches as they were typed. `--no-dht=false` takes back what the environment or the file says, and
+/// `DOWNPOUR_NO_DHT=false` what the file says: it is as if nobody had asked for it. Of several the last counts.
 #[derive(Debug, Default)]
 pub(super) struct Switches {
     /// The line without those that were taken back.
@@ -79,6 +80,9 @@ impl Switches {
             }
         }
         switches.args.extend(rest.cloned());
+        let mut denied = Vec::new();
+        denied_by_environment(command, &mut denied);
+        switches.taken_back.extend(denied);
         switches
     }
 
@@ -95,6 +99,21 @@ impl Switches {
     }
 }
 
+/// Long names of switches of which the environment says that they are off.
+fn denied_by_environment(command: &Command, out: &mut Vec<String>) {
+    for arg in command.get_arguments().filter(|arg| is_switch(arg)) {
+        let said = arg.get_env().and_then(std::env::var_os);
+        let said = said.and_then(|text| boolish(&text));
+        out.extend(arg.get_long().filter(|_| said == Some(false)).map(str::to_owned));
+    }
+    command.get_subcommands().for_each(|command| denied_by_environment(command, out));
+}
+
+/// What is said of a switch by `text`: 1 and yes are as good as true.
+pub(super) fn boolish(text: &OsStr) -> Option<bool> {
+    BoolishValueParser::new().parse_ref(&Command::new(""), None, text).ok()
+}
+
 /// What `arg` says of a switch, if it is `--NAME=VALUE` of one.
 fn value(command: &Command, arg: &OsStr) -> Option<(String, bool)> {
     let (name, value) = arg.to_str()?.strip_prefix("--")?.split_once('=')?;
@@ -103,8 +122,7 @@ fn value(command: &Command, arg: &OsStr) -> Option<(String, bool)> {
     if of_that_name.is_empty() || !of_that_name.iter().all(|arg| is_switch(arg)) {
         return None;
     }
-    let value = BoolishValueParser::new().parse_ref(command, None, OsStr::new(value)).ok()?;
-    Some((format!("--{name}"), value))
+    Some((format!("--{name}"), boolish(OsStr::new(value))?))
 }
 
 fn named<'a>(command: &'a Command, long: &str, out: &mut Vec<&'a Arg>) {

@@ -1,9 +1,13 @@
 //! Options that every command takes: how to talk, where the configuration is, what is written down.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::environment::boolish;
 use crate::base::units::ByteCount;
 
 #[derive(Debug, Args)]
@@ -89,10 +93,16 @@ pub(in crate::cli) enum Color {
 }
 
 impl General {
-    /// What can be told of a line that could not be read: whether it asks for `--json`.
+    /// What can be told of a line that could not be read: whether it, or else the environment, asks for `--json`.
     pub(in crate::cli) fn of_unread(args: &[OsString]) -> Self {
+        let typed = args.iter().skip(1).take_while(|arg| *arg != "--");
+        let typed = typed.filter_map(|arg| match arg.to_str()?.strip_prefix("--json")? {
+            "" => Some(true),
+            value => boolish(OsStr::new(value.strip_prefix('=')?)),
+        });
+        let said = || std::env::var_os("DOWNPOUR_JSON").and_then(|value| boolish(&value));
         General {
-            json: args.iter().skip(1).take_while(|a| *a != "--").any(|a| a == "--json"),
+            json: typed.last().or_else(said).unwrap_or(false),
             quiet: false,
             verbose: 0,
             progress: ProgressMode::Auto,

@@ -14,6 +14,7 @@ mod magnet;
 mod network;
 mod outlet;
 mod packaging;
+mod precedence;
 mod seed;
 mod settings;
 mod show;
@@ -104,12 +105,16 @@ pub(super) fn parse(args: &[OsString]) -> Result<Cli, ParseEnd> {
     let command = environment::with_environment(Cli::command());
     let switches = Switches::of(&command, args);
     let command = switches.without_taken_back(command);
+    let excluded = precedence::excluded_by_typed(&command, &switches.args);
+    let command = precedence::without_environment(command, &excluded);
     let matches = command.clone().try_get_matches_from(&switches.args).map_err(ParseEnd::Clap)?;
     let cli = Cli::from_arg_matches(&matches).map_err(ParseEnd::Clap)?;
     let Some(path) = settings::path(cli.general.config.as_deref()) else { return Ok(cli) };
     let settings = Settings::read(&path, &command).map_err(ParseEnd::Config)?;
     let chosen = matches.subcommand_name().unwrap_or_default();
-    let command = switches.without_taken_back(settings.apply(command, chosen));
+    let excluded = precedence::excluded_by_said(&command, &matches);
+    let command = settings.apply(command, chosen, &excluded);
+    let command = switches.without_taken_back(command);
     let matches = command.clone().try_get_matches_from(&switches.args);
     let matches = matches.map_err(|e| settings.blame(&command, chosen, e))?;
     Cli::from_arg_matches(&matches).map_err(ParseEnd::Clap)

@@ -144,10 +144,9 @@ pub(in crate::cli) struct Limits {
 
 /// What is hashed of data that is there.
 #[derive(Debug, Clone, Copy, Args)]
-#[group(multiple = false)]
 pub(in crate::cli) struct Checking {
     /// Hash all data that is there, also what an earlier run has verified
-    #[arg(long)]
+    #[arg(long, conflicts_with = "skip_check")]
     pub(in crate::cli) check: bool,
 
     /// Take files of the right length for good without hashing them, this time

@@ -82,5 +82,6 @@ fn chapter(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
             line.strip_prefix(".SH ").map_or(line.to_owned(), |title| format!(".SS {title}"));
         page.extend(line.bytes().chain([b'\n']));
     }
-    Ok(())
+    let inner = command.get_subcommands().filter(|inner| inner.get_name() != "help");
+    inner.into_iter().try_for_each(|inner| chapter(inner, page))
 }

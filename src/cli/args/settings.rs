@@ -13,7 +13,7 @@ use std::{
 };
 
 use clap::{
-    Arg, ArgAction, Command,
+    Arg, ArgAction, Command, Id,
     error::{ContextKind, ContextValue},
 };
 use toml::de::{DeTable, DeValue};
@@ -129,23 +129,27 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Puts what the file says in place of the defaults of `chosen`, a command of `command`.
-    pub(super) fn apply(&self, command: Command, chosen: &str) -> Command {
-        let command = command.mut_args(|arg| self.default(arg, "", chosen));
+    /// Puts what the file says in place of the defaults of `chosen`, a command of `command`, but for the options
+    /// that are `excluded`.
+    pub(super) fn apply(&self, command: Command, chosen: &str, excluded: &[Id]) -> Command {
+        let command = command.mut_args(|arg| self.default(arg, "", chosen, excluded));
         match command.find_subcommand(chosen) {
-            Some(_) => command.mut_subcommand(chosen, |inner| self.within(inner, chosen)),
+            Some(_) => command.mut_subcommand(chosen, |inner| self.within(inner, chosen, excluded)),
             None => command,
         }
     }
 
-    fn within(&self, command: Command, chosen: &str) -> Command {
+    fn within(&self, command: Command, chosen: &str, excluded: &[Id]) -> Command {
         command
-            .mut_args(|arg| self.default(arg, chosen, chosen))
-            .mut_subcommands(|inner| self.within(inner, chosen))
+            .mut_args(|arg| self.default(arg, chosen, chosen, excluded))
+            .mut_subcommands(|inner| self.within(inner, chosen, excluded))
     }
 
     /// An option of the command `of` with the default that it has for `chosen`.
-    fn default(&self, arg: Arg, of: &str, chosen: &str) -> Arg {
+    fn default(&self, arg: Arg, of: &str, chosen: &str, excluded: &[Id]) -> Arg {
+        if excluded.contains(arg.get_id()) {
+            return arg;
+        }
         match self.said(&arg, of, chosen).map(|setting| setting.values.clone()) {
             Some(values) if matches!(arg.get_action(), ArgAction::Append) => {
                 arg.default_values(values)
@@ -292,7 +296,9 @@ mod tests {
     use clap::{CommandFactory, FromArgMatches};
 
     use super::{
-        super::{Cli, Command as Chosen, environment::with_environment},
+        super::{
+            Cli, Command as Chosen, environment::with_environment, precedence::excluded_by_typed,
+        },
         *,
     };
 
@@ -303,7 +309,9 @@ mod tests {
     fn parse(file: &str, args: &str) -> Result<Cli, String> {
         let settings = settings(file)?;
         let words: Vec<_> = args.split(' ').collect();
-        let command = settings.apply(Cli::command(), words[1]);
+        let typed: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let excluded = excluded_by_typed(&Cli::command(), &typed);
+        let command = settings.apply(Cli::command(), words[1], &excluded);
         let matches = command.clone().try_get_matches_from(&words);
         let matches = matches.map_err(|e| match settings.blame(&command, words[1], e) {
             ParseEnd::Config(failure) => failure.causes.join("\n"),
@@ -341,6 +349,23 @@ mod tests {
             panic!("tracker")
         };
         assert_eq!(t.interval, std::time::Duration::from_secs(60));
+    }
+
+    #[test]
+    fn what_is_typed_wins_over_what_it_excludes() {
+        let network = |file: &str, args: &str| match parse(file, args).expect("valid").command {
+            Chosen::Download(download) => download.fetch.network,
+            other => panic!("{other:?}"),
+        };
+        let file = "no-dht = true\nno-trackers = true\n";
+        let left = network(file, "downpour download x");
+        assert!(left.no_dht && left.no_trackers);
+        let typed = "downpour download x --dht-bootstrap a:1 --tracker http://t.example/";
+        let won = network(file, typed);
+        assert!(!won.no_dht && !won.no_trackers);
+        assert_eq!((won.dht_bootstrap.len(), won.tracker.len()), (1, 1));
+        let other = network("dht-bootstrap = \"a:1\"\n", "downpour download x --no-dht");
+        assert!(other.no_dht && other.dht_bootstrap.is_empty());
     }
 
     #[test]

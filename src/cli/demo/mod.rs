@@ -9,7 +9,10 @@ mod payload;
 mod report;
 mod swarm;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     args,
@@ -58,18 +61,39 @@ pub(super) async fn run(args: &args::Demo, terminal: Terminal) -> Result<Exit, F
         plural(peers as u64, "downloader"),
     ));
     let seeder = workshop.folder("seeder")?;
-    let torrent = create::in_memory(&payload::write(&seeder, size)?, terminal)?;
+    let torrent = make(&seeder, size, terminal, &mut signals).await?;
     let folders = folders(&workshop, seeder, "peer", peers)?;
     let plan = Plan { torrent: &torrent, folders: &folders, max_up, role: "peer", kill: args.kill };
     let meeting = if args.no_tracker { Meeting::Dht } else { Meeting::Tracker(tracker()?) };
     let outcome = swarm::run(plan, meeting, terminal, &mut signals).await?;
-    verify(&torrent, &folders[1..], terminal)?;
+    let (copied, copies) = (torrent.clone(), folders[1..].to_vec());
+    apart(&mut signals, move || verify(&copied, &copies, terminal)).await?;
     (1..=peers).for_each(|i| workshop.discard(&format!("peer-{i}")));
 
     let alone = alone(args, &torrent, &workshop, &folders[0], terminal, &mut signals).await?;
     let report = Report { args, outcome: &outcome, comparison: alone, verified: peers };
     report.tell(terminal)?;
     Ok(Exit::Done)
+}
+
+/// Writes what is shared into `folder`, and makes a torrent of it.
+async fn make(
+    folder: &Path,
+    size: u64,
+    terminal: Terminal,
+    signals: &mut Signals,
+) -> Result<Metainfo, Failure> {
+    let folder = folder.to_path_buf();
+    apart(signals, move || create::in_memory(&payload::write(&folder, size)?, terminal)).await
+}
+
+/// Does `work` on a thread of its own, so that a signal is heard meanwhile.
+async fn apart<T: Send + 'static>(
+    signals: &mut Signals,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let working = tokio::task::spawn_blocking(work);
+    signals.during(async { working.await.expect("the work does not panic") }).await
 }
 
 /// The seeder's folder and an empty one for each downloader.
@@ -117,7 +141,7 @@ async fn alone(
     args: &args::Demo,
     torrent: &Metainfo,
     workshop: &Workshop,
-    seeder: &std::path::Path,
+    seeder: &Path,
     terminal: Terminal,
     signals: &mut Signals,
 ) -> Result<Comparison, Failure> {
@@ -137,7 +161,7 @@ async fn alone(
     let sampled;
     let (torrent, seeder) = if sample < size {
         let folder = workshop.folder("server")?;
-        sampled = create::in_memory(&payload::write(&folder, sample)?, terminal)?;
+        sampled = make(&folder, sample, terminal, signals).await?;
         (&sampled, folder)
     } else {
         (torrent, seeder.to_path_buf())

@@ -100,7 +100,7 @@ pub(super) async fn run(
     terminal: Terminal,
     signals: &mut Signals,
 ) -> Result<Outcome, Failure> {
-    let mut swarm = Swarm::start(&plan, meeting, terminal).await?;
+    let mut swarm = signals.during(Swarm::start(&plan, meeting, terminal)).await?;
     let mut ticks = interval(TICK);
     let end = loop {
         let looked = swarm.look().await;
@@ -111,7 +111,7 @@ pub(super) async fn run(
         }
         tokio::select! {
             _ = ticks.tick() => {}
-            exit = signals.next() => break Err(Failure::new(exit, "the demo was stopped")),
+            exit = signals.next() => break Err(Failure::stopped(exit)),
         }
     };
     let end = end.and_then(|()| swarm.show_end());

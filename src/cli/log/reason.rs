@@ -56,6 +56,7 @@ pub(super) const fn of_web_seed(failure: &Failure) -> &'static str {
         Failure::Redirect => "redirect",
         Failure::Busy { .. } => "busy",
         Failure::Status(_) => "status",
+        Failure::NoFile { .. } => "no_file",
         Failure::NoRanges => "no_ranges",
         Failure::WrongRange => "wrong_range",
         Failure::WrongLength => "wrong_length",

@@ -36,10 +36,8 @@ enum Shape {
 impl Progress {
     pub(super) fn new(terminal: Terminal) -> Self {
         let shape = match terminal.progress {
-            _ if terminal.json => Shape::Objects(objects::Objects::default()),
-            ProgressMode::Bar | ProgressMode::Auto => {
-                Shape::Bars(Box::new(bars::Bars::new(terminal.style)))
-            }
+            ProgressMode::Auto => Shape::Objects(objects::Objects::default()),
+            ProgressMode::Bar => Shape::Bars(Box::new(bars::Bars::new(terminal.style))),
             ProgressMode::Lines => Shape::Lines(lines::Lines::default()),
             ProgressMode::None => Shape::None,
         };

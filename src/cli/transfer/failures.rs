@@ -45,11 +45,13 @@ pub(super) fn failed(path: &Path, error: &TorrentError, fetches: bool) -> Failur
 
 /// What is there is not the torrent's.
 fn in_the_way(path: &Path, fetches: bool) -> Failure {
-    let remedy = match fetches {
-        true => "Choose another folder with --output, or use what is there with --force.",
-        false => "--data names the folder that holds the torrent's file or folder.",
-    };
-    Failure::new(Exit::Exists, format!("{} was not touched", quoted(path))).remedy(remedy)
+    let quoted = quoted(path);
+    match fetches {
+        true => Failure::new(Exit::Exists, format!("{quoted} was not touched"))
+            .remedy("Choose another folder with --output, or use what is there with --force."),
+        false => Failure::new(Exit::Verify, format!("{quoted} is not what the torrent holds"))
+            .remedy("--data names the folder that holds the torrent's file or folder."),
+    }
 }
 
 fn quoted(path: &Path) -> String {

@@ -10,12 +10,10 @@ use serde::Serialize;
 
 use super::{Torrent, Transfer, failures::failed};
 use crate::{
-    base::limits::MAX_NAME_BYTES,
     cli::{
         args, choice, create,
         exit::{Exit, Failure},
         progress::Stage,
-        terminal::printable,
     },
     metainfo::{Metainfo, ShareCode},
     session::{AddError, AddTorrent, FetchMetadata, Fetching},
@@ -65,23 +63,6 @@ struct Written<'a> {
     name: &'a str,
     path: String,
     exit: u8,
-}
-
-/// What the names of torrent files end with.
-const EXTENSION: &str = ".torrent";
-
-/// The torrent file of `metainfo` at `path`, or in that folder.
-fn torrent_file(path: &Path, metainfo: &Metainfo) -> PathBuf {
-    if path.is_dir() {
-        let name = metainfo.info.name();
-        let mut cut = name.len().min(MAX_NAME_BYTES - EXTENSION.len());
-        while !name.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        path.join(format!("{}{EXTENSION}", &name[..cut]))
-    } else {
-        path.to_owned()
-    }
 }
 
 impl Transfer {
@@ -196,7 +177,7 @@ impl Transfer {
         path: &Path,
         force: bool,
     ) -> Result<(), Failure> {
-        let path = torrent_file(path, metainfo);
+        let path = create::torrent_file(path, metainfo.info.name());
         create::write(&path, &metainfo.to_bytes(), force)?;
         let t = &mut self.torrents[i];
         t.last.end(Stage::Done);
@@ -207,7 +188,7 @@ impl Transfer {
             let written = Written { id, name, path, exit: Exit::Done.code() };
             return self.terminal.event("done", &written);
         }
-        self.progress.data(&printable(&path))
+        self.progress.data(&self.terminal.as_data(&path))
     }
 
     fn list(

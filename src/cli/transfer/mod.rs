@@ -67,6 +67,8 @@ pub(super) struct Transfer {
     torrents: Vec<Torrent>,
     /// How those ended that did not even begin.
     refused: Vec<Failure>,
+    /// Inputs that were done with before.
+    done: usize,
     /// What was told of the ports that peers outside use.
     mapped: Option<Mapped>,
     opened: Option<Opened>,
@@ -163,12 +165,18 @@ impl Transfer {
             start: Instant::now(),
             torrents: Vec::new(),
             refused: Vec::new(),
+            done: 0,
             mapped: None,
             opened: None,
             told_totals: None,
             bell: Arc::default(),
             followers: Followers::new(terminal),
         }
+    }
+
+    /// So many other inputs are done with.
+    pub(super) const fn count_done(&mut self, inputs: usize) {
+        self.done = inputs;
     }
 
     /// Takes a torrent in, or the reason why there is none.
@@ -313,7 +321,7 @@ impl Transfer {
 
     /// Whether there is only one torrent: its failure is that of the run.
     fn is_only(&self) -> bool {
-        self.torrents.len() + self.refused.len() == 1
+        self.torrents.len() + self.refused.len() + self.done == 1
     }
 
     /// Tells of the failure of one of several at once.
@@ -448,7 +456,7 @@ impl Transfer {
         }
         if goal.fetches {
             let path = t.path.display().to_string();
-            return self.progress.data(&printable(&path));
+            return self.progress.data(&self.terminal.as_data(&path));
         }
         Ok(())
     }
@@ -459,8 +467,9 @@ impl Transfer {
         stopped: Option<Exit>,
         mut signals: Signals,
     ) -> Result<Exit, Failure> {
-        let only = self.is_only();
+        let (only, goal) = (self.is_only(), self.goal);
         let mut exits: Vec<Exit> = self.refused.iter().map(|f| f.exit).collect();
+        exits.extend(std::iter::repeat_n(Exit::Done, self.done));
         let mut failures = std::mem::take(&mut self.refused);
         for t in &mut self.torrents {
             // Ctrl-C is how one ends seeding, also when there is nothing to serve at the moment.
@@ -492,7 +501,11 @@ impl Transfer {
         shown?;
         match stopped {
             Some(exit) if exits.contains(&exit) => {
-                return Err(Failure::stopped(exit));
+                let stopped = Failure::stopped(exit);
+                return Err(match goal.fetches {
+                    true => stopped.remedy("The same command goes on from here."),
+                    false => stopped,
+                });
             }
             _ => {}
         }
