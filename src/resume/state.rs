@@ -125,6 +125,7 @@ impl ResumeState {
             .get(b"partial")
             .and_then(Value::as_list)
             .and_then(|list| list.iter().map(|entry| partial(entry, info)).collect())
+            .filter(|all: &Vec<PartialPiece>| all.is_sorted_by(|a, b| a.piece < b.piece))
             .ok_or(ResumeError::Value("partial"))?;
         let mut peers: Vec<_> = compact::v4_peers(string(state, "peers")?).collect();
         peers.extend(compact::v6_peers(string(state, "peers6")?));

@@ -1,4 +1,4 @@
-//! What trackers say, and over UDP what is said to ours: what is taken stays within its bounds.
+//! What trackers say, and what is said to ours: what is taken stays within its bounds.
 
 #![no_main]
 
@@ -7,6 +7,7 @@ use downpour::{
     tracker::{
         announce::AnnounceReply,
         http::parse_reply,
+        http_host::{parse_announce, parse_scrape},
         scrape::parse_scrape_reply,
         udp::{Request, Response},
     },
@@ -23,6 +24,16 @@ fuzz_target!(|data: &[u8]| {
         check(&reply);
     }
     let _ = parse_scrape_reply(data, Sha1Hash(*b"aaaaaaaaaaaaaaaaaaaa"));
+    if let Ok(query) = std::str::from_utf8(data) {
+        if let Ok(announce) = parse_announce(query) {
+            assert!(announce.request.port != 0);
+            let id = announce.request.tracker_id.unwrap_or_default();
+            assert!(id.len() <= limits::MAX_TRACKER_ID);
+        }
+        if let Ok(hashes) = parse_scrape(query) {
+            assert!((1..=limits::MAX_SCRAPE_HASHES).contains(&hashes.len()));
+        }
+    }
     for v6 in [false, true] {
         if let Ok((_, Response::Announce(reply))) = Response::decode(data, v6) {
             check(&reply);

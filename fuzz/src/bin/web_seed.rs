@@ -88,7 +88,7 @@ struct Scene {
 
 impl Scene {
     fn new(info: Arc<Info>) -> Self {
-        let mut translator = Translator::new(info.clone(), "http://w/");
+        let mut translator = Translator::new(info.clone(), "http://w/", &[]);
         translator.take(&[0; HANDSHAKE_LEN]);
         let (said, asked) = (Vec::new(), Vec::new());
         let (geometry, body, cancelled) = (info.geometry(), VecDeque::new(), Vec::new());
