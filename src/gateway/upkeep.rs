@@ -33,6 +33,11 @@ impl Upkeep {
         self.due
     }
 
+    /// It is time to ask, whatever was before: there may be another gateway.
+    pub const fn again(&mut self, now: Instant) {
+        (self.due, self.pause) = (now, FIRST_PAUSE);
+    }
+
     /// The mappings were granted for `lifetime`.
     pub fn granted(&mut self, now: Instant, lifetime: Duration) {
         let lifetime = lifetime.max(SHORTEST);

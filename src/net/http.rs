@@ -401,7 +401,7 @@ fn as_proxy(proxy: &Proxy) -> Result<reqwest::Proxy, HttpSetupError> {
     let failed = |error: &dyn fmt::Display| HttpSetupError::Client(error.to_string());
     let text = format!("{scheme}://{}", proxy.addr());
     let mut url = Url::parse(&text).map_err(|error| failed(&error))?;
-    if let Some(credentials) = &proxy.address().credentials {
+    if let Some(credentials) = proxy.credentials() {
         // What is decoded again at the other end has to be encoded, a `%` as well.
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let set = url.set_username(&encoded(&credentials.user));

@@ -4,10 +4,10 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use socket2::{InterfaceIndexOrAddress, SockRef};
+use socket2::{InterfaceIndexOrAddress, SockRef, Socket};
 use tokio::net::UdpSocket;
 
 use super::{sockets::Binding, udp::receive};
@@ -22,9 +22,29 @@ const PORT: u16 = 6771;
 /// The index of the loopback interface, where a system has it first.
 const LOOPBACK_INDEX: u32 = 1;
 
-/// Sockets in the groups of one or both families.
+/// By which interface, and from which addresses, we would send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// The number of the interface to which we are bound.
+    index: Option<u32>,
+    v4: Option<IpAddr>,
+    v6: Option<IpAddr>,
+}
+
+impl Place {
+    fn of(binding: &Binding) -> Self {
+        Place { index: binding.index(), v4: binding.source_v4(), v6: binding.source_v6() }
+    }
+}
+
+/// Sockets in the groups of one or both families, or of none while there is no multicast here.
 #[derive(Debug)]
 pub struct Lsd {
+    binding: Binding,
+    loopback: bool,
+    ipv6: bool,
+    /// Where we were when the sockets were opened.
+    place: Place,
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
     cookie: String,
@@ -33,21 +53,34 @@ pub struct Lsd {
 impl Lsd {
     /// Joins the groups (that of IPv6 only if `ipv6`): on the network to which `binding` leads, or if
     /// `loopback` among the programs of this host alone. Must be called inside a tokio runtime.
-    ///
-    /// # Errors
-    /// There is no multicast here.
-    pub fn join(binding: &Binding, loopback: bool, ipv6: bool, rng: &mut Rng) -> io::Result<Self> {
-        let v4 = join_v4(binding, loopback);
-        let v6 = if ipv6 { join_v6(binding, loopback).ok() } else { None };
-        let v4 = match v4 {
-            Err(error) if v6.is_none() => return Err(error),
-            joined => joined.ok(),
-        };
-        Ok(Lsd { v4, v6, cookie: format!("{:016x}", rng.next_u64()) })
+    pub fn join(binding: Binding, loopback: bool, ipv6: bool, rng: &mut Rng) -> Self {
+        let cookie = format!("{:016x}", rng.next_u64());
+        let place = Place::of(&binding);
+        let mut lsd = Lsd { binding, loopback, ipv6, place, v4: None, v6: None, cookie };
+        lsd.follow();
+        lsd
+    }
+
+    /// Joins on the network that is here now, if it is another one than before.
+    fn follow(&mut self) {
+        let place = Place::of(&self.binding);
+        if place != self.place {
+            (self.place, self.v4, self.v6) = (place, None, None);
+        }
+        if self.binding.interface().is_some() && self.place.index.is_none() {
+            return;
+        }
+        if self.v4.is_none() {
+            self.v4 = self.open_v4().ok();
+        }
+        if self.v6.is_none() && self.ipv6 {
+            self.v6 = self.open_v6().ok();
+        }
     }
 
     /// Announces to both families. A network that does not take it is no loss.
-    pub fn send(&self, mut announce: LsdAnnounce) {
+    pub fn send(&mut self, mut announce: LsdAnnounce) {
+        self.follow();
         announce.cookie = Some(self.cookie.clone());
         let groups = [SocketAddr::from((GROUP_V4, PORT)), SocketAddr::from((GROUP_V6, PORT))];
         for (socket, group) in [&self.v4, &self.v6].into_iter().zip(groups) {
@@ -70,48 +103,45 @@ impl Lsd {
             }
         }
     }
+
+    fn open_v4(&self) -> io::Result<UdpSocket> {
+        let socket = self.binding.udp_for_group((GROUP_V4, PORT).into())?;
+        socket.bind(&SocketAddr::from((bound_to(GROUP_V4, Ipv4Addr::UNSPECIFIED), PORT)).into())?;
+        self.enter_v4(&socket)?;
+        socket.set_multicast_loop_v4(true)?;
+        UdpSocket::from_std(socket.into())
+    }
+
+    fn enter_v4(&self, socket: &Socket) -> io::Result<()> {
+        if let Some(index) = self.place.index {
+            // What is sent goes there by itself.
+            let interface = InterfaceIndexOrAddress::Index(index);
+            return socket.join_multicast_v4_n(&GROUP_V4, &interface);
+        }
+        let interface = if self.loopback { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        socket.set_multicast_if_v4(&interface)?;
+        socket.join_multicast_v4(&GROUP_V4, &interface)
+    }
+
+    fn open_v6(&self) -> io::Result<UdpSocket> {
+        let socket = self.binding.udp_for_group((GROUP_V6, PORT).into())?;
+        socket.bind(&SocketAddr::from((bound_to(GROUP_V6, Ipv6Addr::UNSPECIFIED), PORT)).into())?;
+        self.enter_v6(&socket)?;
+        socket.set_multicast_loop_v6(true)?;
+        UdpSocket::from_std(socket.into())
+    }
+
+    fn enter_v6(&self, socket: &Socket) -> io::Result<()> {
+        let interface = self.place.index.unwrap_or(if self.loopback { LOOPBACK_INDEX } else { 0 });
+        socket.set_multicast_if_v6(interface)?;
+        socket.join_multicast_v6(&GROUP_V6, interface)
+    }
 }
 
 /// Bound to the group nothing else comes in: no stranger can send to us alone, from a false address.
 /// Windows binds to none.
 fn bound_to<T>(group: T, any: T) -> T {
     if cfg!(windows) { any } else { group }
-}
-
-fn join_v4(binding: &Binding, loopback: bool) -> io::Result<UdpSocket> {
-    let socket = binding.udp_for_group((GROUP_V4, PORT).into())?;
-    socket.bind(&SocketAddr::from((bound_to(GROUP_V4, Ipv4Addr::UNSPECIFIED), PORT)).into())?;
-    match index(binding)? {
-        // What is sent goes there by itself.
-        Some(index) => {
-            socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index))?;
-        }
-        None => {
-            let interface = if loopback { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-            socket.join_multicast_v4(&GROUP_V4, &interface)?;
-            socket.set_multicast_if_v4(&interface)?;
-        }
-    }
-    socket.set_multicast_loop_v4(true)?;
-    UdpSocket::from_std(socket.into())
-}
-
-fn join_v6(binding: &Binding, loopback: bool) -> io::Result<UdpSocket> {
-    let interface = index(binding)?.unwrap_or(if loopback { LOOPBACK_INDEX } else { 0 });
-    let socket = binding.udp_for_group((GROUP_V6, PORT).into())?;
-    socket.bind(&SocketAddr::from((bound_to(GROUP_V6, Ipv6Addr::UNSPECIFIED), PORT)).into())?;
-    socket.join_multicast_v6(&GROUP_V6, interface)?;
-    socket.set_multicast_if_v6(interface)?;
-    socket.set_multicast_loop_v6(true)?;
-    UdpSocket::from_std(socket.into())
-}
-
-/// The number of the interface to which we are bound, if we are.
-fn index(binding: &Binding) -> io::Result<Option<u32>> {
-    match (binding.interface(), binding.index()) {
-        (Some(_), None) => Err(rustix::io::Errno::NODEV.into()),
-        (_, index) => Ok(index),
-    }
 }
 
 #[cfg(test)]
@@ -121,15 +151,17 @@ mod tests {
 
     #[tokio::test]
     async fn programs_of_one_host_hear_one_another_and_not_themselves() {
-        let (one, other) = (
-            Lsd::join(&Binding::default(), true, false, &mut Rng::new(1)).expect("joined"),
-            Lsd::join(&Binding::default(), true, false, &mut Rng::new(2)).expect("joined"),
-        );
+        let [mut one, mut other] =
+            [1, 2].map(|seed| Lsd::join(Binding::default(), true, false, &mut Rng::new(seed)));
         let announce = |port| LsdAnnounce {
             port,
             info_hashes: vec![sha1(b"what only this test announces")],
             cookie: None,
         };
+        one.send(announce(7_001));
+        other.send(announce(7_002));
+        // Had there been no network at first, or another one, it would be joined now.
+        one.place.v4 = Some(Ipv4Addr::new(192, 0, 2, 9).into());
         one.send(announce(7_001));
         other.send(announce(7_002));
         for (lsd, port) in [(&one, 7_002), (&other, 7_001)] {

@@ -1,4 +1,5 @@
-//! What moves bytes between hosts: transports, HTTP, names.
+//! What moves bytes between hosts: TCP and UDP, HTTP, names, proxies, and what speaks over them: trackers, web
+//! seeds, the DHT, local discovery, port mapping.
 //!
 //! Sockets, but no torrents: who is dialled and what is said is decided above or in the pure
 //! folders.
@@ -27,3 +28,4 @@ mod udp_relay;
 pub mod udp_server;
 pub mod udp_tracker;
 pub mod web_seed;
+pub mod whereabouts;

@@ -16,10 +16,15 @@ use std::{
     fs::File,
     io::{self, Read as _},
     net::{Ipv4Addr, SocketAddrV4},
+    sync::Arc,
     time::Duration,
 };
 
-use tokio::{net::UdpSocket, sync::watch, time::timeout};
+use tokio::{
+    net::UdpSocket,
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use super::{http::Http, sockets::Binding};
 use crate::{
@@ -100,6 +105,11 @@ impl PortMapping {
     /// Where we are reached from outside, as it changes; `None` as long as nothing is mapped.
     pub fn mapped(&self) -> watch::Receiver<Option<Mapped>> {
         self.0.granted()
+    }
+
+    /// What has them asked for anew when it is notified.
+    pub fn again(&self) -> Arc<Notify> {
+        self.0.again()
     }
 
     /// Takes the mappings back. What is not done after two seconds is left undone.

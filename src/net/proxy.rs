@@ -1,8 +1,8 @@
 //! Connections by way of a proxy: dialled, introduced, and handed over as if they were direct.
 //!
 //! What is said to proxies is in [`crate::proxy`]. Names of places are left to the proxy; its own is looked up
-//! once, at the start, like any other. A proxy that is away or does not know us is an error then, and whenever
-//! it is: nothing goes around it.
+//! once, at the start, like any other. A proxy that is away is an error then, and whenever it is; one that
+//! does not know us says so then (SOCKS5) or with the first connection (HTTP): nothing goes around it.
 
 use std::{
     io,
@@ -20,7 +20,7 @@ use super::{resolver::Resolver, sockets::Binding};
 use crate::{
     base::limits::MAX_PROXY_REPLY,
     proxy::{
-        Place, ProxyAddress, Scheme,
+        Credentials, Place, ProxyAddress, Scheme,
         http_connect::{self, ConnectError},
         socks::{self, Request, SocksError, code},
     },
@@ -64,6 +64,8 @@ pub enum ProxyTrouble {
 pub struct Proxy {
     address: ProxyAddress,
     addrs: Vec<SocketAddr>,
+    /// It wanted to know who we are when it was greeted first.
+    asked: bool,
     binding: Binding,
 }
 
@@ -85,8 +87,9 @@ impl Proxy {
                 Err(_) => resolver.lookup(&address.host).await?,
             };
             let addrs = ips.into_iter().map(|ip| SocketAddr::new(ip, address.port)).collect();
-            let mut proxy = Proxy { address, addrs, binding };
-            let stream = proxy.greet().await?;
+            let mut proxy = Proxy { address, addrs, asked: true, binding };
+            let (stream, asked) = proxy.greet().await?;
+            proxy.asked = asked;
             // The one that answered is the one from now on.
             proxy.addrs = vec![stream.peer_addr()?];
             Ok(proxy)
@@ -102,6 +105,11 @@ impl Proxy {
         &self.address
     }
 
+    /// Who we are to it, unless it does not ask: not every client offers to say nothing.
+    pub(super) fn credentials(&self) -> Option<&Credentials> {
+        self.address.credentials.as_ref().filter(|_| self.asked)
+    }
+
     /// The address at which it answered.
     pub(super) fn addr(&self) -> SocketAddr {
         self.addrs[0]
@@ -115,7 +123,7 @@ impl Proxy {
     /// Asks for a relay for datagrams, which lasts as long as the connection.
     pub(super) async fn associate(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let asking = async {
-            let mut stream = self.greet().await?;
+            let (mut stream, _) = self.greet().await?;
             // From where we will send is not known, as a rule, on a way that changes addresses.
             let anywhere = Place::from(SocketAddr::from(([0, 0, 0, 0], 0)));
             stream.write_all(&socks::request(Request::UdpAssociate, &anywhere)).await?;
@@ -133,7 +141,7 @@ impl Proxy {
 
     async fn tunnel(&self, place: &Place) -> Result<TcpStream, ProxyTrouble> {
         let greeted = timeout(GREETING, self.greet()).await;
-        let mut stream = match greeted
+        let (mut stream, _) = match greeted
             .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
         {
             Err(ProxyTrouble::Unreachable(error)) => return Err(ProxyTrouble::Away(error)),
@@ -159,25 +167,24 @@ impl Proxy {
         Ok(stream)
     }
 
-    /// Connects, and says who we are as far as that comes first.
-    async fn greet(&self) -> Result<TcpStream, ProxyTrouble> {
+    /// Connects, and says who we are as far as that comes first; also whether it wants to know.
+    async fn greet(&self) -> Result<(TcpStream, bool), ProxyTrouble> {
         let mut stream = self.dial().await?;
         stream.set_nodelay(true)?;
         if self.address.scheme == Scheme::Http {
-            return Ok(stream);
+            return Ok((stream, true));
         }
         let credentials = self.address.credentials.as_ref();
         stream.write_all(&socks::greeting(credentials)).await?;
         let mut answer = [0; 2];
         stream.read_exact(&mut answer).await?;
-        if let (true, Some(credentials)) =
-            (socks::read_choice(answer, credentials.is_some())?, credentials)
-        {
+        let asks = socks::read_choice(answer, credentials.is_some())?;
+        if let Some(credentials) = credentials.filter(|_| asks) {
             stream.write_all(&socks::authentication(credentials)).await?;
             stream.read_exact(&mut answer).await?;
             socks::read_verdict(answer)?;
         }
-        Ok(stream)
+        Ok((stream, asks))
     }
 
     async fn dial(&self) -> io::Result<TcpStream> {

@@ -3,10 +3,22 @@
 //! Everything that dials a name is given a [`Resolver`], so that tests need no name service, an interface
 //! to which everything is bound carries look-ups as well, and a proxy can look names up at its own end.
 
-use std::{collections::BTreeMap, fmt, future::Future, io, net::IpAddr, pin::Pin, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    io,
+    net::{IpAddr, ToSocketAddrs as _},
+    pin::Pin,
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 /// Longest wait for a name service: it has answered or given up itself by then.
 pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Names that are looked up at a time: each holds a thread until the system gives up, even if nobody waits.
+const AT_ONCE: usize = 128;
 /// Addresses of one name that are tried; more are a waste of time.
 pub(super) const MAX_ADDRESSES: usize = 16;
 
@@ -28,10 +40,13 @@ impl Resolver for SystemResolver {
     fn lookup(&self, host: &str) -> Lookup {
         let host = host.to_owned();
         Box::pin(async move {
-            let found = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host, 0)));
-            let found = found.await.map_err(|_| io::ErrorKind::TimedOut)??;
+            // An address needs nobody.
+            if let Ok(ip) = host.parse::<IpAddr>() {
+                return Ok(vec![ip.to_canonical()]);
+            }
+            let found = look_up(host).await?;
             let mut addresses: Vec<IpAddr> = Vec::new();
-            for address in found.map(|a| a.ip().to_canonical()) {
+            for address in found.into_iter().map(|ip| ip.to_canonical()) {
                 if addresses.len() < MAX_ADDRESSES && !addresses.contains(&address) {
                     addresses.push(address);
                 }
@@ -39,6 +54,18 @@ impl Resolver for SystemResolver {
             if addresses.is_empty() { Err(no_address()) } else { Ok(addresses) }
         })
     }
+}
+
+/// Asks the system where that may block; its room is taken until the system has answered.
+async fn look_up(host: String) -> io::Result<Vec<IpAddr>> {
+    static ROOM: Semaphore = Semaphore::const_new(AT_ONCE);
+    let room = ROOM.acquire().await.map_err(io::Error::other)?;
+    let found = spawn_blocking(move || {
+        let _room = room;
+        (host.as_str(), 0).to_socket_addrs().map(|found| found.map(|addr| addr.ip()).collect())
+    });
+    let found = timeout(LOOKUP_TIMEOUT, found).await.map_err(|_| io::ErrorKind::TimedOut)?;
+    found.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 /// For who leaves by a proxy: names are looked up at its other end, and here only read if they are addresses.

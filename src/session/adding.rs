@@ -48,8 +48,10 @@ const PROGRESS_LEAST: u64 = 1 << 20;
 /// And so often that a rate can be told, from a slow disk too.
 const PROGRESS_MOST: u64 = 64 << 20;
 
-/// A storage that is not there is looked for again after so long.
+/// A storage that is not there is looked for again after so long, and whether somebody is to stop as often.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Each time after twice as long, up to so many times that: a look costs the disk that keeps the state something.
+const MOST_PAUSES: u32 = 60;
 
 /// A torrent to be added.
 #[derive(Debug, Clone)]
@@ -214,17 +216,25 @@ impl Core {
         let (told, older) = (entered.shared.clone(), entered.older.clone());
         let mut checked = self.check(&entered).await;
         let mut is_told = false;
+        let mut pauses = 1;
         while let Err(Obstacle::Missing(missing)) = checked {
             // Its state is let go of: it is claimed anew by each look.
             match std::mem::replace(&mut is_told, true) {
                 false => miss(&entered, *missing).await,
                 true => drop(missing),
             }
-            sleep(LOOK_AGAIN).await;
-            if told.cancel.load(Ordering::Relaxed) {
+            let is_cancelled = || told.cancel.load(Ordering::Relaxed);
+            for _ in 0..pauses {
+                sleep(LOOK_AGAIN).await;
+                if is_cancelled() {
+                    break;
+                }
+            }
+            if is_cancelled() {
                 checked = Err(Obstacle::Cancelled);
                 break;
             }
+            pauses = (pauses * 2).min(MOST_PAUSES);
             // What was looked at is to be looked at anew.
             entered.storage = self.storage(&entered.add);
             checked = self.check(&entered).await;

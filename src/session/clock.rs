@@ -30,8 +30,26 @@ impl Clock {
 
     /// The same moment for tokio's timers.
     pub(super) fn at(&self, when: Instant) -> tokio::time::Instant {
-        // Farther than any timer reaches: a year.
-        let ahead = when.since(Instant::ZERO).min(Duration::from_secs(365 * 24 * 3600));
-        (self.start + ahead).into()
+        (self.start + within_reach(self.start.elapsed(), when)).into()
+    }
+}
+
+/// How long after the start `when` is, or what any timer reaches from now on: a year.
+fn within_reach(elapsed: Duration, when: Instant) -> Duration {
+    when.since(Instant::ZERO).min(elapsed + Duration::from_secs(365 * 24 * 3600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_are_ahead_in_the_second_year_too() {
+        let day = Duration::from_secs(24 * 3600);
+        for elapsed in [Duration::ZERO, 366 * day, 3_000 * day] {
+            let soon = Instant::ZERO + elapsed + day;
+            assert_eq!(within_reach(elapsed, soon), elapsed + day);
+            assert_eq!(within_reach(elapsed, Instant::FAR), elapsed + 365 * day);
+        }
     }
 }

@@ -9,6 +9,10 @@ use crate::base::limits::MAX_HALF_OPEN;
 
 /// Kept for everything else: standard streams, event queues, listeners, HTTP, libraries.
 const RESERVE: u64 = 64;
+/// Kept beside that where there are many: locks of torrents take three each, announces one for each family.
+const MOST_OTHERS: u64 = 576;
+/// So few are no `many`: all of them are needed for peers and files.
+const FEW: u64 = 256;
 /// More files than this held open gain nothing.
 const MOST_FILES: u64 = 512;
 /// What we assume when the system names no limit: more than we ever use.
@@ -32,7 +36,8 @@ impl Descriptors {
     }
 
     fn divide(limit: u64, max_connections: u32) -> Self {
-        let rest = limit.saturating_sub(RESERVE).max(16);
+        let others = if limit < FEW { 0 } else { (limit / 3).min(MOST_OTHERS) };
+        let rest = limit.saturating_sub(RESERVE + others).max(16);
         let files = (rest / 4).clamp(4, MOST_FILES);
         let half_open = (rest / 8).clamp(2, MAX_HALF_OPEN as u64);
         let sockets = rest.saturating_sub(files + half_open).max(4);
@@ -64,7 +69,7 @@ mod tests {
             }
         }
         let usual = Descriptors::divide(1024, 500);
-        assert_eq!(usual, Descriptors { connections: 500, half_open: 120, files: 240 });
+        assert_eq!(usual, Descriptors { connections: 388, half_open: 77, files: 154 });
     }
 
     #[test]

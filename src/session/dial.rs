@@ -26,6 +26,7 @@ use crate::{
         encryption::{self, Opened},
         outlet::Outlet,
         tcp,
+        whereabouts::is_cut_off,
     },
     torrent::DialFailure,
 };
@@ -143,7 +144,13 @@ async fn open(dial: Dial, way: Way) -> Result<Opened<TcpStream>, DialFailure> {
         return Err(DialFailure::Unreachable);
     }
     let connected = tcp::dial(&way.outlet, dial.addr, way.from, DIAL_TIMEOUT).await;
-    let stream = connected.map_err(|error| failure(&error, dial.addr.is_ipv6()))?;
+    let stream = connected.map_err(|error| match failure(&error, dial.addr.is_ipv6()) {
+        // Without any network, and any way to it, it says nothing about the peer.
+        DialFailure::Unreachable if is_cut_off(way.outlet.binding(), dial.addr) => {
+            DialFailure::NoWay
+        }
+        failure => failure,
+    })?;
     let Some(hello) = dial.encrypted else { return Ok(Opened::plain(stream, Vec::new())) };
     let initial = hello.to_bytes().to_vec();
     let agreeing = encryption::initiate(stream, hello.info_hash, way.methods, initial);

@@ -74,6 +74,8 @@ pub(super) enum Input {
     DhtNode(SocketAddr),
     /// Peers outside reach us on this port; `None` if it is that on which we listen.
     Mapped(Option<u16>),
+    /// We are somewhere else in the network, or have slept.
+    Moved,
     /// It is paused, with these figures.
     Stop(TorrentId, Figures),
     /// It is gone for good.
@@ -273,6 +275,14 @@ impl Discovery {
                     }
                 }
             }
+            Input::Moved => {
+                self.local.again(self.clock.now());
+                for id in self.torrents.keys().copied().collect::<Vec<_>>() {
+                    self.trackerless(id, Trackerless::need_peers);
+                    self.handle(id, tiers::Input::Moved);
+                }
+                self.announce_locally();
+            }
             Input::Completed(id) => self.handle(id, tiers::Input::Completed),
             Input::Stop(id, figures) => {
                 if let Some(announcer) = self.torrents.get(&id) {
@@ -468,7 +478,7 @@ impl Discovery {
         let now = self.clock.now();
         loop {
             let due = self.local.take_due(now);
-            let Some(lsd) = self.lsd.as_ref().filter(|_| !due.is_empty()) else { return };
+            let Some(lsd) = self.lsd.as_mut().filter(|_| !due.is_empty()) else { return };
             let place = |id: &TorrentId| Some(self.torrents.get(id)?.shared.place());
             let info_hashes = due.iter().filter_map(place).collect();
             lsd.send(LsdAnnounce { port: self.identity.port, info_hashes, cookie: None });

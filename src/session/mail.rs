@@ -40,6 +40,8 @@ pub(super) struct Letters {
     pub(super) dialled: Vec<Dialled>,
     /// Torrents whose handle wants something, see `Shared::take_request`.
     pub(super) nudged: Vec<TorrentId>,
+    /// We are somewhere else in the network.
+    pub(super) moved: bool,
     /// New limits of all.
     pub(super) limits: Option<LimitsConfig>,
     /// The session is gone: end without ceremony.
@@ -55,6 +57,7 @@ impl Letters {
             && self.dialled.is_empty()
             && self.nudged.is_empty()
             && self.limits.is_none()
+            && !self.moved
             && !self.quit
     }
 }

@@ -20,6 +20,7 @@
 //!     shared           what a torrent shows to other threads
 //!   discovery        trackers, the DHT and the local network: when they are asked, and what came of it
 //!   port_mapping     peers let in by a gateway, and who hears of it
+//!   moving           another network, or a sleep: who hears of it
 //!   dht              the node of the DHT: how it begins, what it leaves for the next run
 //!   persist          resume state: what the next run should know
 //! check, create      tools: data against a torrent, a torrent from data
@@ -62,6 +63,7 @@ mod handle;
 mod id;
 mod leases;
 mod mail;
+mod moving;
 pub mod peer_names;
 mod persist;
 mod port_mapping;
@@ -132,6 +134,7 @@ use crate::{
         udp_hub::UdpHub,
         udp_tracker::UdpTrackers,
         web_seed::WebSeeds,
+        whereabouts::Whereabouts,
     },
     tracker::announce::{Crypto, Families},
 };
@@ -244,9 +247,9 @@ impl Session {
         let pinholes = port_mapping::start_pinholes(&config, ports);
         let pinholes = pinholes.map_err(SessionError::System)?;
         let rest = (clock, rng.fork(), line.clone());
-        let lsd = config.lsd.filter(|_| !config.outlet.is_proxied()).and_then(|options| {
-            // Where there is no multicast nobody is missed.
-            Lsd::join(config.outlet.binding(), options.loopback, config.listen.ipv6, &mut rng).ok()
+        let lsd = config.lsd.filter(|_| !config.outlet.is_proxied()).map(|options| {
+            let binding = config.outlet.binding().clone();
+            Lsd::join(binding, options.loopback, config.listen.ipv6, &mut rng)
         });
         let sources = Sources { trackers, dht: dht.clone(), lsd };
         let discovery = Discovery::new(sources, registry.clone(), identity, rest);
@@ -259,6 +262,11 @@ impl Session {
             let telling = port_mapping::tell(mapping.mapped(), line.clone(), shard.clone());
             tasks.push(tokio::spawn(telling).abort_handle());
         }
+        let asked = port_mapping.iter().map(PortMapping::again);
+        let gateways = asked.chain(pinholes.iter().map(Pinholes::again)).collect();
+        let whereabouts = Whereabouts::new(config.outlet.binding().clone());
+        let telling = moving::tell(whereabouts, line.clone(), shard.mail.clone(), gateways);
+        tasks.push(tokio::spawn(telling).abort_handle());
         let half_open = HalfOpen::new(descriptors.half_open).without(config.blocked.clone());
         let half_open = Arc::new(half_open);
         let door = Arc::new(Door {
@@ -392,10 +400,12 @@ impl Session {
                     pinholes.end().await;
                 }
             };
-            let _ = tokio::join!(told, mappings, openings);
-            if let (Some(dht), Some(dir)) = (&core.dht, &core.config.state_dir) {
-                dht::save(dht, dir).await;
-            }
+            let nodes = async {
+                if let (Some(dht), Some(dir)) = (&core.dht, &core.config.state_dir) {
+                    dht::save(dht, dir).await;
+                }
+            };
+            let _ = tokio::join!(told, mappings, openings, nodes);
             if let Some(thread) = thread {
                 // A panic there has been reported.
                 let _ = spawn_blocking(move || thread.join()).await;

@@ -405,6 +405,11 @@ impl Shard {
         if let Some(limits) = letters.limits.take() {
             self.set_limits(now, &limits);
         }
+        if std::mem::take(&mut letters.moved) {
+            for id in self.tenants.keys().copied().collect::<Vec<_>>() {
+                self.turns.handle(now, id, Input::Moved);
+            }
+        }
         for (token, event) in letters.disk.drain(..) {
             self.disk_done(now, TorrentId(token), event);
         }
@@ -483,8 +488,8 @@ impl Shard {
         for dial in wishes.dials.drain(..) {
             self.dialler.push(dial);
         }
-        for (id, addr, url) in wishes.web_seeds.drain(..) {
-            self.open_web_seed(now, id, addr, url);
+        for web_seed in wishes.web_seeds.drain(..) {
+            self.open_web_seed(now, web_seed);
         }
         for id in wishes.needs_peers.drain(..) {
             self.discovery.send(discovery::Input::NeedPeers(id));

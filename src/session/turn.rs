@@ -8,7 +8,7 @@
 mod succession;
 mod wishes;
 
-pub use wishes::{Dial, Happened, Wishes};
+pub use wishes::{Dial, Happened, OpenWebSeed, Wishes};
 
 use std::{
     cmp::Reverse,
@@ -265,6 +265,14 @@ impl<T: Transport> Turns<T> {
             && self.wishes.is_empty())
     }
 
+    /// Everything that the torrent wants of the disk, and what has happened there, was taken, however busy others
+    /// are.
+    pub fn is_quiet(&self, id: TorrentId) -> bool {
+        let touched = self.hosted.get(&id).is_some_and(|hosted| hosted.touched);
+        let (disk, events) = (&self.wishes.disk, &self.wishes.events);
+        !touched && disk.iter().all(|(of, _)| *of != id) && events.iter().all(|(of, _)| *of != id)
+    }
+
     /// When the next turn is due if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let timer = self.timers.peek().map(|&Reverse((at, _))| at);
@@ -485,8 +493,9 @@ impl<T: Transport> Turns<T> {
                         let encrypted = encrypted.then(|| hosted.torrent.hello());
                         self.wishes.dials.push(Dial { torrent: id, addr, encrypted });
                     }
-                    Output::OpenWebSeed { addr, url } => {
-                        self.wishes.web_seeds.push((id, addr, url));
+                    Output::OpenWebSeed { addr, url, lacks } => {
+                        let open = OpenWebSeed { torrent: id, addr, url, lacks };
+                        self.wishes.web_seeds.push(open);
                     }
                     Output::NeedPeers => self.wishes.needs_peers.push(id),
                     Output::DhtNode(addr) => self.wishes.dht_nodes.push(addr),

@@ -12,12 +12,13 @@
 //! | [`udp`] | both sides' datagrams | 15, 41 |
 //! | [`udp_client`] | one exchange with a UDP tracker: connect, ask, ask again | 15 |
 //! | [`udp_host`] | the tracker's side over UDP: connection ids | 15 |
-//! | [`tiers`] | which tracker is due when, with what event | 12 |
+//! | [`tiers`] | which tracker is due when, with what event; one of them is in `member` | 12 |
 //! | [`swarms`] | the embedded tracker's peers | 3, 7, 48 |
 
 pub mod announce;
 pub mod http;
 pub mod http_host;
+mod member;
 pub mod scrape;
 pub mod swarms;
 pub mod tiers;

@@ -16,21 +16,15 @@ use std::{
     time::Duration,
 };
 
-use super::announce::{AnnounceReply, Event, Retry};
+use super::{
+    announce::{AnnounceReply, Event, Retry},
+    member::Tracker,
+};
 use crate::base::{
     limits::{MAX_ANNOUNCE_INTERVAL, MAX_URLS, MIN_ANNOUNCE_INTERVAL},
     rng::Rng,
     time::Instant,
 };
-
-/// First pause after a failure: a tracker that restarts is back by then.
-const FIRST_RETRY: Duration = Duration::from_secs(10);
-/// Longest pause after failures in a row.
-const LAST_RETRY: Duration = Duration::from_secs(30 * 60);
-
-/// A tracker that names no least interval is asked by who needs peers no more often than this, or half of it while
-/// it knows nobody.
-const UNSAID: Duration = Duration::from_secs(5 * 60);
 
 /// How many trackers are used at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,6 +65,8 @@ pub enum Input<'a> {
     NeedPeers,
     /// Peers reach us by another port than was announced.
     PortChanged,
+    /// We are somewhere else in the network, or have slept.
+    Moved,
     /// The download has just become complete.
     Completed,
     /// The torrent stops: trackers that know us are told.
@@ -150,55 +146,6 @@ pub enum TrackerState {
     },
 }
 
-#[derive(Debug)]
-struct Tracker {
-    url: Arc<str>,
-    tier: usize,
-    line: usize,
-    in_flight: Option<(Ticket, Event)>,
-    /// It took a `started` and no `stopped` since: it lists us.
-    registered: bool,
-    /// It lists us as a leech and is to hear `completed`.
-    tell_completed: bool,
-    failures: u32,
-    /// Not used before, after a failure.
-    retry_at: Instant,
-    /// No regular announce before: last answer + min interval.
-    earliest: Instant,
-    /// The same for what it has to know: as soon as it lets us.
-    soonest: Instant,
-    tracker_id: Option<Vec<u8>>,
-    message: Option<String>,
-    peers: usize,
-    seeds: Option<u32>,
-    leeches: Option<u32>,
-    answered: bool,
-}
-
-impl Tracker {
-    fn next_event(&self) -> Event {
-        match (self.registered, self.tell_completed) {
-            (false, _) => Event::Started,
-            (true, true) => Event::Completed,
-            (true, false) => Event::None,
-        }
-    }
-
-    /// What it hears now that the torrent stops: first that it became complete, if it is to hear that.
-    const fn last_event(&self) -> Event {
-        if self.tell_completed { Event::Completed } else { Event::Stopped }
-    }
-
-    /// From when on it may be used. Nothing overtakes an announce that is still out.
-    fn open_at(&self) -> Instant {
-        match self.next_event() {
-            _ if self.in_flight.is_some() => Instant::FAR,
-            Event::None => self.retry_at.max(self.earliest),
-            _ => self.retry_at,
-        }
-    }
-}
-
 /// A list of trackers of which one is used at a time.
 #[derive(Debug)]
 struct Line {
@@ -258,24 +205,7 @@ impl Tiers {
             let line = lines.len() - 1;
             for url in urls {
                 lines[line].order.push(trackers.len());
-                trackers.push(Tracker {
-                    url: url.as_str().into(),
-                    tier: tier_number,
-                    line,
-                    in_flight: None,
-                    registered: false,
-                    tell_completed: false,
-                    failures: 0,
-                    retry_at: Instant::ZERO,
-                    earliest: Instant::ZERO,
-                    soonest: Instant::ZERO,
-                    tracker_id: None,
-                    message: None,
-                    peers: 0,
-                    seeds: None,
-                    leeches: None,
-                    answered: false,
-                });
+                trackers.push(Tracker::new(url, tier_number, line));
             }
             tier_number += 1;
         }
@@ -300,6 +230,7 @@ impl Tiers {
                 self.trackers.iter_mut().for_each(|t| t.earliest = t.earliest.min(t.soonest));
                 self.need_peers(now);
             }
+            Input::Moved => self.moved(now),
             Input::Completed => self.completed(now),
             Input::Stop => self.stop(),
             Input::Replied { ticket, reply } => self.replied(now, ticket, reply),
@@ -343,24 +274,7 @@ impl Tiers {
 
     /// Every tracker, tier by tier, in the order in which they are tried.
     pub fn statuses(&self) -> impl Iterator<Item = TrackerStatus<'_>> {
-        self.lines.iter().flat_map(|l| &l.order).map(|&i| {
-            let t = &self.trackers[i];
-            let state = match (t.in_flight, t.failures, t.answered) {
-                (Some(_), _, _) => TrackerState::Announcing,
-                (None, 0, false) => TrackerState::Idle,
-                (None, 0, true) => TrackerState::Working,
-                (None, failures, _) => TrackerState::Failing { failures, retry_at: t.retry_at },
-            };
-            TrackerStatus {
-                url: &t.url,
-                tier: t.tier,
-                state,
-                message: t.message.as_deref(),
-                peers: t.peers,
-                seeds: t.seeds,
-                leeches: t.leeches,
-            }
-        })
+        self.lines.iter().flat_map(|l| &l.order).map(|&i| self.trackers[i].status())
     }
 
     fn start(&mut self, now: Instant) {
@@ -368,12 +282,7 @@ impl Tiers {
             return;
         }
         self.phase = Phase::Running;
-        for tracker in &mut self.trackers {
-            tracker.registered = false;
-            tracker.tell_completed = false;
-            tracker.failures = 0;
-            tracker.retry_at = Instant::ZERO;
-        }
+        self.trackers.iter_mut().for_each(Tracker::start);
         for line in &mut self.lines {
             line.current = None;
             line.waits = None;
@@ -387,6 +296,17 @@ impl Tiers {
                 let at = self.trackers[current].open_at().max(now);
                 self.lines[l].due = self.lines[l].due.min(at);
             }
+        }
+    }
+
+    /// Who has failed may be reached from here, and who has answered knows an old address, or none any more.
+    fn moved(&mut self, now: Instant) {
+        self.trackers.iter_mut().for_each(|tracker| tracker.moved(now, &mut self.rng));
+        for line in &mut self.lines {
+            let works = line.current.filter(|&current| self.trackers[current].failures == 0);
+            let opens = |&i: &usize| self.trackers[i].open_at();
+            let at = works.as_ref().map(opens).or_else(|| line.order.iter().map(opens).min());
+            line.due = line.due.min(at.unwrap_or(Instant::FAR).max(now));
         }
     }
 
@@ -422,33 +342,8 @@ impl Tiers {
 
     fn replied(&mut self, now: Instant, ticket: Ticket, reply: &AnnounceReply) {
         let Some((i, event)) = self.take_ticket(ticket) else { return };
-        let Timing { shortest, longest } = self.timing;
-        let interval = reply.interval.clamp(shortest, longest);
-        let min_interval = match reply.min_interval {
-            Some(min_interval) => min_interval.clamp(shortest, longest),
-            // It has not said how often it may be asked by who needs peers: not as often as it could.
-            None if reply.peers.is_empty() => interval.min((UNSAID / 2).max(shortest)),
-            None => interval.min(UNSAID.max(shortest)),
-        };
         let tracker = &mut self.trackers[i];
-        tracker.answered = true;
-        tracker.failures = 0;
-        tracker.retry_at = Instant::ZERO;
-        tracker.earliest = now + min_interval;
-        tracker.soonest = now + reply.min_interval.map_or(shortest, |_| min_interval);
-        tracker.registered = event != Event::Stopped;
-        tracker.message = reply.warning.clone();
-        if event == Event::Completed {
-            tracker.tell_completed = false;
-        }
-        if reply.tracker_id.is_some() {
-            tracker.tracker_id.clone_from(&reply.tracker_id);
-        }
-        if event != Event::Stopped {
-            tracker.peers = reply.peers.len();
-            tracker.seeds = reply.seeds;
-            tracker.leeches = reply.leeches;
-        }
+        let next = tracker.take_reply(now, event, reply, self.timing);
         if self.phase == Phase::Stopping {
             if event != Event::Stopped {
                 self.announce(i, self.trackers[i].last_event());
@@ -468,21 +363,13 @@ impl Tiers {
         }
         self.move_to_front(i);
         self.lines[line].current = Some(i);
-        self.lines[line].due = if tell { now } else { now + interval.max(min_interval) };
+        self.lines[line].due = if tell { now } else { next };
     }
 
     fn failed(&mut self, now: Instant, ticket: Ticket, message: String, retry: Option<Retry>) {
         let Some((i, event)) = self.take_ticket(ticket) else { return };
         let tracker = &mut self.trackers[i];
-        tracker.failures = tracker.failures.saturating_add(1);
-        tracker.message = Some(message);
-        tracker.retry_at = match retry {
-            Some(Retry::Never) => Instant::FAR,
-            Some(Retry::After(pause)) => {
-                now + pause.clamp(FIRST_RETRY, self.timing.longest.max(FIRST_RETRY))
-            }
-            None => now + back_off(tracker.failures, &mut self.rng),
-        };
+        tracker.take_failure(now, message, retry, (self.timing.longest, &mut self.rng));
         if self.phase == Phase::Stopping {
             if event == Event::Stopped {
                 // Told once; the tracker will find out.
@@ -590,16 +477,9 @@ impl Tiers {
     }
 }
 
-/// The pause after so many failures in a row: doubling, a quarter more or less at random so that
-/// the clients of a tracker that comes back do not return at once.
-fn back_off(failures: u32, rng: &mut Rng) -> Duration {
-    let doubled = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    doubled.min(LAST_RETRY).mul_f64(0.75 + rng.unit() / 2.0)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::member::LAST_RETRY, *};
     use crate::base::rng::Rng;
     use proptest::prelude::*;
     use std::net::SocketAddr;
@@ -762,6 +642,36 @@ mod tests {
             let told = min_interval.map_or(60, |_| soonest);
             assert_eq!(t.poll_timeout(), Some(at(told)), "{min_interval:?}");
         }
+    }
+
+    #[test]
+    fn who_has_moved_tries_again_soon_what_has_failed() {
+        let mut t = tiers(&[&["a"], &["b"], &["c"], &["d"]], Reach::EveryTier);
+        t.handle(at(0), Input::Start);
+        let mut now = 0;
+        let [a, b, c, d] = &drain(&mut t)[..] else { panic!("four lines") };
+        ok(&mut t, 0, a.ticket, &AnnounceReply { min_interval: None, ..reply(1800, 0) });
+        let later = Retry::After(3600 * SECOND);
+        for (ticket, retry) in [(b.ticket, None), (c.ticket, None), (d.ticket, Some(later))] {
+            t.handle(at(0), Input::Failed { ticket, message: "no".to_owned(), retry });
+        }
+        // An hour without any network.
+        while now < 3600 {
+            now = t.poll_timeout().expect("it tries again").since(Instant::ZERO).as_secs() + 1;
+            t.handle(at(now), Input::Timeout);
+            for Output { ticket, .. } in drain(&mut t) {
+                let message = "no network".to_owned();
+                t.handle(at(now), Input::Failed { ticket, message, retry: None });
+            }
+        }
+        t.handle(at(now), Input::Moved);
+        t.handle(at(now + 11), Input::Timeout);
+        let mut asked: Vec<_> = drain(&mut t).iter().map(|output| output.url.clone()).collect();
+        asked.sort();
+        assert!(
+            asked.len() >= 3 && asked[..3] == ["a".into(), "b".into(), "c".into()],
+            "{asked:?}"
+        );
     }
 
     #[test]

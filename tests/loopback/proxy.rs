@@ -57,14 +57,18 @@ async fn seed(content: &Content, url: String) -> (Session, TorrentHandle, TempDi
 
 /// A session behind the proxy finds another one by a tracker, whose name only the proxy knows, and fetches
 /// everything from there. Gives what the proxy was asked for, with the ports of tracker and seed.
-async fn fetched(scheme: &str, tracker: &str) -> (Vec<String>, u16, u16) {
+async fn fetched(
+    scheme: &str,
+    tracker: &str,
+    user: Option<&'static str>,
+) -> (Vec<String>, u16, u16) {
     let content = Content::one_file("file.bin", 2_000_000, 64 << 10);
     let host = TrackerHost::start(TrackerConfig::new((Ipv4Addr::LOCALHOST, 0).into()));
     let host = host.expect("a tracker");
     let port = host.local_addr().port();
     let (seed, seeding, _dir) = seed(&content, host.announce_url()).await;
     let mut seen = seeding.subscribe();
-    let proxy = Proxy::start(USER).await;
+    let proxy = Proxy::start(user).await;
     let outlet = by(&proxy, scheme, "me:p%40ss@").await.expect("it lets us in");
     let dht = DhtOptions { bootstrap: Some(Vec::new()), ..DhtOptions::default() };
     let leech = behind(outlet, Some(dht)).await;
@@ -92,22 +96,25 @@ async fn fetched(scheme: &str, tracker: &str) -> (Vec<String>, u16, u16) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_and_trackers_are_reached_by_socks() {
-    let (asked, tracker, seed) = fetched("socks5", "http").await;
-    for place in [format!("tracker.example:{tracker}"), format!("127.0.0.1:{seed}")] {
-        assert!(asked.contains(&format!("connect {place}")), "{place}: {asked:?}");
+    // One that does not ask who we are lets us in all the same.
+    for user in [USER, None] {
+        let (asked, tracker, seed) = fetched("socks5", "http", user).await;
+        for place in [format!("tracker.example:{tracker}"), format!("127.0.0.1:{seed}")] {
+            assert!(asked.contains(&format!("connect {place}")), "{place}: {asked:?}");
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_and_trackers_are_reached_by_http() {
-    let (asked, tracker, seed) = fetched("http", "http").await;
+    let (asked, tracker, seed) = fetched("http", "http", USER).await;
     assert!(asked.contains(&format!("get tracker.example:{tracker}")), "{asked:?}");
     assert!(asked.contains(&format!("connect 127.0.0.1:{seed}")), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trackers_over_udp_are_reached_by_socks() {
-    let (asked, tracker, seed) = fetched("socks5", "udp").await;
+    let (asked, tracker, seed) = fetched("socks5", "udp", USER).await;
     assert!(asked.contains(&format!("udp tracker.example:{tracker}")), "{asked:?}");
     assert!(asked.contains(&format!("connect 127.0.0.1:{seed}")), "{asked:?}");
 }

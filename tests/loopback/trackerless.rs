@@ -6,7 +6,9 @@ use std::{
 };
 
 use downpour::{
-    metainfo::{HostPort, Magnet},
+    base::{hash::sha1, rng::Rng},
+    metainfo::{HostPort, Magnet, build::Builder},
+    net::{lsd::Lsd, sockets::Binding},
     session::{
         AddTorrent, Config, DhtOptions, FetchMetadata, ListenConfig, LsdOptions, Session,
         TorrentHandle,
@@ -124,4 +126,40 @@ async fn a_hash_is_enough_for_neighbours() {
     let (handle, dir) = fetch(&leech, &magnet, Vec::new()).await;
     handle.wait_complete().await.expect("complete");
     content.assert_at(dir.path());
+}
+
+/// The local network is told of a torrent, and of a private one beside it nothing (BEP 27).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neighbours_are_not_told_of_a_private_torrent() {
+    let public = Content::one_file("public.bin", 300_000, 64 << 10);
+    let bytes = vec![7; 200_000];
+    let mut builder = Builder::file("private.bin", 200_000, Some(64 << 10)).expect("valid");
+    builder.private = true;
+    let hashes: Vec<_> = bytes.chunks(64 << 10).map(sha1).collect();
+    let metainfo = builder.build(&hashes).expect("valid");
+    let private = Content { metainfo, files: vec![("private.bin".into(), bytes)] };
+    let hash = |content: &Content| content.metainfo.info.info_hash().wire();
+    let ear = Lsd::join(Binding::default(), true, false, &mut Rng::new(1));
+    let neighbour = || async {
+        let lsd = Some(LsdOptions { loopback: true });
+        Session::start(Config { lsd, ..Config::default() }).await.expect("starts")
+    };
+    let (seed, dir) = (neighbour().await, TempDir::new().expect("a folder"));
+    let (leech, to) = (neighbour().await, TempDir::new().expect("a folder"));
+    let mut fetching = Vec::new();
+    for content in [&private, &public] {
+        content.write(dir.path());
+        let seeding = seed.add(content.add(dir.path())).await.expect("added");
+        seeding.wait_complete().await.expect("complete");
+        fetching.push(leech.add(content.add(to.path())).await.expect("added"));
+    }
+    timeout(PATIENCE, fetching[1].wait_complete()).await.expect("found").expect("complete");
+    let mut told = Vec::new();
+    while !told.contains(&hash(&public)) {
+        let (_, heard) = timeout(PATIENCE, ear.receive()).await.expect("it is announced");
+        told.extend(heard.info_hashes);
+    }
+    assert!(!told.contains(&hash(&private)), "{told:?}");
+    let machine = fetching[0].snapshot().machine.clone();
+    assert_eq!((machine.known, machine.done), (0, 0));
 }

@@ -1,9 +1,9 @@
 //! What a gateway grants: asked for again and again as long as a task runs, and taken back at its end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::{Instant as Clock, sleep_until, timeout},
 };
 
@@ -31,6 +31,7 @@ pub(super) trait Ask: Send + 'static {
 #[derive(Debug)]
 pub(super) struct Kept<T> {
     granted: watch::Receiver<Option<T>>,
+    again: Arc<Notify>,
     end: mpsc::Sender<oneshot::Sender<()>>,
 }
 
@@ -39,13 +40,19 @@ impl<T: Copy + PartialEq + Send + Sync + 'static> Kept<T> {
     pub(super) fn start(who: impl Ask<Granted = T>) -> Self {
         let (sender, granted) = watch::channel(None);
         let (end, ends) = mpsc::channel(1);
-        tokio::spawn(run(who, sender, ends));
-        Kept { granted, end }
+        let again = Arc::new(Notify::new());
+        tokio::spawn(run(who, sender, again.clone(), ends));
+        Kept { granted, again, end }
     }
 
     /// What is granted, as it changes; `None` as long as that is nothing.
     pub(super) fn granted(&self) -> watch::Receiver<Option<T>> {
         self.granted.clone()
+    }
+
+    /// What has everything asked for anew when it is notified.
+    pub(super) fn again(&self) -> Arc<Notify> {
+        self.again.clone()
     }
 
     /// Takes everything back. What is not done after two seconds is left undone.
@@ -61,6 +68,7 @@ impl<T: Copy + PartialEq + Send + Sync + 'static> Kept<T> {
 async fn run<A: Ask>(
     mut who: A,
     granted: watch::Sender<Option<A::Granted>>,
+    again: Arc<Notify>,
     mut ends: mpsc::Receiver<oneshot::Sender<()>>,
 ) {
     let start = Clock::now();
@@ -69,6 +77,7 @@ async fn run<A: Ask>(
         let due = start + upkeep.poll_timeout().since(Instant::ZERO);
         tokio::select! {
             () = sleep_until(due) => {}
+            () = again.notified() => upkeep.again(Instant::ZERO + start.elapsed()),
             ended = ends.recv() => break ended,
         }
         let asked = tokio::select! {

@@ -8,10 +8,14 @@ use std::{
     fs::File,
     io::Read as _,
     net::{IpAddr, Ipv6Addr, SocketAddrV6},
+    sync::Arc,
     time::Duration,
 };
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use super::{
     super::sockets,
@@ -85,6 +89,11 @@ impl Pinholes {
     /// What is open, as it changes; `None` as long as that is nothing.
     pub fn opened(&self) -> watch::Receiver<Option<Opened>> {
         self.0.granted()
+    }
+
+    /// What has them asked for anew when it is notified.
+    pub fn again(&self) -> Arc<Notify> {
+        self.0.again()
     }
 
     /// Closes them. What is not done after two seconds is left undone.

@@ -45,6 +45,12 @@ impl Local {
         }
     }
 
+    /// All of them are announced anew: others may listen.
+    pub(super) fn again(&mut self, now: Instant) {
+        let all: Vec<TorrentId> = self.at.keys().copied().collect();
+        all.into_iter().for_each(|id| self.start(now, id));
+    }
+
     fn turn(&mut self, at: Instant, id: TorrentId) {
         self.turns.insert((at, id));
         self.at.insert(id, at);
@@ -110,6 +116,8 @@ mod tests {
         assert_eq!(local.take_due(at(309)), []);
         assert_eq!(local.poll_timeout(), Some(at(310)));
         assert_eq!(local.take_due(at(310)), [TorrentId(1)]);
+        local.again(at(400));
+        assert_eq!(local.take_due(at(400)), [TorrentId(1)]);
         local.stop(TorrentId(1));
         assert_eq!(local.poll_timeout(), None);
     }

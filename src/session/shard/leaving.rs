@@ -17,12 +17,12 @@ impl Shard {
 
     /// Lets torrents go whose disk work is done.
     pub(super) fn retire(&mut self, now: Instant) {
-        if (self.leaving.is_empty() && self.stopping.is_none()) || self.turns.is_busy() {
+        if self.leaving.is_empty() && self.stopping.is_none() {
             return;
         }
         for id in std::mem::take(&mut self.leaving) {
             let works = self.tenants.get(&id).is_some_and(|tenant| tenant.jobs > 0);
-            if works || !self.is_saved(now, id) {
+            if works || !self.turns.is_quiet(id) || !self.is_saved(now, id) {
                 self.leaving.push(id);
                 continue;
             }

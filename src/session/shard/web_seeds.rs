@@ -1,12 +1,10 @@
 //! Connections with web seeds, when a torrent asks for one. Each holds its room among the session's connections.
 
-use std::{net::SocketAddr, sync::Arc};
-
 use super::Shard;
 use crate::{
     base::time::Instant,
     net::{encryption::Opened, web_seed::WebSeeds},
-    session::{id::TorrentId, slots::Slots, socket::Socket},
+    session::{slots::Slots, socket::Socket, turn::OpenWebSeed},
     torrent::{DialFailure, Direction, Input},
     webseed::Site,
 };
@@ -25,19 +23,15 @@ impl Opener {
 }
 
 impl Shard {
-    pub(super) fn open_web_seed(
-        &mut self,
-        now: Instant,
-        id: TorrentId,
-        addr: SocketAddr,
-        url: Arc<str>,
-    ) {
+    pub(super) fn open_web_seed(&mut self, now: Instant, wish: OpenWebSeed) {
+        let OpenWebSeed { torrent: id, addr, url, lacks } = wish;
         let Some(tenant) = self.tenants.get(&id) else { return };
         let Some(slot) = self.opener.slots.take() else {
             let failure = DialFailure::NoDescriptor;
             return self.turns.handle(now, id, Input::DialFailed { addr, failure });
         };
-        let stream = self.opener.web_seeds.open(Site::new(url, tenant.shared.info.clone()));
+        let site = Site::new(url, tenant.shared.info.clone());
+        let stream = self.opener.web_seeds.open(site, &lacks);
         let opened = Opened::plain(Socket::web_seed(stream, slot), Vec::new());
         // The machine knows if it refused.
         let _ = self.turns.admit(now, id, addr, Direction::Outgoing, opened);

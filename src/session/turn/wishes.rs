@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
+    base::index::FileIndex,
     mse::Encryption,
     pieces::job::DiskJob,
     session::id::TorrentId,
@@ -20,15 +21,27 @@ pub struct Wishes {
     /// Whom to dial; then [`Turns::admit`](super::Turns::admit), or
     /// [`Input::DialFailed`](crate::torrent::Input::DialFailed).
     pub dials: Vec<Dial>,
-    /// Web seeds to be connected with, by what stands for their address and by URL; answered like
-    /// `dials`.
-    pub web_seeds: Vec<(TorrentId, SocketAddr, Arc<str>)>,
+    /// Web seeds to be connected with; answered like `dials`.
+    pub web_seeds: Vec<OpenWebSeed>,
     /// Torrents that want more addresses.
     pub needs_peers: Vec<TorrentId>,
     /// Peers' nodes of the DHT.
     pub dht_nodes: Vec<SocketAddr>,
     /// What happened.
     pub events: Vec<(TorrentId, Happened)>,
+}
+
+/// A web seed to be connected with.
+#[derive(Debug)]
+pub struct OpenWebSeed {
+    /// For which torrent.
+    pub torrent: TorrentId,
+    /// What stands for its address.
+    pub addr: SocketAddr,
+    /// Its URL, as the torrent has it.
+    pub url: Arc<str>,
+    /// Files that are not there.
+    pub lacks: Box<[FileIndex]>,
 }
 
 impl Wishes {
