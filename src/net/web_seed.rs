@@ -51,9 +51,9 @@ impl WebSeeds {
         WebSeeds { http, runtime }
     }
 
-    /// A connection with `site`, which `url` is the address of. Nothing is sent before something is asked for.
-    pub fn open(&self, site: Site) -> WebSeedStream {
-        let translator = Translator::new(site.info().clone(), site.url());
+    /// A connection with `site`, which `lacks` some of its files. Nothing is sent before something is asked for.
+    pub fn open(&self, site: Site, lacks: &[FileIndex]) -> WebSeedStream {
+        let translator = Translator::new(site.info().clone(), site.url(), lacks);
         let server = Arc::new(Server { http: self.http.clone(), site, moves: Moves::default() });
         WebSeedStream {
             translator,
@@ -87,6 +87,7 @@ pub struct WebSeedStream {
 struct Fetch {
     parts: mpsc::Receiver<Result<Part, Failure>>,
     task: AbortHandle,
+    file: FileIndex,
     /// Bytes that have not been taken yet.
     left: u64,
 }
@@ -111,7 +112,7 @@ impl WebSeedStream {
                 }
             });
             let task = task.abort_handle();
-            self.fetches.push_back(Fetch { parts, task, left: get.length });
+            self.fetches.push_back(Fetch { parts, task, file: get.file, left: get.length });
         }
     }
 
@@ -166,6 +167,7 @@ impl Transport for WebSeedStream {
             match fetch.parts.poll_recv(cx) {
                 Poll::Ready(Some(Ok(part))) => self.part = Some(part),
                 Poll::Ready(Some(Err(failure))) => {
+                    let failure = self.translator.explain(fetch.file, failure);
                     return Poll::Ready(Err(io::Error::other(failure)));
                 }
                 // The task ended without a word: it panicked, or its runtime is gone.

@@ -182,7 +182,9 @@ pub struct Standing {
     pub unchoked_at: Option<Instant>,
     /// Pieces it got from us, or parts of them, older ones counting less.
     pub given: f64,
-    /// Pieces we gave it that others have got since, without us (see the seeding choker).
+    /// Pieces among them that nobody but it and seeds had or got from us; older ones count less here too.
+    pub lent: f64,
+    /// Those of `lent` that others have got since, without us (see the seeding choker).
     pub passed_on: f64,
     /// Payload from it by earlier connections.
     pub down_before: u64,

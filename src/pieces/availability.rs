@@ -120,7 +120,7 @@ impl Availability {
         self.seeds + u32::from(self.count(piece))
     }
 
-    fn count(&self, piece: PieceIndex) -> u16 {
+    pub(super) fn count(&self, piece: PieceIndex) -> u16 {
         self.counts.get(piece.at()).copied().unwrap_or(0)
     }
 

@@ -261,6 +261,11 @@ impl Pieces {
         self.availability.of(piece)
     }
 
+    /// How many connected peers have `piece`, seeds aside.
+    pub fn copies(&self, piece: PieceIndex) -> u32 {
+        u32::from(self.availability.count(piece))
+    }
+
     /// Missing pieces that no connected peer has.
     pub fn nobody_has(&self) -> u32 {
         if self.availability.seeds > 0 {

@@ -139,7 +139,10 @@ impl Server {
                         return doings.fail(line, Failure::Broken);
                     }
                 }
-                Err(failure) => return doings.fail(line, failure),
+                Err(failure) => {
+                    let failure = talk.translator.explain(get.file, failure);
+                    return doings.fail(line, failure);
+                }
             }
         }
     }
@@ -245,7 +248,7 @@ fn head(answer: Answer, get: &Get) -> Result<u64, Failure> {
 
 impl Rogue for Server {
     fn connected(&mut self, _now: Instant, line: Line, _outgoing: bool, _doings: &mut Doings) {
-        let translator = Translator::new(self.info.clone(), "http://server/");
+        let translator = Translator::new(self.info.clone(), "http://server/", &[]);
         let (fetches, said) = (VecDeque::new(), Vec::new());
         self.talks.push(Talk { line, translator, fetches, said, greeted: false });
     }

@@ -1,11 +1,12 @@
 //! Addresses of peers: known, dialled, connected, failed or banned, and which to dial next.
 //!
 //! Bounded by `limits::MAX_CANDIDATES`. Every address that is ever dialled is one of these, and a blocked
-//! one never becomes one, whoever names it. A failure doubles the wait before the next try, a ban is for
-//! the life of the torrent. The order of dialling: the user's own, the source of which fewest are being
-//! dialled, each weighed by how rarely anybody answered, so that nobody who names addresses where nobody is
-//! keeps us from those of others; fewest failures, of a source where hardly anybody answers what a second one
-//! has named, then by `priority`, or at random as long as our own address is not known.
+//! one never becomes one, whoever names it. A failure that is the peer's doubles the wait before the next try;
+//! a ban stays unless thousands of newer ones push it out, and a second one is of the whole network of one
+//! customer. The order of dialling: the user's own, the source of which fewest are being dialled, each weighed
+//! by how rarely anybody answered, so that nobody who names addresses where nobody is keeps us from those of
+//! others; fewest failures, of a source where hardly anybody answers what a second one has named, then by
+//! `priority`, or at random as long as our own address is not known.
 
 use std::{
     collections::BTreeMap,
@@ -15,21 +16,14 @@ use std::{
 };
 
 use crate::{
-    base::{
-        compact::{canonical, is_local, network},
-        id::PeerKey,
-        ip_filter::IpFilter,
-        limits,
-        rng::Rng,
-        time::Instant,
-        web_seed::WebSeedNumber,
-    },
+    base::{compact::canonical, id::PeerKey, ip_filter::IpFilter, limits, rng::Rng, time::Instant},
     mse::Policy,
     why::{Addresses, Miss},
 };
 
 use super::{
     DialFailure, Source,
+    ip_or_addr::IpOrAddr,
     priority::{Claimant, OwnAddress, priority},
 };
 
@@ -154,37 +148,6 @@ pub(super) struct Candidates {
     own_port: u16,
     encryption: Policy,
     rng: Rng,
-}
-
-/// What a peer is known by when it comes again: its address. Loopback peers share one: there only the port tells them
-/// apart, and what stands for a web seed is one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum IpOrAddr {
-    Ip(IpAddr),
-    Addr(SocketAddr),
-}
-
-impl IpOrAddr {
-    pub(super) fn of(addr: SocketAddr) -> Self {
-        match addr.ip().is_loopback() || WebSeedNumber::of(addr).is_some() {
-            true => IpOrAddr::Addr(addr),
-            false => IpOrAddr::Ip(addr.ip()),
-        }
-    }
-}
-
-impl IpOrAddr {
-    /// The same, of the network that one customer gets: whoever has an IPv6 address has many others.
-    pub(super) fn of_network(addr: SocketAddr) -> Self {
-        match Self::of(addr) {
-            IpOrAddr::Ip(ip) if !is_local(ip) => IpOrAddr::Ip(network(ip)),
-            own => own,
-        }
-    }
-
-    fn is_in(self, whole: Self) -> bool {
-        matches!((self, whole), (IpOrAddr::Ip(ip), IpOrAddr::Ip(whole)) if network(ip) == whole)
-    }
 }
 
 impl Candidates {
@@ -541,6 +504,20 @@ impl Candidates {
         }
     }
 
+    /// We are somewhere else in the network, or have slept: who could not be reached perhaps can be now.
+    pub(super) fn moved(&mut self, now: Instant) {
+        let Candidates { known, rng, past, .. } = self;
+        for known in known.values_mut().filter(|known| known.miss.is_some()) {
+            known.failures = known.failures.min(1);
+            if let State::Idle(at) = &mut known.state {
+                *at = (*at).min(now + FIRST_WAIT.mul_f64(rng.unit()));
+            }
+        }
+        if let Some(past) = past {
+            (past.rests, past.rests_until) = (0, now);
+        }
+    }
+
     /// Nobody will say how the dials that are under way ended.
     pub(super) fn forget_dials(&mut self, now: Instant) {
         for known in self.known.values_mut().filter(|known| known.state == State::Dialling) {
@@ -681,6 +658,30 @@ mod tests {
             c.dial_failed(now, dialled.expect("one"), DialFailure::TimedOut);
         }
         assert_eq!(c.known.values().map(|known| known.failures).sum::<u8>(), 2);
+    }
+
+    #[test]
+    fn who_has_moved_dials_again_soon_who_could_not_be_reached() {
+        let mut c = candidates(None, Policy::Disabled);
+        let all: Vec<SocketAddr> = (1..=3).map(addr).collect();
+        c.found(Instant::ZERO, Source::Tracker, &all);
+        let mut now = Instant::ZERO;
+        // Some hours without a router.
+        while now < Instant::ZERO + LONGEST_WAIT * 8 {
+            now = now.max(c.next_due(false).expect("they wait"));
+            while let Some(addr) = c.next(now, false, MOST) {
+                c.dial_failed(now, addr, DialFailure::Unreachable);
+            }
+        }
+        let due = |c: &Candidates| c.next_due(false).expect("they wait").since(now);
+        c.found(now, Source::Tracker, &all);
+        assert!(due(&c) > FIRST_WAIT * 6, "a tracker that names them again changes nothing");
+        c.moved(now);
+        now += FIRST_WAIT;
+        let dialled = std::iter::from_fn(|| c.next(now, false, MOST)).count();
+        assert_eq!(dialled, 3);
+        c.dial_failed(now, addr(1), DialFailure::TimedOut);
+        assert!(c.next_due(false).expect("one").since(now) < FIRST_WAIT * 4, "it begins anew");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Whom we unchoke: a pure choice over candidates, told apart by what they give or pass on.
 //!
-//! Leeching: tit for tat, the best givers first, one optimistic slot that changes every 30 s. Seeding:
-//! peers take turns, whoever waited longest first; those who keep what they get to themselves come
-//! after all others. Who passes on *most* must not come first: the seeder would feed a few hubs, and
+//! Leeching: tit for tat, the best givers first, one optimistic slot that changes every 30 s, or
+//! after 20 s if nothing came back. Seeding:
+//! peers take turns, whoever waited longest first; before the others come those who gave us something while
+//! we had not everything, and after them those who keep what they get to themselves. Who passes on *most* must not come first: the seeder would feed a few hubs, and
 //! their uplinks would be the swarm's. A turn lasts until the next round. Free slots are filled at once,
 //! rounds every 10 s only reorder. How many slots there are is found in `upload_slots`; applying what is
 //! chosen here is in `choking`.
@@ -16,6 +17,8 @@ use crate::base::{id::PeerKey, rng::Rng, time::Instant};
 pub(super) const ROUND: Duration = Duration::from_secs(10);
 /// Rounds an optimistic unchoke lasts.
 const OPTIMISTIC_ROUNDS: u32 = 3;
+/// Of somebody who has given nothing back by then.
+const SELFISH_ROUNDS: u32 = 2;
 
 /// What the choker sees of one interested peer.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub(super) struct Candidate {
     pub(super) keeps: bool,
     /// It got pieces from us and gave next to nothing for them.
     pub(super) takes: bool,
+    /// It has given us a piece or more.
+    pub(super) gave: bool,
     /// It does not answer our requests.
     pub(super) snubbed: bool,
     /// Requests of it wait here.
@@ -42,7 +47,8 @@ pub(super) struct Candidate {
 pub(super) struct Choker {
     pub(super) slots: UploadSlots,
     optimistic: Option<PeerKey>,
-    round: u32,
+    /// Rounds for which it has been that.
+    rounds: u32,
     next_round: Instant,
 }
 
@@ -57,7 +63,7 @@ impl Choker {
     /// `fixed` slots, or as many as fill the uplink.
     pub(super) fn new(fixed: Option<u32>, now: Instant) -> Self {
         let slots = UploadSlots::new(fixed, now);
-        Choker { slots, optimistic: None, round: 0, next_round: now + ROUND }
+        Choker { slots, optimistic: None, rounds: 0, next_round: now + ROUND }
     }
 
     pub(super) fn forget(&mut self, key: PeerKey) {
@@ -111,14 +117,15 @@ impl Choker {
         rng: &mut Rng,
     ) -> Vec<Change> {
         self.next_round = now + ROUND;
-        let new_optimist = self.round.is_multiple_of(OPTIMISTIC_ROUNDS);
-        self.round = self.round.wrapping_add(1);
+        let selfish = |c: &Candidate| if seeding { c.keeps } else { c.takes };
 
         let mut best: Vec<&Candidate> = candidates.iter().collect();
         rng.shuffle(&mut best);
         best.sort_by(|a, b| rank(seeding, b, a));
+        let most = |c: &Candidate| if selfish(c) { SELFISH_ROUNDS } else { OPTIMISTIC_ROUNDS };
+        let stays = |c: &Candidate| self.rounds < most(c);
         let optimist =
-            self.optimistic.filter(|k| !new_optimist && candidates.iter().any(|c| c.key == *k));
+            self.optimistic.filter(|k| candidates.iter().any(|c| c.key == *k && stays(c)));
         // With room for everybody nobody is an optimist.
         let slots = self.slots.count();
         let crowded = best.len() > slots && slots > 0;
@@ -127,13 +134,16 @@ impl Choker {
         if crowded {
             let rest: Vec<PeerKey> = best.iter().skip(regular).map(|c| c.key).collect();
             let lucky = match optimist {
-                Some(k) if rest.contains(&k) => k,
+                Some(k) if rest.contains(&k) => {
+                    self.rounds += 1;
+                    k
+                }
                 _ => {
+                    self.rounds = 1;
                     // Who keeps all to itself has it only if it is drawn twice.
                     let draw = |rng: &mut Rng| best[regular + rng.index(best.len() - regular)];
                     let drawn = draw(rng);
-                    let selfish = if seeding { drawn.keeps } else { drawn.takes };
-                    if selfish { draw(rng).key } else { drawn.key }
+                    if selfish(drawn) { draw(rng).key } else { drawn.key }
                 }
             };
             self.optimistic = Some(lucky);
@@ -157,7 +167,7 @@ fn rank(seeding: bool, a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
         // Whoever has a slot waits for nothing; else who waited longest has the smallest time, and
         // never served is the smallest of all.
         let waited = b.unchoked.cmp(&a.unchoked).then_with(|| b.unchoked_at.cmp(&a.unchoked_at));
-        b.keeps.cmp(&a.keeps).then(waited)
+        b.keeps.cmp(&a.keeps).then(a.gave.cmp(&b.gave)).then(waited)
     } else {
         honest.then(a.gives.cmp(&b.gives))
     }
@@ -180,6 +190,7 @@ mod tests {
                 gives: u64::from(slot) * 1000,
                 keeps: false,
                 takes: false,
+                gave: false,
                 snubbed: false,
                 waits: true,
             })

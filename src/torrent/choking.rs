@@ -39,6 +39,7 @@ impl Torrent {
             let changes = self.choker.round(now, seeding, &candidates, &mut self.rng);
             for (_, peer) in self.peers.iter_mut() {
                 peer.standing.passed_on *= SCORE_DECAY;
+                peer.standing.lent *= SCORE_DECAY;
                 peer.standing.given *= SCORE_DECAY;
             }
             changes
@@ -74,14 +75,37 @@ impl Torrent {
         self.choker.slots.lease(lease.slots);
     }
 
-    /// A peer got a piece. If somebody else had it from us, that peer has passed it on.
+    /// A peer was sent a part of a piece. Who passes it on can only be told while no other peer has it.
+    pub(super) fn gave_of(&mut self, piece: PieceIndex, who: PeerKey) {
+        let nobody_has_it = self.pieces.copies(piece) == 0;
+        let lent = match self.given.get(&piece).copied() {
+            None if nobody_has_it => Some(who),
+            Some(Some(other)) if other != who => {
+                self.given.remove(&piece);
+                if let Some(peer) = self.peers.get_mut(other) {
+                    peer.standing.lent = (peer.standing.lent - 1.0).max(0.0);
+                }
+                if !nobody_has_it {
+                    return;
+                }
+                None
+            }
+            _ => return,
+        };
+        self.given.insert(piece, lent);
+        if let Some(peer) = lent.and_then(|who| self.peers.get_mut(who)) {
+            peer.standing.lent += 1.0;
+        }
+    }
+
+    /// A peer got a piece. If one other alone had it from us, that one has passed it on.
     pub(super) fn credit_passing_on(&mut self, piece: PieceIndex, who: PeerKey) {
         let Some(&from) = self.given.get(&piece) else { return };
-        if from == who {
+        if from == Some(who) {
             return;
         }
         self.given.remove(&piece);
-        if let Some(peer) = self.peers.get_mut(from) {
+        if let Some(peer) = from.and_then(|from| self.peers.get_mut(from)) {
             peer.standing.passed_on += 1.0;
         }
     }
@@ -101,19 +125,22 @@ impl Torrent {
         if self.phase == Phase::Paused || self.is_storage_gone() {
             return Vec::new();
         }
+        let piece_length = u64::from(self.pieces.geometry().piece_length());
         self.peers
             .iter()
             .filter(|(_, p)| p.wants_from_us())
             .map(|(key, p)| {
-                let Standing { unchoked_at, given, passed_on, down_before, up_before } = p.standing;
+                let Standing { unchoked_at, given, lent, passed_on, down_before, up_before } =
+                    p.standing;
                 let (down, up) = (down_before + p.down.total(), up_before + p.up.total());
                 Candidate {
                     key,
                     unchoked: !p.am_choking,
                     unchoked_at,
                     gives: p.down.rate(now).0,
-                    keeps: given >= PIECES_TO_JUDGE && passed_on < given * SHARE_PASSED_ON,
+                    keeps: lent >= PIECES_TO_JUDGE && passed_on < lent * SHARE_PASSED_ON,
                     takes: given >= PIECES_TO_JUDGE && down < up / LEAST_GIVEN,
+                    gave: down >= piece_length,
                     snubbed: p.snubbed,
                     waits: p.uploads.waiting() > 0,
                 }

@@ -467,7 +467,7 @@ impl Torrent {
         self.pieces.forget(key);
         self.blame.forget(key);
         self.forget_metadata(now, key);
-        self.given.retain(|_, k| *k != key);
+        self.given.retain(|_, k| *k != Some(key));
         self.starved.retain(|k| *k != key);
         if let Some(superseed) = &mut self.superseed {
             superseed.forget(key);

@@ -74,7 +74,10 @@ impl Torrent {
         if self.phase != Phase::Downloading {
             return;
         }
-        let others = self.peers.iter().any(|(k, p)| k != key && p.is_open() && !p.is_seed());
+        let others = self
+            .peers
+            .iter()
+            .any(|(k, p)| k != key && p.is_open() && !p.is_seed() && !p.is_web_seed());
         let Some(peer) = self.peers.get_mut(key) else { return };
         let may_ask = !peer.peer_choking || !peer.allowed_fast.is_empty();
         if !peer.am_interested || !may_ask || peer.hold_until > now {

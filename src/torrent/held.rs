@@ -10,7 +10,7 @@ impl Torrent {
     /// about to be told.
     pub fn held(&self) -> usize {
         let peers = self.peers.iter().map(|(_, peer)| size_of_val(peer) + peer.held());
-        let own = self.given.len() * size_of::<(PieceIndex, PeerKey)>()
+        let own = self.given.len() * size_of::<(PieceIndex, Option<PeerKey>)>()
             + self.outputs.len() * size_of::<Output>();
         let heard = self.candidates.held() + self.blame.held() + self.metadata.held();
         peers.sum::<usize>() + own + heard + self.grants.held() + self.standings.held()

@@ -52,6 +52,8 @@ pub enum Input {
     },
     /// A gateway lets peers outside in by these ports.
     Mapped(OutsidePorts),
+    /// We are somewhere else in the network, or have slept: who could not be reached perhaps can be.
+    Moved,
     /// The owner wants something.
     Command(Command),
     /// A piece we have is not in the files as it was.

@@ -85,7 +85,7 @@ impl Torrent {
     fn check_nobody_is_left_over(&self) {
         let knows = |key: PeerKey| assert!(self.knows(key), "{key} has left");
         self.candidates.connections().for_each(knows);
-        self.given.values().copied().for_each(knows);
+        self.given.values().copied().flatten().for_each(knows);
         self.blame.owners().for_each(knows);
         self.superseed.iter().flat_map(|superseed| superseed.shown_to()).for_each(knows);
         self.starved.iter().copied().for_each(knows);

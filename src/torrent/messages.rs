@@ -318,6 +318,7 @@ impl Torrent {
             return;
         }
         peer.am_interested = interested;
+        self.dial_dirty |= peer.is_web_seed() && !interested;
         let message = if interested { Message::Interested } else { Message::NotInterested };
         wire::encode::encode(&message, &mut peer.out);
         self.want_write(key);
@@ -325,9 +326,9 @@ impl Torrent {
 
     /// Nothing can pass between two seeds.
     pub(super) fn part_if_both_seeds(&self, key: PeerKey) -> Result<(), Disconnect> {
-        let keeps = |peer: &Peer| self.settings.keep_useless && !peer.is_web_seed();
-        let useless = self.uploads_only()
-            && self.peers.get(key).is_some_and(|peer| peer.is_seed() && !keeps(peer));
+        let keeps = self.settings.keep_useless;
+        let gives_only = |peer: &Peer| peer.is_web_seed() || peer.is_seed() && !keeps;
+        let useless = self.uploads_only() && self.peers.get(key).is_some_and(gives_only);
         if useless { Err(Disconnect::BothSeeds) } else { Ok(()) }
     }
 

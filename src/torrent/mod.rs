@@ -16,6 +16,7 @@ mod exchange;
 mod held;
 mod input;
 mod invariants;
+mod ip_or_addr;
 mod lifecycle;
 mod messages;
 mod metadata;
@@ -198,8 +199,8 @@ pub struct Torrent {
     outputs: VecDeque<Output>,
     /// Peers to be taken out at the next chance to give slabs back; `Disconnect` is said already.
     doomed: Vec<PeerKey>,
-    /// Which peer we last gave each piece, while nobody else has been seen to get it.
-    given: BTreeMap<PieceIndex, PeerKey>,
+    /// Who was given each piece that nobody else has, seeds aside; `None` if several were.
+    given: BTreeMap<PieceIndex, Option<PeerKey>>,
     /// A block became free: peers with room may want it.
     freed: bool,
     /// A pick found no memory: try again when slabs come back.
@@ -321,6 +322,11 @@ impl Torrent {
                 self.dial_dirty = true;
             }
             Input::WebSeeds(urls) => self.web_seeds_found(now, urls),
+            Input::Moved => {
+                self.candidates.moved(now);
+                self.retry_web_seeds(now);
+                self.dial_dirty = true;
+            }
             Input::Command(command) => self.command(now, command, pool),
             Input::Timeout => self.tick(now, pool),
         }

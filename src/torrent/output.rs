@@ -5,7 +5,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
-    base::{id::PeerKey, index::PieceIndex},
+    base::{
+        id::PeerKey,
+        index::{FileIndex, PieceIndex},
+    },
     pieces::job::{DiskFault, DiskJob},
 };
 
@@ -30,6 +33,8 @@ pub enum Output {
         addr: SocketAddr,
         /// Its URL, as the torrent has it.
         url: Arc<str>,
+        /// Files that are not there.
+        lacks: Box<[FileIndex]>,
     },
     /// Close this connection. The key is dead from here on.
     Disconnect {

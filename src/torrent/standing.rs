@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::peer::{Peer, Standing};
 
-use super::candidates::IpOrAddr;
+use super::ip_or_addr::IpOrAddr;
 
 /// Peers remembered: more than come and go in the minutes for which it matters.
 const MOST: usize = 256;

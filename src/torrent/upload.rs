@@ -141,7 +141,7 @@ impl Torrent {
             peer.last_sent = now;
             out.push_bytes(&mut peer.out);
         }
-        let mut first_blocks: Vec<PieceIndex> = Vec::new();
+        let mut begun: Vec<PieceIndex> = Vec::new();
         let mut lost: Vec<Block> = Vec::new();
         while out.payload() < MOST_UNDER_WAY as usize
             && let Some(ready) = peer.uploads.pop_ready()
@@ -162,8 +162,8 @@ impl Torrent {
                 self.totals.uploaded += u64::from(length);
                 let whole = self.pieces.geometry().piece_len(piece);
                 peer.standing.given += f64::from(length) / f64::from(whole);
-                if begin == 0 {
-                    first_blocks.push(piece);
+                if begun.last() != Some(&piece) {
+                    begun.push(piece);
                 }
             }
             peer.last_sent = now;
@@ -171,9 +171,7 @@ impl Torrent {
         }
         let more_metadata = !peer.metadata_due.is_empty();
         lost.into_iter().for_each(|block| self.reject(key, block));
-        for piece in first_blocks {
-            self.given.insert(piece, key);
-        }
+        begun.into_iter().for_each(|piece| self.gave_of(piece, key));
         match self.order_reads(now, key, out.payload() as u32, upload, pool) {
             Written::Idle if more_metadata => Written::More,
             written => written,

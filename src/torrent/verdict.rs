@@ -10,7 +10,7 @@ use crate::{
     why::{Happening, Recent},
 };
 
-use super::{Disconnect, Event, Torrent, blame::Doubt, candidates::IpOrAddr};
+use super::{Disconnect, Event, Torrent, blame::Doubt, ip_or_addr::IpOrAddr};
 
 impl Torrent {
     /// Hands a complete piece to the disk to be checked, unless one of those who sent it is doubted.

@@ -1,15 +1,16 @@
 //! Web seeds (BEP 19): which there are, which are used, and when again after a failure.
 //!
-//! To everything else a web seed that is used is a peer that has everything: see [`crate::webseed`]. It takes no
+//! To everything else a web seed that is used is a peer that has all, or nearly all: see [`crate::webseed`]. It takes no
 //! part in what peers do among themselves, and does not count where their number is limited. Each failure doubles
 //! the wait for the next try; one that would come again, and data that does not match its hash, ends the use of a
-//! web seed for the life of the torrent.
+//! web seed for the life of the torrent. One that lacks some of the files is used for the others.
 
 use std::{fmt, net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use crate::{
     base::{
-        limits::{MAX_URLS, MAX_WEB_SEED_WAIT, MAX_WEB_SEEDS_OPEN},
+        index::FileIndex,
+        limits::{MAX_FILES_LACKED, MAX_URLS, MAX_WEB_SEED_WAIT, MAX_WEB_SEEDS_OPEN},
         rng::Rng,
         slab::Pool,
         time::Instant,
@@ -78,6 +79,8 @@ struct WebSeed {
     url: Arc<str>,
     /// In a row.
     failures: u32,
+    /// Files that are not there.
+    lacks: Vec<FileIndex>,
     state: State,
     last: Option<WebSeedChange>,
 }
@@ -124,16 +127,17 @@ impl WebSeeds {
         self.seeds.get(usize::from(WebSeedNumber::of(addr)?.0)).map(|seed| &seed.url)
     }
 
-    /// One that may be used now, marked as being opened.
-    fn next(&mut self, now: Instant) -> Option<(WebSeedNumber, Arc<str>)> {
-        let busy = self.count(|state| matches!(state, State::Open | State::Opening));
-        if busy >= MAX_WEB_SEEDS_OPEN {
+    /// One that may be used now, marked as being opened; so many of those that are open are `idle`.
+    fn next(&mut self, now: Instant, idle: usize) -> Option<Output> {
+        let used = self.count(|state| matches!(state, State::Open | State::Opening));
+        if used >= MAX_WEB_SEEDS_OPEN + idle {
             return None;
         }
         let ready = |seed: &WebSeed| matches!(seed.state, State::Idle(at) if at <= now);
         let (number, seed) = (0..).zip(&mut self.seeds).find(|(_, seed)| ready(seed))?;
         seed.state = State::Opening;
-        Some((WebSeedNumber(number), seed.url.clone()))
+        let (url, lacks) = (seed.url.clone(), seed.lacks.as_slice().into());
+        Some(Output::OpenWebSeed { addr: WebSeedNumber(number).addr(), url, lacks })
     }
 }
 
@@ -143,7 +147,8 @@ impl Torrent {
         let seeds = &mut self.web_seeds.seeds;
         for url in urls {
             if seeds.len() < MAX_URLS && seeds.iter().all(|known| known.url != url) {
-                seeds.push(WebSeed { url, failures: 0, state: State::Idle(now), last: None });
+                let (failures, lacks, state) = (0, Vec::new(), State::Idle(now));
+                seeds.push(WebSeed { url, failures, lacks, state, last: None });
             }
         }
         self.dial_dirty = true;
@@ -154,9 +159,10 @@ impl Torrent {
         if !self.wants_web_seeds() {
             return;
         }
-        while let Some((number, url)) = self.web_seeds.next(now) {
-            self.outputs.push_back(Output::OpenWebSeed { addr: number.addr(), url });
-        }
+        // One that lacks what is missing stands in nobody's way.
+        let is_idle = |peer: &Peer| peer.is_web_seed() && peer.is_open() && !peer.am_interested;
+        let idle = self.peers.iter().filter(|(_, peer)| is_idle(peer)).count();
+        self.outputs.extend(std::iter::from_fn(|| self.web_seeds.next(now, idle)));
     }
 
     /// Whether they have something for us.
@@ -176,6 +182,18 @@ impl Torrent {
     pub fn web_seeds(&self) -> Vec<WebSeedSnapshot> {
         let row = |seed: &WebSeed| WebSeedSnapshot { url: seed.url.clone(), last: seed.last };
         self.web_seeds.seeds.iter().map(row).collect()
+    }
+
+    /// We are somewhere else in the network: what could not be reached perhaps can be now. One that is busy has
+    /// said when.
+    pub(super) fn retry_web_seeds(&mut self, now: Instant) {
+        for seed in &mut self.web_seeds.seeds {
+            let said = matches!(seed.last, Some(WebSeedChange::Rests(failure, _)) if failure.wait().is_some());
+            if let (State::Idle(at), false) = (&mut seed.state, said) {
+                *at = (*at).min(now);
+                seed.failures = seed.failures.min(1);
+            }
+        }
     }
 
     /// The driver has no connection with it.
@@ -236,6 +254,9 @@ impl Torrent {
 
     fn web_seed_failed(&mut self, now: Instant, peer: PeerFigures, failure: Failure) {
         let PeerFigures { number, gave } = peer;
+        if let Failure::NoFile { file, status } = failure {
+            return self.web_seed_lacks(now, number, file, status);
+        }
         if failure.is_final() {
             return self.change_web_seed(number, State::GivenUp, WebSeedChange::GivenUp(failure));
         }
@@ -251,6 +272,26 @@ impl Torrent {
             None => own,
         };
         self.change_web_seed(number, State::Idle(now + wait), WebSeedChange::Rests(failure, wait));
+    }
+
+    /// It is asked for the other files, unless it lacks too many.
+    fn web_seed_lacks(
+        &mut self,
+        now: Instant,
+        number: WebSeedNumber,
+        file: FileIndex,
+        status: u16,
+    ) {
+        let Some(seed) = self.web_seeds.seeds.get_mut(usize::from(number.0)) else { return };
+        let (state, change) = if seed.lacks.len() < MAX_FILES_LACKED && !seed.lacks.contains(&file)
+        {
+            seed.lacks.push(file);
+            let failure = Failure::NoFile { file, status };
+            (State::Idle(now), WebSeedChange::Rests(failure, Duration::ZERO))
+        } else {
+            (State::GivenUp, WebSeedChange::GivenUp(Failure::Status(status)))
+        };
+        self.change_web_seed(number, state, change);
     }
 
     fn change_web_seed(&mut self, number: WebSeedNumber, state: State, change: WebSeedChange) {
@@ -478,6 +519,78 @@ mod tests {
         assert_eq!(changes.last(), Some(&WebSeedChange::GivenUp(gone)));
         torrent.handle(now + LONGEST_WAIT * 100, Input::Timeout, &mut pool);
         assert_eq!(outputs(&mut torrent).0, []);
+    }
+
+    #[test]
+    fn who_has_moved_tries_again_at_once_but_for_one_that_has_said_when() {
+        let mut pool = Pool::phantom(16 << 20);
+        let mut torrent = torrent(Bitfield::empty(64));
+        found(&mut torrent, &mut pool, 2);
+        let (opened, _) = outputs(&mut torrent);
+        let busy = Failure::Busy { status: 503, wait: Some(Duration::from_secs(600)) };
+        for (&addr, failure) in opened.iter().zip([Failure::Unreachable, busy]) {
+            let peer = connect(&mut torrent, &mut pool, START, addr);
+            let cause = CloseCause::WebSeed(failure);
+            torrent.handle(START, Input::Closed { peer, cause }, &mut pool);
+        }
+        assert_eq!(outputs(&mut torrent).0, []);
+        torrent.handle(START, Input::Moved, &mut pool);
+        assert_eq!(outputs(&mut torrent).0, opened[..1]);
+    }
+
+    #[test]
+    fn one_that_lacks_some_files_is_used_for_the_others_and_one_that_lacks_many_is_not() {
+        let mut pool = Pool::phantom(16 << 20);
+        let mut torrent = torrent(Bitfield::empty(64));
+        found(&mut torrent, &mut pool, 1);
+        for n in 0..=MAX_FILES_LACKED as u32 {
+            let opened = std::iter::from_fn(|| torrent.poll()).find_map(|output| match output {
+                Output::OpenWebSeed { addr, lacks, .. } => Some((addr, lacks)),
+                _ => None,
+            });
+            let (addr, lacks) = opened.expect("it is used");
+            assert_eq!(*lacks, (0..n).map(FileIndex).collect::<Vec<_>>());
+            let peer = connect(&mut torrent, &mut pool, START, addr);
+            let failure = Failure::NoFile { file: FileIndex(n), status: 404 };
+            let cause = CloseCause::WebSeed(failure);
+            torrent.handle(START, Input::Closed { peer, cause }, &mut pool);
+        }
+        let (opened, changes) = outputs(&mut torrent);
+        assert_eq!(opened, []);
+        assert_eq!(changes.last(), Some(&WebSeedChange::GivenUp(Failure::Status(404))));
+    }
+
+    #[test]
+    fn those_that_lack_what_is_missing_keep_no_other_out() {
+        let mut pool = Pool::phantom(16 << 20);
+        let mut torrent = torrent(Bitfield::empty(64));
+        found(&mut torrent, &mut pool, MAX_WEB_SEEDS_OPEN + 1);
+        let (opened, _) = outputs(&mut torrent);
+        assert_eq!(opened.len(), MAX_WEB_SEEDS_OPEN);
+        for addr in opened {
+            let key = connect(&mut torrent, &mut pool, START, addr);
+            let peer = torrent.peers.get_mut(key).expect("there");
+            peer.wanted = 0;
+            torrent.update_interest(key);
+        }
+        torrent.handle(START, Input::Timeout, &mut pool);
+        let (opened, _) = outputs(&mut torrent);
+        assert_eq!(opened, [WebSeedNumber(MAX_WEB_SEEDS_OPEN as u16).addr()]);
+    }
+
+    #[test]
+    fn one_that_lacks_pieces_is_left_when_nothing_is_missing() {
+        let mut pool = Pool::phantom(16 << 20);
+        let mut torrent = torrent(Bitfield::empty(64));
+        found(&mut torrent, &mut pool, 1);
+        let (opened, _) = outputs(&mut torrent);
+        let key = connect(&mut torrent, &mut pool, START, opened[0]);
+        let peer = torrent.peers.get_mut(key).expect("there");
+        peer.pieces.remove(PieceIndex(3));
+        assert_eq!(torrent.part_if_both_seeds(key), Ok(()));
+        let seeding = super::super::messages::tests::torrent(Bitfield::full(64));
+        (torrent.pieces, torrent.phase) = (seeding.pieces, seeding.phase);
+        assert_eq!(torrent.part_if_both_seeds(key), Err(Disconnect::BothSeeds));
     }
 
     #[test]

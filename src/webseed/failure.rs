@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::base::index::FileIndex;
+
 /// Why a web seed gave nothing, or no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Failure {
@@ -31,6 +33,14 @@ pub enum Failure {
     /// Another status that is not success.
     #[error("the server answered {0}")]
     Status(u16),
+    /// It has other files, but not this one.
+    #[error("the server answered {status} for one of the files")]
+    NoFile {
+        /// Which one.
+        file: FileIndex,
+        /// The status code.
+        status: u16,
+    },
     /// A whole file came where a part of it was asked for.
     #[error("the server gives whole files only")]
     NoRanges,
@@ -58,6 +68,7 @@ impl Failure {
             // Not yet, too slow a request, too early: these pass. So does what is wrong with the server.
             Failure::Status(status) => matches!(status, 400..=407 | 409..=424 | 426..=499),
             Failure::BadUrl
+            | Failure::NoFile { .. }
             | Failure::Redirect
             | Failure::NoRanges
             | Failure::WrongRange

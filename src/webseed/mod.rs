@@ -1,5 +1,5 @@
 //! Web seeds (BEP 19): HTTP servers that have a torrent's files, made to look like peers that have
-//! everything.
+//! everything, or all but a few files.
 //!
 //! [`Translator`] takes the peer-wire protocol in and asks for ranges of files; it takes the bytes of these
 //! and gives the peer-wire protocol back. So what is asked of a web seed, how much, and what becomes of it, is

@@ -2,8 +2,8 @@
 //!
 //! What the torrent writes to a peer goes into [`Translator::take`]; the ranges to be asked for come out of
 //! [`Translator::next_get`]; their bytes, one range after the other, go into [`Translator::read`], which gives
-//! what the torrent reads from a peer: a handshake, `have all`, `unchoke`, and one `piece` or `reject` for each
-//! request (BEP 6). Requests for neighbouring blocks make one range, up to the border of a file; what lies in
+//! what the torrent reads from a peer: a handshake, `have all` or a bitfield, `unchoke`, and one `piece` or `reject`
+//! for each request (BEP 6). Requests for neighbouring blocks make one range, up to the border of a file; what lies in
 //! padding (BEP 47) is not asked for. A request that is cancelled before its bytes are there is answered by a
 //! reject; when nobody wants anything any more of what is under way, that is given up.
 
@@ -11,14 +11,16 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     base::{
+        bitfield::Bitfield,
         hash::{Sha1Hash, sha1},
         id::PeerId,
-        index::{Block, FileIndex},
+        index::{Block, FileIndex, PieceIndex},
         limits::MAX_WEB_SEED_REQUESTS,
         slab::Chunk,
         units::BLOCK_LEN,
     },
     metainfo::Info,
+    webseed::Failure,
     wire::{
         Decoded, Decoder, ExtensionHandshake, HANDSHAKE_LEN, Handshake, Message, Reserved, encode,
         encode::piece_header,
@@ -73,6 +75,8 @@ enum Place {
 pub struct Translator {
     info: Arc<Info>,
     id: PeerId,
+    /// Pieces of which it has all files.
+    has: Bitfield,
     /// The beginning of the torrent's handshake; `None` once it was there.
     hello: Option<Vec<u8>>,
     decoder: Decoder,
@@ -95,14 +99,18 @@ pub struct Translator {
 }
 
 impl Translator {
-    /// A connection with the web seed at `url`, of the torrent that is described by `info`.
-    pub fn new(info: Arc<Info>, url: &str) -> Self {
+    /// A connection with the web seed at `url`, of the torrent that is described by `info`, which `lacks` some of
+    /// its files.
+    pub fn new(info: Arc<Info>, url: &str, lacks: &[FileIndex]) -> Self {
+        let mut has = Bitfield::full(info.geometry().pieces());
+        lacks.iter().for_each(|&file| take_out(&info, file, &mut has));
         let mut id = *b"-WS0000-............";
         id[8..].copy_from_slice(&sha1(url.as_bytes()).0[..12]);
         let pieces = info.geometry().pieces();
         Translator {
             info,
             id: PeerId(id),
+            has,
             hello: Some(Vec::with_capacity(HANDSHAKE_LEN)),
             decoder: Decoder::new(pieces.div_ceil(8)),
             queue: VecDeque::new(),
@@ -154,7 +162,11 @@ impl Translator {
     fn greet(&mut self, info_hash: Sha1Hash) {
         let hello = Handshake { reserved: Reserved::ours(false), info_hash, peer_id: self.id };
         self.soon.extend_from_slice(&hello.to_bytes());
-        encode::encode(&Message::HaveAll, &mut self.soon);
+        let has = match self.has.is_full() {
+            true => Message::HaveAll,
+            false => Message::Bitfield(self.has.as_bytes()),
+        };
+        encode::encode(&has, &mut self.soon);
         let more = ExtensionHandshake {
             v: Some("web seed".to_owned()),
             reqq: Some(MAX_WEB_SEED_REQUESTS),
@@ -163,6 +175,14 @@ impl Translator {
         let payload = more.encode();
         encode::encode(&Message::Extended { id: 0, payload: &payload }, &mut self.soon);
         encode::encode(&Message::Unchoke, &mut self.soon);
+    }
+
+    /// What it means that `file` could not be had: that this file is not there, if others may be.
+    pub fn explain(&self, file: FileIndex, failure: Failure) -> Failure {
+        let Failure::Status(status @ (403 | 404 | 410)) = failure else { return failure };
+        let mut others = self.has.clone();
+        take_out(&self.info, file, &mut others);
+        if others.is_empty() { failure } else { Failure::NoFile { file, status } }
     }
 
     fn cancel(&mut self, block: Block) {
@@ -359,6 +379,16 @@ impl Translator {
     }
 }
 
+/// Takes the pieces that `file` has a part in out of those that are had.
+fn take_out(info: &Info, file: FileIndex, has: &mut Bitfield) {
+    let Some(file) = info.layout().file(file).filter(|file| file.length > 0) else { return };
+    let piece_length = u64::from(info.geometry().piece_length());
+    let last = (file.offset + file.length - 1) / piece_length;
+    for piece in file.offset / piece_length..=last {
+        has.remove(PieceIndex(piece as u32));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -366,7 +396,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{base::index::PieceIndex, bencode, metainfo::layout::Attributes};
+    use crate::{bencode, metainfo::layout::Attributes};
 
     const PIECE: u32 = 48 << 10;
 
@@ -421,9 +451,13 @@ mod tests {
 
     impl Scene {
         fn new(files: &[(u64, bool)]) -> Self {
+            Scene::lacking(files, &[])
+        }
+
+        fn lacking(files: &[(u64, bool)], lacks: &[FileIndex]) -> Self {
             let info = torrent(files);
             let mut scene = Scene {
-                translator: Translator::new(info.clone(), "http://w.example/"),
+                translator: Translator::new(info.clone(), "http://w.example/", lacks),
                 body: VecDeque::new(),
                 gets: Vec::new(),
                 decoder: Decoder::new(info.geometry().pieces().div_ceil(8)),
@@ -592,6 +626,28 @@ mod tests {
             }
         }
         assert_eq!(said, ["HaveAll", "Unchoke"]);
+    }
+
+    /// Pieces of 48 KiB: the second file has a part in the first two, the third ends the second one.
+    #[test]
+    fn a_file_that_is_not_there_is_not_offered() {
+        let files = [(20_000, false), (40_000, false), (38_304, false), (90_000, false)];
+        let missing =
+            |scene: &Scene, file| scene.translator.explain(FileIndex(file), Failure::Status(404));
+        let no_file = |file| Failure::NoFile { file: FileIndex(file), status: 404 };
+        let mut scene = Scene::lacking(&files, &[FileIndex(1)]);
+        let mut buf = [0; 400];
+        let n = scene.translator.read(&mut &[][..], &mut buf);
+        let said = &buf[HANDSHAKE_LEN..n];
+        assert_eq!(said[..6], [0, 0, 0, 2, 5, 0b0011_0000]);
+        assert_eq!(missing(&scene, 0), no_file(0));
+        assert_eq!(missing(&scene, 3), Failure::Status(404), "nothing is left");
+        let all = Scene::new(&files);
+        assert_eq!(missing(&all, 3), no_file(3));
+        let others = [Failure::Status(500), Failure::Status(416), Failure::TimedOut];
+        for other in others {
+            assert_eq!(all.translator.explain(FileIndex(1), other), other);
+        }
     }
 
     #[test]

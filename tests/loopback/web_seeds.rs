@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use downpour::{
-    base::{hash::sha1, rng::Rng, units::ByteRate},
+    base::{hash::sha1, index::FileIndex, rng::Rng, units::ByteRate},
     metainfo::{Info, Magnet, Metainfo},
     session::{
         AddTorrent, Config, FetchMetadata, Limits, Session, TorrentEvent, TorrentHandle,
@@ -238,6 +238,28 @@ async fn what_is_not_there_is_not_asked_for_again_and_the_next_one_is() {
     assert_eq!([rows[0].last, rows[1].last], [Some(gone), Some(WebSeedChange::Left)]);
     fetch.completes(&content).await;
     assert!(empty.requests().len() <= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_lacks_a_file_gives_the_others() {
+    let lengths = [("a", 400_000), ("b", 200_000), ("c", 400_000)];
+    let content = Content::folder("things", &lengths, 64 << 10);
+    let mut there = files(&content);
+    there.remove("/things/b").expect("it was there");
+    let server = FileServer::start(there, |_| Answer::Range).await;
+    let mut fetch = fetch(&content, &[format!("{}/", server.url())]).await;
+    let failure = WebSeedFailure::NoFile { file: FileIndex(1), status: 404 };
+    fetch.sees(WebSeedChange::Rests(failure, Duration::ZERO)).await;
+    // All but the four pieces in which the missing file has a part.
+    while fetch.handle.snapshot().machine.done < 1_000_000 - (4 << 16) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (seed, _, _seed_dir) = seeder(&content).await;
+    fetch.handle.add_peers(vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
+    fetch.completes(&content).await;
+    let of_b = server.requests().iter().filter(|request| request.path == "/things/b").count();
+    assert!(of_b <= 2, "it was asked for {of_b} times");
+    seed.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

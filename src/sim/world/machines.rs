@@ -101,7 +101,7 @@ impl World {
                     self.want_write(stream);
                 }
             }
-            Output::OpenWebSeed { addr, url } => {
+            Output::OpenWebSeed { addr, url, .. } => {
                 let to = url.trim_start_matches("http://").trim_end_matches('/').parse();
                 self.open_web_seed(host, to.expect("as it was made"), addr);
             }
