@@ -12,7 +12,7 @@
 //!
 //! # Map
 //!
-//! Imports only point down; `tests/architecture.rs` holds the table to it.
+//! Imports only point down: `tests/architecture.rs` says who may import whom, and that each module is named here.
 //!
 //! | level | module | is |
 //! |---|---|---|
@@ -55,13 +55,13 @@
 //! - Bencoding reaches `serde_bencode` only after [`bencode`]'s scanner has passed it; the info hash is
 //!   taken over the original bytes.
 //! - Memory for a block is lent when the block is asked for; what we asked for always has a place.
-//! - Nothing is claimed, served or announced before its piece matched its hash.
+//! - Nothing is claimed, served or announced before its piece matched its hash, or its owner vouched for the file.
 //! - Nothing is written outside the output folder.
 //! - A blocked address never becomes one to dial, a connection from there is closed before it is read, and
 //!   the DHT neither asks nor hears it: one place each (`torrent::candidates`, `net::accept`, [`dht::Node`]).
 //! - A socket that leads anywhere is opened, and a name looked up, by a [`net::outlet::Outlet`] only, which says by
 //!   which way.
-//! - Every bound on foreign input is a constant in [`base::limits`].
+//! - Every bound on foreign input is a constant, most of them in [`base::limits`]; SECURITY.md lists them.
 
 pub mod base;
 pub mod bencode;

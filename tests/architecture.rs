@@ -1,5 +1,5 @@
 //! The architecture, held by a test: imports point down, pure folders are pure, each dependency has
-//! one home, files stay readable. The table is the one in `src/lib.rs`.
+//! one home, files stay readable. The map in `src/lib.rs` names them all.
 
 use std::{
     fs,

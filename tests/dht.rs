@@ -1,6 +1,6 @@
 //! Networks of DHT nodes in virtual time: whoever is announced is found, whatever others do.
 //!
-//! `DOWNPOUR_SEEDS=10` sets how many seeds of each. The figures are printed with `--nocapture`.
+//! `DOWNPOUR_SEEDS=5` (at most) sets how many seeds of each. The figures are printed with `--nocapture`.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
-//! Every bound on input we do not trust, each with its reason.
+//! The bounds on input we do not trust, each with its reason.
 //!
-//! Where a parser, a queue or a table meets bytes from outside, its limit is a constant here.
+//! Where a parser, a queue or a table meets bytes from outside, its limit is a constant here, or beside it where
+//! nobody else is concerned. SECURITY.md lists them all.
 
 use std::time::Duration;
 
@@ -112,6 +113,8 @@ pub const MAX_REDIRECTS: usize = 4;
 pub const MAX_WEB_SEED_REQUESTS: u32 = 1_024;
 /// Web seeds of one torrent that are used at a time: one or two fill a line, and each holds memory.
 pub const MAX_WEB_SEEDS_OPEN: usize = 4;
+/// Files that a web seed may lack and still be used: each costs a request.
+pub const MAX_FILES_LACKED: usize = 16;
 /// Longest time for which a web seed that is busy can send us away (`Retry-After`).
 pub const MAX_WEB_SEED_WAIT: Duration = Duration::from_secs(3600);
 /// Files of which is remembered where their web seed sent us: those that are fetched at a time, and some more.

@@ -4,8 +4,8 @@
 //! Transaction ids and tokens are hashes over a secret key: whoever sees many of them, or the random
 //! numbers in our node ids, knows nothing of the next.
 //! A token proves that whoever wants to store something gets datagrams at the address it writes from
-//! (BEP 5). The bound keeps us from answering a flood: whoever's address is on it gets five
-//! answers a second from us and no more. Both have a fixed size, whatever comes in.
+//! (BEP 5). The bound keeps us from answering a flood: whoever's address is on it gets thirty
+//! answers at once and then five a second from us, and no more. Both have a fixed size, whatever comes in.
 
 use std::{
     net::{IpAddr, SocketAddr},

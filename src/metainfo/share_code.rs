@@ -1,6 +1,6 @@
 //! Codes that people pass on, by which a torrent is found that is announced nowhere else.
 //!
-//! A code is made of the info hash, 95 bits of it, and a check digit. From the code follow two hashes: the
+//! A code is 95 bits of a hash of the info hash, and a check digit. From the code follow two hashes: the
 //! *place* at which those who know it meet, which everybody may see, and the *password*, which stands for
 //! the info hash in their handshakes and which nobody can tell from the place. Whoever has the code can
 //! check the info dictionary that he is given; whoever has not can neither find the torrent nor take part.

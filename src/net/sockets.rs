@@ -4,7 +4,7 @@
 //! (`SO_BINDTODEVICE`): while the interface is away there is no socket to be had and nothing is sent, whatever
 //! the routes say. Systems without that refuse the binding; nothing is bound to a mere address, which says
 //! where a packet seems to come from and not where it goes. What is said over the sockets is for others;
-//! `clippy.toml` forbids them to open any by themselves.
+//! `tests/architecture.rs` sees to it that nobody else opens any.
 
 use std::{
     io,

@@ -255,4 +255,9 @@ impl Outside {
             _ => None,
         })
     }
+
+    /// Whether there are trackers, and each of them fails.
+    pub(super) fn all_fail(&self) -> bool {
+        !self.trackers.is_empty() && self.failing().count() == self.trackers.len()
+    }
 }

@@ -142,7 +142,9 @@ impl Causes<'_> {
             let (now, soon) = (addresses.dialling, addresses.fresh());
             self.add(70, Cause::Dialling { now, soon: soon.saturating_sub(now) });
         }
-        self.trackers(30, false);
+        // Of a private torrent nobody else names peers: the addresses are old.
+        let old = self.outside.private && self.outside.all_fail();
+        self.trackers(if old { 86 } else { 30 }, false);
     }
 
     fn unreachable(&mut self, weight: u8) {
@@ -322,6 +324,19 @@ mod tests {
         assert_eq!(names(&swarm, &Outside::default())[0], "unreachable", "nobody answers at all");
         let incoming = Swarm { recent: [(Happening::Incoming, 1)].into(), ..swarm };
         assert_eq!(names(&incoming, &answers)[0], "unreachable");
+    }
+
+    #[test]
+    fn a_private_torrent_that_its_tracker_refuses_has_old_addresses() {
+        let addresses = misses(&[(Miss::Refused, 3)]);
+        let swarm = Swarm { addresses, ..Swarm::default() };
+        let public = failing(&["a.example"], Trouble::Refused);
+        assert_eq!(names(&swarm, &public), ["unreachable", "trackers_fail"]);
+        let private = Outside { private: true, ..public };
+        assert_eq!(names(&swarm, &private), ["trackers_fail", "unreachable"]);
+        let mut two = private;
+        two.trackers.push(Tracker { host: "b".to_owned(), state: TrackerState::Answered(3) });
+        assert_eq!(names(&swarm, &two)[0], "unreachable", "another one names peers");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Hostile input, everywhere bytes come in: tables that name each attack, what it gets, and its bound.
+//! Hostile input, at the doors where most bytes come in: tables that name each attack, what it gets, and its bound.
+//! Local discovery, gateways, proxies, name servers and block lists have theirs beside their code, and in `fuzz`.
 //!
 //! | door | file |
 //! |---|---|
