@@ -79,6 +79,8 @@ def beside(peer, run):
     seed = peer.seed(run, made, peer.lay_out(run, made, root))
     host = seed.host or run.own_host()
     run.listening(seed.process, seed.port, host)
+    # While it checks what it has it turns peers away.
+    run.until(seed.is_done, f"{peer.name} to have checked everything")
     # So that neither has given everything before the other begins.
     ours, output = Downpour(verbose=True, options=["--max-down", "1M"]), run.folder("output")
     leech = ours.leech(run, torrent, output, peers=[endpoint(host, seed.port)])
