@@ -940,6 +940,37 @@ fn metadata_that_nobody_has_is_given_up() {
 }
 
 #[test]
+fn inputs_of_which_some_are_bad_end_with_9_and_objects_with_done() {
+    let place = Place::new();
+    place.torrent();
+    let list = ["download", "share.torrent", "--list", "--json"];
+    assert_eq!(place.run(&list).ok().last()["event"], "done");
+    let some = place.run(&[&list[..], &["missing.torrent"]].concat());
+    assert_eq!((some.code, &some.last()["exit"]), (9, &9.into()), "{}", some.out);
+    // Nothing is started for inputs that are all bad.
+    let none = place.run(&["seed", "a.missing", "b.missing", "--json"]);
+    assert_eq!((none.code, &none.last()["exit"]), (3, &3.into()), "{}", none.out);
+    assert!(!none.out.contains("listening"), "{}", none.out);
+    let mut c = place.command(&["download", "x", "--port", "nonsense"]);
+    let ran = Ran::from(c.env("DOWNPOUR_JSON", "1").output().expect("started"));
+    assert_eq!((ran.code, &ran.last()["event"]), (2, &"error".into()));
+}
+
+#[test]
+fn a_torrent_goes_where_it_is_to_and_nothing_else_with_it() {
+    let place = Place::new();
+    place.write("data", vec![7; 100_000]);
+    std::fs::create_dir(place.path("made")).expect("made");
+    place.run(&["create", "data", "--output", "made"]).ok();
+    assert!(place.path("made/data.torrent").is_file());
+    assert_eq!(place.run(&["create", "data", "--output", "missing/data.torrent"]).code, 6);
+    let out = place.command(&["create", "data", "--output", "-", "--json"]).output();
+    let out = out.expect("started").stdout;
+    downpour::metainfo::Metainfo::from_bytes(&out).expect("a torrent, and nothing else");
+    assert_eq!(place.run(&["create", "data", "--output", "-", "--magnet"]).code, 2);
+}
+
+#[test]
 fn what_is_in_the_way_is_not_touched() {
     let place = Place::new();
     place.torrent();
@@ -953,6 +984,10 @@ fn what_is_in_the_way_is_not_touched() {
     let ran = place.run(&[&args[..], &["--json"]].concat());
     assert_eq!(ran.last()["exit"], 7, "{}", ran.out);
     assert_eq!(std::fs::read(other).expect("there"), vec![7; 40_000]);
+    // Who only serves is told that it is not the torrent's.
+    let seed = ["seed", "share.torrent", "--data", "out", "--seed-time", "0s"];
+    let ran = place.run(&[&seed[..], &NOBODY[..]].concat());
+    assert_eq!(ran.code, 5, "{}", ran.err);
 }
 
 #[test]

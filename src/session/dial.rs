@@ -145,8 +145,10 @@ async fn open(dial: Dial, way: Way) -> Result<Opened<TcpStream>, DialFailure> {
     }
     let connected = tcp::dial(&way.outlet, dial.addr, way.from, DIAL_TIMEOUT).await;
     let stream = connected.map_err(|error| match failure(&error, dial.addr.is_ipv6()) {
-        // Without any network, and any way to it, it says nothing about the peer.
-        DialFailure::Unreachable if is_cut_off(way.outlet.binding(), dial.addr) => {
+        // Without any network, and any way to it, it says nothing about the peer. What a proxy says of it does.
+        DialFailure::Unreachable
+            if !way.outlet.is_proxied() && is_cut_off(way.outlet.binding(), dial.addr) =>
+        {
             DialFailure::NoWay
         }
         failure => failure,

@@ -1,12 +1,12 @@
 //! Whom we unchoke: a pure choice over candidates, told apart by what they give or pass on.
 //!
-//! Leeching: tit for tat, the best givers first, one optimistic slot that changes every 30 s, or
-//! after 20 s if nothing came back. Seeding:
-//! peers take turns, whoever waited longest first; before the others come those who gave us something while
-//! we had not everything, and after them those who keep what they get to themselves. Who passes on *most* must not come first: the seeder would feed a few hubs, and
-//! their uplinks would be the swarm's. A turn lasts until the next round. Free slots are filled at once,
-//! rounds every 10 s only reorder. How many slots there are is found in `upload_slots`; applying what is
-//! chosen here is in `choking`.
+//! Leeching: tit for tat, the best givers first, one optimistic slot that changes every 30 s, or after 20 s if
+//! nothing came back. Seeding: peers take turns, whoever waited longest first; before the others come those
+//! who gave us something while we had not everything, and after them those who keep what they get to
+//! themselves. Who passes on *most* must not come first: the seeder would feed a few hubs, and their uplinks
+//! would be the swarm's. A turn lasts until the next round. Free slots are filled at once, rounds every 10 s
+//! only reorder. How many slots there are is found in `upload_slots`; applying what is chosen here is in
+//! `choking`.
 
 use std::time::Duration;
 
