@@ -20,8 +20,8 @@ pub(super) enum Due {
     Arrive(StreamId),
     /// The next unit of the stream has passed the far host's downlink.
     Deliver(StreamId),
-    /// The stream's sender may write again under its rate limit.
-    MayWrite(StreamId),
+    /// The host's streams may send blocks again under its upload limit.
+    MayWrite(HostId),
     /// The host's machine may have something to do.
     Timer(HostId),
     /// A timer that a rogue set for itself, with its token.

@@ -3,10 +3,7 @@
 use std::{collections::VecDeque, fmt, net::SocketAddr, time::Duration};
 
 use crate::{
-    base::{
-        bitfield::Bitfield, id::PeerKey, slab::Pool, time::Instant, token_bucket::TokenBucket,
-        units::ByteRate,
-    },
+    base::{bitfield::Bitfield, id::PeerKey, slab::Pool, time::Instant, units::ByteRate},
     pieces::Priority,
     torrent::{Settings, Torrent},
 };
@@ -18,6 +15,7 @@ use super::{
     observer::Role,
     rogue::Rogue,
     tracker::Announcer,
+    upload_limit::UploadLimit,
 };
 
 /// Memory for blocks that a host has unless its plan says otherwise, in bytes.
@@ -137,7 +135,7 @@ pub(super) struct Host {
     pub(super) down: Option<Downlink>,
     pub(super) disk: Disk,
     pub(super) pool: Pool,
-    pub(super) bucket: TokenBucket,
+    pub(super) limit: UploadLimit,
     pub(super) announcer: Announcer,
     /// Streams that its machine should write to, before anything else happens.
     pub(super) to_write: VecDeque<StreamId>,
@@ -169,7 +167,7 @@ impl Host {
             down: plan.down.map(|r| Downlink::new(r.0, overhead)),
             disk,
             pool: Pool::phantom(plan.memory),
-            bucket: TokenBucket::new(plan.upload_limit, Instant::ZERO),
+            limit: UploadLimit::new(plan.upload_limit),
             announcer: Announcer::default(),
             to_write: VecDeque::new(),
             armed: Instant::FAR,

@@ -30,6 +30,7 @@ pub mod rogue;
 pub mod scenario;
 pub mod server;
 pub mod tracker;
+mod upload_limit;
 pub mod world;
 
 /// One host of a world.

@@ -21,7 +21,9 @@ use crate::{
     wire::{self, Message},
 };
 
-use super::{Disconnect, Event, Output, Phase, Torrent, blame::Blame, web_seeds};
+use super::{
+    Disconnect, Event, Output, Phase, Torrent, blame::Blame, time_outs::is_overdue, web_seeds,
+};
 
 /// In endgame an idle peer is asked for so many blocks that others are slow to send.
 const ENDGAME_BLOCKS: u32 = 2;
@@ -89,8 +91,8 @@ impl Torrent {
         };
         let outstanding = peer.requests.len();
         let room = depth.saturating_sub(outstanding);
-        // Requests leave in batches: an eighth of the depth, or 32.
-        if room == 0 || room < (depth / 8).min(32) {
+        // Requests leave in batches: an eighth of the depth, or 32. What is owed comes first.
+        if room == 0 || room < (depth / 8).min(32) || is_overdue(peer, now) {
             return;
         }
         if self.at_disk_bytes >= pool.budget() as u64 / SHARE_AT_DISK {

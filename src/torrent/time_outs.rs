@@ -110,6 +110,11 @@ pub(super) fn is_unanswered(peer: &Peer, now: Instant) -> bool {
     silence > Duration::ZERO && silence >= request_patience(peer)
 }
 
+/// Whether it has been silent for half of that: what it is asked for now would soon be given to others.
+pub(super) fn is_overdue(peer: &Peer, now: Instant) -> bool {
+    silence(peer, now) > request_patience(peer) / 2
+}
+
 /// How long a peer may be silent with requests outstanding: four times what its queue should take,
 /// between 20 s and a minute; a peer that never sent anything gets the least. (Half of that was tried: an
 /// honest one whose uplink is full answers a newcomer after 15 s.)
@@ -170,6 +175,24 @@ mod tests {
         }
         assert!(torrent.peers.get(key).is_some_and(|peer| peer.snubbed));
         assert!(first.iter().all(|&block| torrent.pieces.wants(block)));
+    }
+
+    /// Let in again by a peer that still owed a block, we asked it for many others, took all back when that block
+    /// timed out a moment later, and asked elsewhere while they were on their way to it.
+    #[test]
+    fn one_that_owes_for_long_is_asked_for_nothing_more() {
+        for (seconds, more) in [(9, true), (11, false)] {
+            let (mut torrent, key, mut pool) = asking();
+            let [owed, rest @ ..] = &asked(&torrent, key)[..] else { unreachable!("four") };
+            say(&mut torrent, &mut pool, key, &Message::Choke);
+            for &Block { piece, begin, length } in rest {
+                let reject = Message::RejectRequest { piece: piece.0, begin, length };
+                say(&mut torrent, &mut pool, key, &reject);
+            }
+            assert_eq!(asked(&torrent, key), [*owed]);
+            say_at(after(seconds), &mut torrent, &mut pool, key, &Message::Unchoke);
+            assert_eq!(asked(&torrent, key).len() > 1, more, "{seconds} s");
+        }
     }
 
     /// One block that never came, of a peer that sent all others, held up what was read in order.

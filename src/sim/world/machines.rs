@@ -18,8 +18,6 @@ use super::{Ban, World};
 
 /// More time-outs than this without the clock moving: the machine spins.
 const MAX_SPINS: u32 = 1_000;
-/// What the upload bucket should hold before a rate-limited stream is tried again: one block.
-const RETRY_BYTES: u64 = 17 * 1024;
 
 impl World {
     /// One input for the host's machine, if it has one.
@@ -40,7 +38,12 @@ impl World {
             if let Some(output) = machine.poll() {
                 self.apply(host, output);
             } else if let Some(stream) = h.to_write.pop_front() {
-                self.write(host, stream);
+                self.sides[stream.at()].listed = false;
+                let grant = h.limit.out_of_turn();
+                self.write(host, stream, grant);
+            } else if let Some((stream, grant)) = h.limit.next(self.now) {
+                self.sides[stream.at()].wants = true;
+                self.write(host, stream, grant);
             } else {
                 break;
             }
@@ -49,7 +52,11 @@ impl World {
             self.stirred.push(host);
         }
         self.arm(host);
-        self.hosts[host.at()].look(self.now);
+        let h = &mut self.hosts[host.at()];
+        h.look(self.now);
+        if let Some(at) = h.limit.plan(self.now) {
+            self.agenda.push(at, Due::MayWrite(host));
+        }
     }
 
     fn arm(&mut self, host: HostId) {
@@ -187,9 +194,8 @@ impl World {
         }
     }
 
-    fn write(&mut self, host: HostId, stream: StreamId) {
+    fn write(&mut self, host: HostId, stream: StreamId, mut grant: Grant) {
         let side = &mut self.sides[stream.at()];
-        side.listed = false;
         let h = &mut self.hosts[host.at()];
         let (Mind::Machine(machine), Outgoing::Machine(buf)) = (&mut h.mind, &mut side.out) else {
             return;
@@ -198,9 +204,8 @@ impl World {
             return;
         };
         side.wants = false;
-        let mut grant = Grant::of(h.bucket.available(self.now));
         let written = machine.write(self.now, key, buf, &mut grant, &mut h.pool);
-        h.bucket.spend(grant.spent());
+        h.limit.spent(stream, grant);
         h.inputs += 1;
         match written {
             Written::Idle => {}
@@ -208,10 +213,7 @@ impl World {
                 assert!(!buf.is_empty(), "{}: a write said More and wrote nothing", h.plan.name);
                 side.wants = true;
             }
-            Written::RateLimited => {
-                let at = h.bucket.ready_at(RETRY_BYTES).max(self.now + Duration::from_micros(1));
-                self.agenda.push(at, Due::MayWrite(stream));
-            }
+            Written::RateLimited => h.limit.wait(stream),
         }
         self.queue(stream);
         self.serve(host);

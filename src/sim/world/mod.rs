@@ -240,9 +240,9 @@ impl World {
             }
             Due::Arrive(stream) => self.arrive(stream),
             Due::Deliver(stream) => self.deliver(stream),
-            Due::MayWrite(stream) => {
-                self.want_write(stream);
-                self.settle(self.sides[stream.at()].host);
+            Due::MayWrite(host) => {
+                self.hosts[host.at()].limit.woken();
+                self.settle(host);
             }
             Due::Timer(host) => self.timer(host),
             Due::RogueTimer(host, token) => {

@@ -214,6 +214,7 @@ impl World {
         side.opening = None;
         let host = &mut self.hosts[side.host.at()];
         side.out.clear(&mut host.pool);
+        host.limit.forget(stream);
         if let Some(key) = side.key {
             host.unbind(key);
         }
