@@ -17,12 +17,10 @@ NEEDS = ("ip", "miniupnpd", "nft", "nsenter", "unshare", "upnpc")
 
 
 def scenarios():
-    """Each protocol, where the router has nothing better."""
+    """Each protocol, where the router has nothing better; a firewall."""
     for method, control, dropped in [("PCP", True, ""), ("NAT-PMP", True, PCP), ("UPnP", False, "")]:
         show = partial(let_in, method, control, dropped, False)
         yield Scenario(f"port-mapping.{method.lower()}", show, NEEDS, own_network=True)
-
-
     yield Scenario("port-mapping.pinholes", open_up, NEEDS, own_network=True)
 
 

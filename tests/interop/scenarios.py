@@ -63,7 +63,8 @@ def core():
 
 def matrix():
     """downpour with everyone, by every tracker, in every layout; the others among themselves, who
-    meet at downpour's tracker, as far as it takes to see that it serves them all; everyone at once.
+    meet at downpour's tracker, as far as it takes to see that it serves them all; a mapping that is
+    announced; everyone at once.
     """
     for client in EVERYONE:
         for tracker in (*OPENTRACKER, *EMBEDDED):
@@ -84,6 +85,7 @@ def matrix():
     yield from exchange.scenarios()
     yield from encryption.scenarios()
     yield from encryption.more()
+    yield from port_mapping.patient()
     yield from web_seeds.scenarios()
     yield from web_seeds.more()
     yield from swarm.scenarios()
