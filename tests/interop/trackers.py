@@ -52,15 +52,19 @@ class RunningTracker:
         peers = (compact[i : i + 6] for i in range(0, len(compact), 6))
         return [(socket.inet_ntoa(p[:4]), int.from_bytes(p[4:], "big")) for p in peers]
 
-    def _announce(self, event):
-        """The reply to the harness's own announce, from a port that nobody listens on."""
+    def list_seed(self, port):
+        """Has it name the harness's own host as a seed, at this port."""
+        self._announce("started", port, left=0)
+
+    def _announce(self, event, port=1, left=1):
+        """The reply to the harness's own announce; nobody listens on port 1."""
         query = {
             "info_hash": bytes.fromhex(self.info_hash),
             "peer_id": b"-XX0000-interopcount",
-            "port": 1,
+            "port": port,
             "uploaded": 0,
             "downloaded": 0,
-            "left": 1,
+            "left": left,
             "compact": 1,
             "event": event,
         }
