@@ -22,9 +22,13 @@ MIB = 1 << 20
 GIB = 1 << 30
 # How often downloads are killed before the last one may finish.
 KILLS = int(os.environ.get("DOWNPOUR_KILLS", "20"))
-# When that happens: while it starts, looks at what is there and records it for the first time; while it
-# fetches; and so soon after a signal that asks it to end, while it saves. All in seconds.
-KILL_MOMENTS = {"at the start": (0.0, 0.15), "fetching": (0.15, 2.0), "saving": (0.15, 1.0)}
+# What they are of, in pieces of which length, and how many bytes a second come. No more than a second brings may
+# be sent twice for each kill: what was on its way, and pieces that were not whole.
+KILLED_BYTES, KILLED_PIECE, KILLED_DOWN = 64 * MIB, 256 * 1024, 8 * MIB
+# When that happens: while it starts, looks at what is there and records it for the first time; while it fetches;
+# and so soon after a signal that asks it to end, while it saves. Seconds at most, from its start or else from the
+# end of its check.
+KILL_MOMENTS = {"at the start": 0.15, "fetching": 2.0, "saving": 1.0}
 SAVING_SECONDS = 0.05
 # Most anonymous memory of each side of a download, and of 300 idle peers, in bytes.
 TRANSFER_MEMORY = 64 * MIB
@@ -41,7 +45,7 @@ EXIT_SECONDS = 7
 
 
 def scenarios():
-    yield Scenario("killed-downloads", killed_downloads, seconds=180 + 3 * KILLS)
+    yield Scenario("killed-downloads", killed_downloads, seconds=180 + 5 * KILLS)
     for name, number, code in [("sigint", signal.SIGINT, 130), ("sigterm", signal.SIGTERM, 143)]:
         show = functools.partial(stopped_download, number, code)
         yield Scenario(f"stopped-download.{name}", show)
@@ -77,43 +81,103 @@ def done_bytes(process):
 
 
 def killed_downloads(run):
-    """Downloads that are killed again and again never lose a verified piece, and finish."""
-    root, torrent, folder = content(run, 64 * MIB, 256 * 1024)
-    seed = DOWNPOUR.seed(run, torrent, folder)
+    """Downloads that are killed again and again find all that was verified, fetch none of it again, and finish.
+    Whether they find it by the record is not seen: what is written outlives a kill, and without a record it is
+    hashed.
+    """
+    root, torrent, folder = content(run, KILLED_BYTES, KILLED_PIECE)
+    seed = DOWNPOUR.seed(run, torrent, folder, options=["--json"])
     output, state = run.folder("output"), run.folder("state")
-    options = ["--json", "--state-dir", state]
+    options = ["--json", "-v", "--state-dir", state]
     peers = [f"127.0.0.1:{seed.port}"]
-    before, finished = 0, 0
+    kept, finished, amid = Kept(), 1, 0
     killed = dict.fromkeys(KILL_MOMENTS, 0)
     for _ in range(KILLS):
-        slow = [*options, "--max-down", "8M"]
-        peer = DOWNPOUR.leech(run, torrent, output, peers, slow)
+        slow = [*options, "--max-down", str(KILLED_DOWN)]
+        process = DOWNPOUR.leech(run, torrent, output, peers, slow).process
         moment = run.random.choice(list(KILL_MOMENTS))
-        time.sleep(run.random.uniform(*KILL_MOMENTS[moment]))
+        if moment != "at the start":
+            has_begun = lambda: first_done(process) is not None or process.code is not None
+            run.until(has_begun, "the end of the check")
+        time.sleep(run.random.uniform(0, KILL_MOMENTS[moment]))
         if moment == "saving":
-            peer.process.may_exit = True
-            peer.process.signal(signal.SIGINT)
+            process.signal(signal.SIGINT)
             time.sleep(run.random.uniform(0, SAVING_SECONDS))
-        killed[moment] += peer.process.code is None
-        peer.process.signal(signal.SIGKILL)
-        run.until(lambda: peer.process.code is not None, "the end of the killed download")
-        if peer.process.code not in (0, 130, -signal.SIGKILL):
-            raise Failure(f"exit code {peer.process.code}")
-        said = done_bytes(peer.process)
-        if said and said < before:
-            raise Failure(f"{before} bytes were done before a kill {moment}, {said} after it")
-        before = max(before, said)
-        if peer.process.code == 0:
+        was_there = process.code is None
+        process.signal(signal.SIGKILL)
+        run.until(lambda: process.code is not None, "the end of the killed download")
+        if process.code not in (0, 130, -signal.SIGKILL):
+            raise Failure(f"exit code {process.code}")
+        pieces = kept.goes_on(process)
+        killed[moment] += was_there
+        amid += was_there and bool(pieces)
+        if process.code == 0:
             DOWNPOUR.compare(torrent, root, output)
-            before, finished = 0, finished + 1
+            kept, finished = Kept(), finished + 1
             for path in (output, state):
                 shutil.rmtree(path)
                 path.mkdir()
+        else:
+            kept.is_recorded(recorded(run, state), process.code == 130)
     peer = DOWNPOUR.leech(run, torrent, output, peers, options)
     run.until(peer.is_done, "the last download to finish")
+    kept.goes_on(peer.process)
     DOWNPOUR.compare(torrent, root, output)
+    # The figures of the last second are in the last line.
+    seed.process.may_exit = True
+    seed.process.signal(signal.SIGINT)
+    run.until(lambda: seed.process.code is not None, "the seed to end", EXIT_SECONDS)
+    sent = max(o["uploaded"] for o in progress(seed.process) if o["event"] == "progress")
+    hits = sum(killed.values())
+    cost = (sent - finished * KILLED_BYTES) / max(hits, 1)
     moments = ", ".join(f"{number} {moment}" for moment, number in killed.items())
-    run.note(f"{sum(killed.values())} kills ({moments}), {finished + 1} downloads complete, nothing lost")
+    run.note(f"{hits} kills ({moments}), {amid} after something was verified, {finished} downloads complete,"
+             f" {cost / MIB:.1f} MiB sent twice for each kill")
+    if min(killed.values()) < KILLS // 20 or amid < KILLS // 5:
+        raise Failure(f"too few of {KILLS} kills hit: {moments}, {amid} after something was verified")
+    if cost > KILLED_DOWN:
+        raise Failure(f"each kill cost {cost / MIB:.1f} MiB")
+
+
+class Kept:
+    """What the runs of one download have said is verified: pieces, and bytes in all."""
+
+    def __init__(self):
+        self.pieces, self.bytes = set(), 0
+
+    def goes_on(self, process):
+        """The pieces that one more run has verified. Fails unless that found everything at first, and unless it
+        fetched none of it again."""
+        first = first_done(process)
+        if first is not None and first < self.bytes:
+            raise Failure(f"{self.bytes} bytes were verified before a kill, {first} were found after it")
+        pieces = {o["piece"] for o in progress(process) if o["event"] == "piece"}
+        if again := pieces & self.pieces:
+            raise Failure(f"{len(again)} of {len(self.pieces)} pieces were fetched again after a kill")
+        self.pieces |= pieces
+        self.bytes = max(self.bytes, done_bytes(process), len(self.pieces) * KILLED_PIECE)
+        return pieces
+
+    def is_recorded(self, bytes_, ended_well):
+        """So many bytes are said to be recorded, or None. Fails if they are not all, although the run `ended_well`.
+        """
+        if bytes_ is None:
+            # Nothing is told of what is complete, nor of what was never saved.
+            bytes_ = KILLED_BYTES if ended_well else 0
+        if ended_well and bytes_ < self.bytes:
+            raise Failure(f"{self.bytes} bytes were verified and {bytes_} recorded at the end")
+        self.bytes = max(self.bytes, bytes_)
+
+
+def first_done(process):
+    """The verified bytes that the process spoke of first once its check was over."""
+    return next((o["done"] for o in progress(process) if o["event"] == "progress"), None)
+
+
+def recorded(run, state):
+    """Bytes of the unfinished torrent whose state is there that were verified when it was saved, or None."""
+    why = run.output("downpour-why", [run.config.bin, "why", "--json", "--state-dir", state])
+    return next((o["done"] for o in map(json.loads, why.splitlines()) if o["event"] == "why"), None)
 
 
 def stopped_download(number, code, run):
