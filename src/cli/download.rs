@@ -58,23 +58,25 @@ pub(super) async fn run(args: &args::Download, terminal: Terminal) -> Result<Exi
     let mut transfer = Transfer::new(session, goal, terminal);
     transfer.count_done(listed);
     let adding = async {
+        let mut adds = Vec::new();
         for (text, torrent) in torrents {
             match torrent {
                 Ok(Found::Torrent(metainfo)) => {
                     let added = add(&args.fetch, peers.clone(), goal.seed, &[], metainfo);
-                    transfer.add(added.map_err(|failure| failure.input(text))).await?;
+                    adds.push(added.map_err(|failure| failure.input(text)));
                 }
                 Ok(Found::Magnet(magnet)) => {
+                    transfer.add_all(std::mem::take(&mut adds)).await?;
                     let then = then(args, &peers, goal.seed, &magnet);
                     let also = (&peers[..], &*blocked);
                     let fetch =
                         network::fetch(&args.fetch.network, magnet, &outlet, also, terminal).await;
                     transfer.fetch(fetch.map(Known::Hash), then).await?;
                 }
-                Err(failure) => transfer.add(Err(failure)).await?,
+                Err(failure) => adds.push(Err(failure)),
             }
         }
-        Ok(())
+        transfer.add_all(adds).await
     };
     match signals.during(adding).await {
         Ok(()) => transfer.run(signals).await,

@@ -37,7 +37,7 @@ pub(super) fn secrets(text: &str) -> Cow<'_, str> {
     if !text.contains("://") && !text.contains(['?', '-']) {
         return Cow::Borrowed(text);
     }
-    words(text, |word| {
+    words(text, "", |word| {
         if let Some(at) = word.to_ascii_lowercase().find("magnet:?")
             && word.len() > at + "magnet:?".len()
         {
@@ -64,16 +64,17 @@ fn authority(rest: &str) -> String {
 
 /// `text` with only the first digits of each info hash in it.
 pub(super) fn hashes(text: &str) -> Cow<'_, str> {
-    words(text, |word| {
+    // Also where it is a part of the name of a file.
+    words(text, "/.-", |word| {
         let is_hash = matches!(word.len(), 40 | 64) && word.bytes().all(|b| b.is_ascii_hexdigit());
         is_hash.then(|| format!("{}…", short_hash(word)))
     })
 }
 
-/// `text` with some of its words replaced. Words end at blanks, quotes and brackets; what ends a sentence is
-/// no part of one.
-fn words(text: &str, replace: impl Fn(&str) -> Option<String>) -> Cow<'_, str> {
-    let ends = |c: char| c.is_whitespace() || "`'\"<>(){}".contains(c);
+/// `text` with some of its words replaced. Words end at blanks, quotes and brackets, and at what ends them `also`;
+/// what ends a sentence is no part of one.
+fn words<'a>(text: &'a str, also: &str, replace: impl Fn(&str) -> Option<String>) -> Cow<'a, str> {
+    let ends = |c: char| c.is_whitespace() || "`'\"<>(){}".contains(c) || also.contains(c);
     let mut out = String::new();
     // What of `text` is in `out`, and where the word is.
     let (mut written, mut start) = (0, 0);
@@ -143,6 +144,7 @@ mod tests {
     fn info_hashes_are_shortened() {
         let hash = "0123456789abcdef0123456789ABCDEF01234567";
         assert_eq!(hashes(&format!("`{hash}`, é")), "`01234567…`, é");
+        assert_eq!(hashes(&format!("`a/{hash}.torrent`")), "`a/01234567….torrent`");
         assert_eq!(hashes(&hash[1..]), &hash[1..]);
         assert_eq!((short_hash(hash), short_hash("get")), ("01234567", "get"));
     }

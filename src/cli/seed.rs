@@ -41,23 +41,19 @@ pub(super) async fn run(args: &args::Seed, terminal: Terminal) -> Result<Exit, F
     let goal =
         Goal { seed: true, limit: args.limit, timeout: args.network.timeout, fetches: false };
     let mut transfer = Transfer::new(session, goal, terminal);
-    let adding = async {
-        for source in sources {
-            let add = source.map(|Source { metainfo, root, is_fresh }| AddTorrent {
-                // What was hashed a moment ago to make the torrent need not be hashed again.
-                check: if is_fresh { Check::Nothing } else { network::check(args.checking) },
-                trackers: network::trackers(&args.network),
-                peers: peers.clone(),
-                super_seed: args.super_seed,
-                // Somebody may edit what is served: his changes stay.
-                fetch: false,
-                ..AddTorrent::new(metainfo, root)
-            });
-            transfer.add(add).await?;
-        }
-        Ok(())
-    };
-    match signals.during(adding).await {
+    let adds = sources.into_iter().map(|source| {
+        source.map(|Source { metainfo, root, is_fresh }| AddTorrent {
+            // What was hashed a moment ago to make the torrent need not be hashed again.
+            check: if is_fresh { Check::Nothing } else { network::check(args.checking) },
+            trackers: network::trackers(&args.network),
+            peers: peers.clone(),
+            super_seed: args.super_seed,
+            // Somebody may edit what is served: his changes stay.
+            fetch: false,
+            ..AddTorrent::new(metainfo, root)
+        })
+    });
+    match signals.during(transfer.add_all(adds.collect())).await {
         Ok(()) => transfer.run(signals).await,
         Err(failure) => transfer.give_up(failure, signals).await,
     }

@@ -1,5 +1,7 @@
 //! `share`: serves a file or folder to those who are told a code.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::{
@@ -14,6 +16,9 @@ use crate::{
     metainfo::{HostPort, Magnet, Metainfo, ShareCode},
     session::{AddTorrent, Check, Session, sharing},
 };
+
+/// A gateway that answers later than this is left out of the link.
+const GATEWAY_PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Serialize)]
 struct Shared {
@@ -46,6 +51,15 @@ pub(super) async fn run(args: &args::Share, terminal: Terminal) -> Result<Exit, 
         terminal.warn("no tracker is asked: it would be told what is shared, and by whom")?;
     }
     let code = ShareCode::of(metainfo.info.info_hash().wire());
+    // The link names where we are reached from outside.
+    let mapped = async {
+        session.wait_mapped(GATEWAY_PATIENCE).await;
+        Ok(())
+    };
+    if let Err(stopped) = signals.during(mapped).await {
+        session.shutdown().await;
+        return Err(stopped);
+    }
     tell(code, &metainfo, &session, terminal)?;
     let goal = Goal { seed: true, limit: args.limit, timeout: network.timeout, fetches: false };
     let mut transfer = Transfer::new(session, goal, terminal);

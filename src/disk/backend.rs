@@ -5,6 +5,7 @@
 
 use std::{fmt, ops::Range};
 
+use super::volume::Volume;
 use crate::{
     base::{
         file_stamp::FileStamp,
@@ -68,6 +69,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// After files were gone nothing is made durable before this is asked.
     fn unflushed(&self) -> Vec<(FileIndex, Range<u64>)> {
         Vec::new()
+    }
+
+    /// On which volume the files are, or will be; this may wait for that volume.
+    fn volume(&self) -> Volume {
+        Volume::default()
     }
 
     /// Closes files that are open. They open again by themselves.

@@ -10,6 +10,7 @@ use super::{
     backend::Extent,
     lock::{Lock, NoLock},
     system::{self, Access},
+    volume::Volume,
 };
 use crate::{
     base::{
@@ -55,6 +56,19 @@ pub(crate) trait FileSystem: Send + Sync + fmt::Debug {
 
     /// Tells a folder from another one that takes its place, such as when a disk is unmounted.
     fn identity(&self, folder: &Path) -> io::Result<(u64, u64)>;
+
+    /// On which volume `folder` is, or will be once it is made.
+    fn volume(&self, folder: &Path) -> Volume {
+        let here = Path::new(".");
+        let places =
+            folder.ancestors().map(|above| if above.as_os_str().is_empty() { here } else { above });
+        for place in places {
+            if let Ok((device, _)) = self.identity(place) {
+                return Volume(device);
+            }
+        }
+        Volume::default()
+    }
 
     /// Bytes that may still be written where `folder` is; `None` if that is not known.
     fn room(&self, folder: &Path) -> io::Result<Option<u64>>;

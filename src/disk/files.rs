@@ -27,6 +27,7 @@ use super::{
     system::{self, Access},
     touches::Touches,
     unsynced::{Stretches, Unsynced},
+    volume::Volume,
 };
 use crate::{
     base::{
@@ -555,6 +556,11 @@ impl Backend for Files {
 
     fn is_verified(&self, piece: PieceIndex) -> bool {
         self.touches.is_verified(piece)
+    }
+
+    fn volume(&self) -> Volume {
+        let top = self.file(FileIndex(0)).path.components().next().unwrap_or_default();
+        self.pool.file_system().volume(&self.root.join(top))
     }
 
     fn close(&self) {

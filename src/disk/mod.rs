@@ -16,6 +16,8 @@
 //!           lock         … and who may be at it
 //!             name_lock    … where nothing of ours may lie
 //!       memory   the same in RAM, for tests and benchmarks
+//! volume     one of something for each: the disks are not to wait for one another
+//! gate       for tests: a volume that does not answer
 //! check      hash what is there on all cores; preflight says what must not be overwritten
 //!   effort        how much of the machine that may take
 //!   side_by_side  several pieces at once on each of several threads; also for `session::create`
@@ -35,6 +37,8 @@ pub(crate) mod faulty;
 pub mod file_pool;
 pub(crate) mod file_system;
 pub mod files;
+#[cfg(test)]
+pub(crate) mod gate;
 mod lock;
 pub mod memory;
 mod name_lock;
@@ -47,6 +51,7 @@ mod system;
 mod touches;
 mod unsynced;
 mod verify;
+pub mod volume;
 pub mod worker;
 
 pub use check::{FileFact, FileState, Found, check};
@@ -57,4 +62,6 @@ pub(crate) use lock::{Lock, NoLock};
 pub use side_by_side::Watch;
 pub use storage::{Storage, perform_batch};
 pub(crate) use system::Access;
+pub(crate) use volume::PerVolume;
+pub use volume::Volume;
 pub use worker::{CompletionSink, Disk};

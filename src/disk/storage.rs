@@ -4,7 +4,11 @@
 //! shard may call it, in any order and from many threads. Maps pieces to files. Padding files (BEP 47) exist only here: they read
 //! as zeros and are never written.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use super::{
     backend::Backend,
@@ -12,6 +16,7 @@ use super::{
     files::Files,
     memory::Memory,
     verify::{self, Hashing, Prefixes, hash_all},
+    volume::Volume,
 };
 use crate::{
     base::{
@@ -30,6 +35,7 @@ pub struct Storage {
     info: Arc<Info>,
     backend: Box<dyn Backend>,
     prefixes: Prefixes,
+    volume: OnceLock<Volume>,
 }
 
 impl Storage {
@@ -82,7 +88,8 @@ impl Storage {
 
     /// Files of another kind.
     pub fn new(info: Arc<Info>, backend: Box<dyn Backend>) -> Self {
-        Storage { info, backend, prefixes: Prefixes::default() }
+        let (prefixes, volume) = Default::default();
+        Storage { info, backend, prefixes, volume }
     }
 
     /// What is stored here.
@@ -93,6 +100,16 @@ impl Storage {
     /// Where the files are.
     pub fn backend(&self) -> &dyn Backend {
         &*self.backend
+    }
+
+    /// Finds out on which volume the files are, or will be; this may wait for that volume.
+    pub fn locate(&self) {
+        self.volume.get_or_init(|| self.backend.volume());
+    }
+
+    /// Where they were when that was found out. Waits for nothing.
+    pub fn volume(&self) -> Volume {
+        self.volume.get().copied().unwrap_or_default()
     }
 
     /// Does `job`, whose slabs hold real bytes, and gives its slabs back in the event. For several
@@ -391,6 +408,7 @@ mod tests {
         check::{FileState, check},
         preflight::conflicts,
         sample::{Sample, read, sample, verdict},
+        touches::READS_PER_LOOK,
     };
     use super::*;
     use crate::{
@@ -489,6 +507,13 @@ mod tests {
 
     #[test]
     fn what_another_program_wrote_is_not_served() {
+        // Where it is opened anew that is seen at once, else soon.
+        for (is_closed, reads) in [(true, 1), (false, READS_PER_LOOK)] {
+            another_program_writes(is_closed, reads);
+        }
+    }
+
+    fn another_program_writes(is_closed: bool, reads: u32) {
         use std::os::unix::fs::FileExt as _;
         let dir = tempfile::tempdir().expect("dir");
         let s = sample(32_768, &[("a", 90_000), ("b", 90_000)]);
@@ -503,12 +528,14 @@ mod tests {
             })
         };
         assert_eq!(served(0, 0), Ok(()));
-        storage.close_files();
         let file = fs::File::options().write(true).open(dir.path().join("t/a")).expect("opens");
         file.write_all_at(b"other", 40_000).expect("written");
         file.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("set");
+        if is_closed {
+            storage.close_files();
+        }
         // Pieces 1 and 2 lie in the file too, and 1 holds the change.
-        assert_eq!(served(0, 20_000), Ok(()));
+        (0..reads).for_each(|_| assert_eq!(served(0, 20_000), Ok(())));
         let fault = served(1, 0).expect_err("not as it was");
         assert_eq!(
             (fault.kind, fault.to_string()),

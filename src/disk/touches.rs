@@ -20,7 +20,7 @@ use crate::base::{
 
 /// A file is looked at again after so many reads from any: next to nothing each, and soon in all. A
 /// prime, so that files that are read in step all have their turn.
-const READS_PER_LOOK: u32 = 17;
+pub(super) const READS_PER_LOOK: u32 = 17;
 
 /// What is known of the files of one torrent.
 #[derive(Debug, Default)]

@@ -254,18 +254,9 @@ impl std::fmt::Debug for Shared {
 mod tests {
     use super::*;
     use crate::{
-        base::{
-            file_stamp::FileStamp,
-            id::PeerKey,
-            index::{Block, FileIndex},
-            slab::Slab,
-        },
-        disk::{
-            backend::{Backend, Extent},
-            memory::Memory,
-            sample::{Sample, sample},
-        },
-        pieces::job::{DiskFault, Verdict},
+        base::{id::PeerKey, index::Block, slab::Slab},
+        disk::{gate::Gate, sample::sample, volume::Volume},
+        pieces::job::Verdict,
     };
 
     #[derive(Default)]
@@ -277,73 +268,6 @@ mod tests {
         fn complete(&self, events: Vec<(u64, DiskEvent)>) {
             self.events.lock().expect("log").extend(events);
         }
-    }
-
-    /// Memory whose writes wait until the gate is opened.
-    #[derive(Debug)]
-    struct Gated {
-        memory: Memory,
-        gate: Arc<Gate>,
-    }
-
-    #[derive(Debug, Default)]
-    struct Gate {
-        /// Whether writes may pass, and whether one has come.
-        state: Mutex<(bool, bool)>,
-        changed: Condvar,
-    }
-
-    impl Gate {
-        fn open(&self) {
-            self.state.lock().expect("gate").0 = true;
-            self.changed.notify_all();
-        }
-
-        fn wait_for_writer(&self) {
-            let state = self.state.lock().expect("gate");
-            drop(self.changed.wait_while(state, |state| !state.1).expect("gate"));
-        }
-    }
-
-    impl Backend for Gated {
-        fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
-            self.memory.read(file, offset, into)
-        }
-
-        fn write(&self, file: FileIndex, offset: u64, bytes: &[u8]) -> Result<(), DiskFault> {
-            let mut state = self.gate.state.lock().expect("gate");
-            state.1 = true;
-            self.gate.changed.notify_all();
-            drop(self.gate.changed.wait_while(state, |state| !state.0).expect("gate"));
-            self.memory.write(file, offset, bytes)
-        }
-
-        fn create(&self, file: FileIndex) -> Result<(), DiskFault> {
-            self.memory.create(file)
-        }
-
-        fn stamp(&self, file: FileIndex) -> Result<Option<FileStamp>, DiskFault> {
-            self.memory.stamp(file)
-        }
-
-        fn extent(&self, file: FileIndex, offset: u64) -> Result<Extent, DiskFault> {
-            self.memory.extent(file, offset)
-        }
-
-        fn sync(&self) -> Result<Vec<(FileIndex, FileStamp)>, DiskFault> {
-            self.memory.sync()
-        }
-
-        fn found(&self, _file: FileIndex) {}
-
-        fn close(&self) {}
-    }
-
-    fn gated(s: &Sample) -> (Arc<Storage>, Arc<Gate>) {
-        let gate = Arc::new(Gate::default());
-        let memory = Memory::new(Arc::clone(&s.info));
-        let backend = Gated { memory, gate: Arc::clone(&gate) };
-        (Arc::new(Storage::new(Arc::clone(&s.info), Box::new(backend))), gate)
     }
 
     fn read(piece: u32) -> DiskJob {
@@ -359,14 +283,15 @@ mod tests {
     #[test]
     fn reads_do_not_wait_behind_a_queue_of_checks() {
         let s = sample(16_384, &[("a", 100 * 16_384)]);
-        let (storage, gate) = gated(&s);
+        let gate = Gate::new(Volume::default());
+        let storage = gate.storage(&s);
         let log = Arc::new(Log::default());
         let disk = Disk::start(1, Arc::clone(&log) as _).expect("threads");
         let submit = |token, jobs: Vec<DiskJob>| {
             disk.submit(jobs.into_iter().map(|job| (token, Arc::clone(&storage), job)));
         };
         submit(0, vec![s.verify(PieceIndex(0))]);
-        gate.wait_for_writer();
+        gate.wait_for_somebody();
         submit(1, (1..100).map(|i| s.verify(PieceIndex(i))).collect());
         submit(2, (0..40).map(read).collect());
         assert_eq!(disk.backlog(), 140 * 16_384);

@@ -1,21 +1,26 @@
 //! How a torrent comes into a session: what must not be overwritten, what is there already (`present`), then
 //! off to the shard.
 //!
-//! Files are looked at on threads that may block, never on the shard; one check at a time, because
-//! each uses all cores.
+//! Files are looked at on threads that may block, never on the shard; of each volume one check at a time, because
+//! each uses all cores. Whoever waits for a volume that does not answer waits alone.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
     pin::pin,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::{JoinSet, spawn_blocking},
+    time::{sleep, timeout},
+};
 
 use super::{
     Core, EncryptionPolicy,
@@ -24,6 +29,7 @@ use super::{
     error::AddError,
     event::TorrentEvent,
     handle::TorrentHandle,
+    persist::torrents,
     present::{self, Missing, Obstacle, Present, Terms},
     selection,
     shared::{Shared, Stage},
@@ -33,11 +39,14 @@ use super::{
 use crate::{
     base::{bitfield::Bitfield, index::FileIndex},
     disk::{
-        Effort, Storage, Watch,
+        Effort, Storage, Volume, Watch,
         preflight::{Conflict, ConflictCause},
     },
     metainfo::{Metainfo, ShareCode},
-    pieces::Priority,
+    pieces::{
+        Priority,
+        job::{DiskFault, FaultKind},
+    },
     torrent::{InfoBytes, Settings, Setup, Source},
 };
 
@@ -48,6 +57,10 @@ const PROGRESS_LEAST: u64 = 1 << 20;
 /// And so often that a rate can be told, from a slow disk too.
 const PROGRESS_MOST: u64 = 64 << 20;
 
+/// A torrent whose files have not been looked at after so long is not taken: a disk may take some time to wake up,
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
+/// … and each of its files some to be found.
+const LOOK_LIMIT_FILE: Duration = Duration::from_millis(20);
 /// A storage that is not there is looked for again after so long, and whether somebody is to stop as often.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Each time after twice as long, up to so many times that: a look costs the disk that keeps the state something.
@@ -162,24 +175,66 @@ impl Core {
         self: &Arc<Self>,
         adds: Vec<(AddTorrent, Option<Arc<Shared>>)>,
     ) -> Vec<Result<TorrentHandle, AddError>> {
-        let enter = |(add, older)| self.enter(add, older);
-        let entered: Vec<_> = adds.into_iter().map(enter).collect();
-        // One way to a thread that may block and back, for however many.
-        let looked = blocking(|| {
-            let look_at = |entered: Result<Entered, AddError>| {
-                entered.map(|entered| (look(&entered.storage, entered.add.force), entered))
-            };
-            entered.into_iter().map(look_at).collect::<Vec<_>>()
+        let mut taken = Vec::new();
+        let mut by_folder: BTreeMap<PathBuf, Vec<(usize, Entered)>> = BTreeMap::new();
+        for (at, (add, older)) in adds.into_iter().enumerate() {
+            let root = add.root.clone();
+            match self.enter(add, older) {
+                Ok(entered) => by_folder.entry(root).or_default().push((at, entered)),
+                Err(error) => taken.push((at, Err(error))),
+            }
+        }
+        let take_in = |entered| self.clone().take_in_one_folder(entered);
+        let mut looks: JoinSet<_> = by_folder.into_values().map(take_in).collect();
+        while let Some(look) = looks.join_next().await {
+            taken.append(&mut look.expect("it does not panic, and nobody ends it"));
+        }
+        taken.sort_unstable_by_key(|&(at, _)| at);
+        taken.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// Takes in torrents of one folder, each with its place among all: one way to a thread that may block and back,
+    /// for however many.
+    async fn take_in_one_folder(
+        self: Arc<Self>,
+        entered: Vec<(usize, Entered)>,
+    ) -> Vec<(usize, Result<TorrentHandle, AddError>)> {
+        let listed: Vec<_> = entered.iter().map(|(at, one)| (*at, one.shared.clone())).collect();
+        let files = listed.iter().map(|(_, shared)| shared.info.layout().files().len());
+        let limit = LOOK_LIMIT + LOOK_LIMIT_FILE * files.max().unwrap_or(0) as u32;
+        let (results, mut looked) = mpsc::unbounded_channel();
+        spawn_blocking(move || {
+            for (_, entered) in entered {
+                entered.storage.locate();
+                let may_be = look(&entered.storage, entered.add.force);
+                // Whoever waited may have given up.
+                let _ = results.send(may_be.map(|()| entered));
+            }
         });
-        let take_in = |looked: Result<(Result<(), AddError>, Entered), AddError>| {
-            let (may_be, entered) = looked?;
-            let shared = entered.shared.clone();
-            may_be.inspect_err(|_| self.registry.remove(&shared))?;
-            let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
-            shared.set_arrival(tokio::spawn(self.clone().bring_up(entered)));
-            Ok(handle)
-        };
-        looked.await.into_iter().map(take_in).collect()
+        let mut taken = Vec::new();
+        let mut is_silent = false;
+        for (at, shared) in listed {
+            let next = async {
+                if is_silent { None } else { timeout(limit, looked.recv()).await.ok().flatten() }
+            };
+            let found = next.await;
+            // The others in the folder wait for the same disk.
+            is_silent |= found.is_none();
+            let found = found.unwrap_or_else(|| Err(silence(&shared, limit).into()));
+            let found = found.inspect_err(|_| self.registry.remove(&shared));
+            let begun = found.map(|entered| {
+                shared.set_arrival(tokio::spawn(self.clone().bring_up(entered)));
+                TorrentHandle { shared, core: self.clone() }
+            });
+            taken.push((at, begun));
+        }
+        taken
+    }
+
+    /// The turns of checks on a volume.
+    fn turns_on(&self, volume: Volume) -> Arc<Semaphore> {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.of(volume, || Ok(one_at_a_time())).clone()
     }
 
     /// Gives the code back if it would not be overheard here.
@@ -237,6 +292,8 @@ impl Core {
             pauses = (pauses * 2).min(MOST_PAUSES);
             // What was looked at is to be looked at anew.
             entered.storage = self.storage(&entered.add);
+            let storage = entered.storage.clone();
+            blocking(move || storage.locate()).await;
             checked = self.check(&entered).await;
         }
         match checked {
@@ -261,7 +318,8 @@ impl Core {
     /// Finds out which pieces are on disk.
     async fn check(&self, entered: &Entered) -> Result<Present, Obstacle> {
         let Entered { add, storage, shared, .. } = entered;
-        let mut turn = pin!(self.checks.acquire());
+        let turns = self.turns_on(storage.volume());
+        let mut turn = pin!(turns.acquire());
         let _turn = loop {
             tokio::select! {
                 turn = &mut turn => break turn,
@@ -276,12 +334,22 @@ impl Core {
         let partly = !add.files.is_empty();
         let state_dir = self.config.state_dir.clone();
         let file_system = self.files.file_system().clone();
+        // Whoever vouches for the files wants nothing recorded, and a code is no way to what is kept.
+        let is_kept = check != Check::Nothing && shared.code.is_none();
+        let kept = is_kept.then(|| add.metainfo.info.clone());
         blocking(move || {
             let (root, state_dir) = (&*root, state_dir.as_deref());
             let terms = Terms { check, fetch, force, partly, root, state_dir };
-            watched(&shared, |watch| {
+            let mut present = watched(&shared, |watch| {
                 present::look(&storage, &file_system, terms, Effort::default(), watch)
-            })
+            })?;
+            if let Some((dir, info)) = state_dir.zip(kept)
+                && let Err(error) = torrents::keep(&*file_system, dir, &info)
+            {
+                let told = || format!("could not keep the torrent in `{}`: {error}", dir.display());
+                present.trouble.get_or_insert_with(told);
+            }
+            Ok(present)
         })
         .await
     }
@@ -379,6 +447,21 @@ async fn miss(entered: &Entered, missing: Missing) {
     }
 }
 
+/// The turns of those who go one after the other.
+pub(super) fn one_at_a_time() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(1))
+}
+
+/// The folder of a torrent did not answer.
+fn silence(shared: &Shared, limit: Duration) -> DiskFault {
+    DiskFault {
+        kind: FaultKind::Io,
+        operation: "look at".to_owned(),
+        file: shared.info.name().to_owned(),
+        cause: format!("the disk did not answer for {} s", limit.as_secs()),
+    }
+}
+
 /// Refuses files that are longer than the torrent says, before anything else is done, unless they may
 /// be used by `force`.
 fn look(storage: &Storage, force: bool) -> Result<(), AddError> {
@@ -412,6 +495,6 @@ fn watched<R>(shared: &Shared, work: impl FnOnce(Watch<'_>) -> R) -> R {
 }
 
 /// Runs what may block where it may.
-async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+pub(super) async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
     spawn_blocking(work).await.expect("the work does not panic, and the runtime is running")
 }

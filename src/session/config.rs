@@ -42,7 +42,7 @@ impl Default for ListenConfig {
 /// Where disk work is done. Which is better depends on cores and disks: measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskPlacement {
-    /// On so many threads of its own, handed over once per turn.
+    /// On so many threads of each volume that files are on, handed over once per turn.
     Workers(usize),
     /// On the shard, between reading and writing sockets: no hand-over, but a slow disk, or a
     /// wait for a descriptor, holds up every connection.
@@ -131,7 +131,8 @@ pub struct Config {
     pub port_mapping: bool,
     /// Certificates (PEM) trusted besides the built-in roots.
     pub ca_file: Option<PathBuf>,
-    /// Where resume state is kept; without it data is recognised by hashing it.
+    /// Where resume state and the torrents themselves are kept; without it data is recognised by hashing it, and
+    /// the metadata of a link comes from peers each time.
     pub state_dir: Option<PathBuf>,
     /// How often one of the pieces that were served lately is hashed again.
     pub sample_every: Duration,

@@ -90,11 +90,16 @@ fn load(path: &Path) -> Saved {
 
 /// Writes what the next run should know, whole or not at all.
 fn store(path: &Path, saved: &Saved) -> io::Result<()> {
-    let beside = path.with_extension("new");
+    // Another run may save at the same time.
+    let beside = path.with_extension(format!("{}.new", std::process::id()));
     let mut file = File::create(&beside)?;
-    file.write_all(&saved.encode())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
+    let written = file.write_all(&saved.encode()).and_then(|()| file.sync_all());
+    let stored = written.and_then(|()| fs::rename(&beside, path));
+    if stored.is_err() {
+        // What is left of it is of no use.
+        let _ = fs::remove_file(&beside);
+    }
+    stored
 }
 
 /// Saves what `dht` knows now. Nothing else suffers if that fails: the next run enters as the first did.

@@ -2,14 +2,15 @@
 //!
 //! Everything goes at the end of the turn that wanted it, but for what is hashed, whole pieces and slabs
 //! of long ones: those wait for one another a little, because several are hashed side by side in little
-//! more than the time of one. How the work is done is in [`disk`](crate::disk).
+//! more than the time of one. Each volume has workers of its own: one that does not answer keeps no other torrents
+//! waiting. How the work is done is in [`disk`](crate::disk).
 
 use std::{sync::Arc, time::Duration};
 
 use super::{config::DiskPlacement, id::TorrentId};
 use crate::{
     base::{hash::Lanes, time::Instant},
-    disk::{CompletionSink, Disk, Storage, perform_batch},
+    disk::{CompletionSink, Disk, PerVolume, Storage, perform_batch},
     pieces::job::{DiskEvent, DiskJob},
 };
 
@@ -38,8 +39,15 @@ pub(super) struct DiskWork {
 /// Somebody's job.
 type Job = (TorrentId, Arc<Storage>, DiskJob);
 
+/// Those who do the work, so many for each volume.
+struct Workers {
+    each: usize,
+    sink: Arc<dyn CompletionSink>,
+    disks: PerVolume<Disk>,
+}
+
 enum Placement {
-    Workers(Disk),
+    Workers(Workers),
     Inline,
 }
 
@@ -52,7 +60,7 @@ impl DiskWork {
         budget: usize,
     ) -> std::io::Result<Self> {
         let placement = match placement {
-            DiskPlacement::Workers(workers) => Placement::Workers(Disk::start(workers, sink)?),
+            DiskPlacement::Workers(each) => Placement::Workers(Workers::start(each, sink)?),
             DiskPlacement::Inline => Placement::Inline,
         };
         Ok(DiskWork {
@@ -100,10 +108,10 @@ impl DiskWork {
             batch.append(&mut self.pieces);
             (self.waiting, self.until) = (0, None);
         }
-        match &self.placement {
+        match &mut self.placement {
             _ if batch.is_empty() => Vec::new(),
-            Placement::Workers(disk) => {
-                disk.submit(batch.into_iter().map(|(id, storage, job)| (id.0, storage, job)));
+            Placement::Workers(workers) => {
+                workers.submit(batch);
                 Vec::new()
             }
             Placement::Inline => {
@@ -115,8 +123,29 @@ impl DiskWork {
     }
 }
 
+impl Workers {
+    fn start(each: usize, sink: Arc<dyn CompletionSink>) -> std::io::Result<Self> {
+        let disks = PerVolume::new(Disk::start(each, Arc::clone(&sink))?);
+        Ok(Workers { each, sink, disks })
+    }
+
+    fn submit(&mut self, mut jobs: Vec<Job>) {
+        while let Some((_, storage, _)) = jobs.first() {
+            let volume = storage.volume();
+            // Nearly always that is all of them.
+            let others =
+                jobs.extract_if(.., |(_, storage, _)| storage.volume() != volume).collect();
+            let disk = self.disks.of(volume, || Disk::start(self.each, Arc::clone(&self.sink)));
+            disk.submit(jobs.into_iter().map(|(id, storage, job)| (id.0, storage, job)));
+            jobs = others;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
     use crate::{
         base::{
@@ -124,13 +153,48 @@ mod tests {
             index::{Block, PieceIndex},
             slab::Slab,
         },
-        disk::sample::sample,
+        disk::{Volume, gate::Gate, sample::sample},
     };
 
     struct Nobody;
 
     impl CompletionSink for Nobody {
         fn complete(&self, _: Vec<(u64, DiskEvent)>) {}
+    }
+
+    /// One worker did the work of all volumes.
+    #[test]
+    fn a_volume_that_does_not_answer_keeps_no_other_waiting() {
+        struct Answers(mpsc::Sender<u64>);
+        impl CompletionSink for Answers {
+            fn complete(&self, events: Vec<(u64, DiskEvent)>) {
+                events.iter().for_each(|&(token, _)| self.0.send(token).expect("somebody listens"));
+            }
+        }
+        let s = sample(16_384, &[("a", 4 * 16_384)]);
+        let (sender, answers) = mpsc::channel();
+        let sink = Arc::new(Answers(sender));
+        let mut work = DiskWork::new(DiskPlacement::Workers(1), sink, 64 << 20).expect("threads");
+        let gates = [1, 2, 3].map(|volume| Gate::new(Volume(volume)));
+        let storages = [0, 1, 2].map(|at: usize| gates[at].storage(&s));
+        let mut submit = |at: usize, piece| {
+            let (id, job) = (TorrentId(at as u64), s.verify(PieceIndex(piece)));
+            work.push(Instant::ZERO, id, &storages[at], job, true);
+            if at == 2 {
+                assert_eq!(work.hand_over(Instant::ZERO).len(), 0);
+            }
+        };
+        gates[1].open();
+        gates[2].open();
+        // The first one of all is the one that does not answer.
+        (0..3).for_each(|at| submit(at, 0));
+        gates[0].wait_for_somebody();
+        (0..3).for_each(|at| submit(at, 1));
+        let mut first: Vec<u64> = answers.iter().take(4).collect();
+        first.sort_unstable();
+        assert_eq!(first, [1, 1, 2, 2]);
+        gates[0].open();
+        assert_eq!(answers.iter().take(2).collect::<Vec<_>>(), [0, 0]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::{
     base::index::PieceIndex,
     mse::Encryption,
     pieces::job::DiskFault,
-    torrent::{CloseCause, DialFailure, Disconnect, WebSeedChange},
+    torrent::{CloseCause, DialFailure, Disconnect, Refusal, WebSeedChange},
 };
 
 /// Events kept for a listener that is behind.
@@ -74,6 +74,13 @@ pub enum TorrentEvent {
         addr: SocketAddr,
         /// Why.
         failure: DialFailure,
+    },
+    /// A connection was made, by either side, and is not wanted.
+    PeerRefused {
+        /// The other end.
+        addr: SocketAddr,
+        /// Why.
+        reason: Refusal,
     },
     /// A connection began.
     PeerConnected {

@@ -1,4 +1,4 @@
-//! From a hash, or a code, to a torrent: the info dictionary fetched from peers (BEP 9).
+//! From a hash, or a code, to a torrent: the info dictionary fetched from peers (BEP 9), or kept by an earlier run.
 //!
 //! While it is fetched it is a torrent of the session like others, but one without pieces or files. The
 //! torrent itself takes its place, with its peers.
@@ -7,15 +7,19 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     AddTorrent, Core, Session,
+    adding::blocking,
     command::{Command, Hosting},
     discovery::{self, Announcing},
     error::{AddError, TorrentError},
     handle::TorrentHandle,
-    persist::Record,
+    persist::{Record, torrents},
     shared::Shared,
 };
 use crate::{
-    base::{bitfield::Bitfield, hash::InfoHash},
+    base::{
+        bitfield::Bitfield,
+        hash::{InfoHash, Sha1Hash},
+    },
     disk::{Lock, Storage},
     metainfo::{Info, Magnet, Metainfo, ShareCode},
     torrent::{Settings, Setup, Source},
@@ -44,6 +48,7 @@ pub struct Fetching {
     /// What the torrent has besides.
     trackers: Vec<String>,
     web_seeds: Vec<String>,
+    trouble: Option<String>,
 }
 
 /// What is known of a torrent, and who may have it.
@@ -52,10 +57,13 @@ struct Wanted {
     code: Option<ShareCode>,
     trackers: Vec<String>,
     peers: Vec<SocketAddr>,
+    /// What an earlier run has kept, if it has.
+    kept: Option<Arc<Info>>,
 }
 
 impl Session {
-    /// Begins to fetch the info dictionary of a torrent from its peers. Nothing is written.
+    /// Begins to fetch the info dictionary of a torrent from its peers, or finds it in the state folder, where
+    /// an earlier run has kept it. Nothing is written.
     ///
     /// # Errors
     /// [`AddError::Duplicate`]: the session has that torrent.
@@ -63,10 +71,14 @@ impl Session {
         let FetchMetadata { magnet, trackers, peers } = fetch;
         let info = Info::unknown(magnet.info_hash, magnet.name.as_deref());
         let trackers = trackers.into_iter().chain(magnet.trackers.iter().cloned()).collect();
-        let wanted = Wanted { info, code: None, trackers, peers };
+        let (kept, trouble) = match self.core.kept(magnet.info_hash.wire()).await {
+            Ok(kept) => (kept, None),
+            Err(trouble) => (None, Some(trouble)),
+        };
+        let wanted = Wanted { info, code: None, trackers, peers, kept };
         let handle = self.core.fetch_metadata(wanted).await?;
         let Magnet { trackers, web_seeds, .. } = magnet;
-        Ok(Fetching { handle, trackers, web_seeds })
+        Ok(Fetching { handle, trackers, web_seeds, trouble })
     }
 
     /// Begins to fetch the info dictionary that belongs to `code` from peers who know it; `peers` are tried
@@ -81,15 +93,23 @@ impl Session {
     ) -> Result<Fetching, AddError> {
         // The info hash is what nobody knows yet.
         let info = Info::unknown(InfoHash::v1(code.password()), Some(SHARED));
-        let wanted = Wanted { info, code: Some(code), trackers: Vec::new(), peers };
+        let (trackers, kept) = (Vec::new(), None);
+        let wanted = Wanted { info, code: Some(code), trackers, peers, kept };
         let handle = self.core.fetch_metadata(wanted).await?;
-        Ok(Fetching { handle, trackers: Vec::new(), web_seeds: Vec::new() })
+        Ok(Fetching { handle, trackers: Vec::new(), web_seeds: Vec::new(), trouble: None })
     }
 }
 
 impl Core {
+    /// What an earlier run has kept of a torrent.
+    async fn kept(&self, info_hash: Sha1Hash) -> Result<Option<Arc<Info>>, String> {
+        let Some(dir) = self.config.state_dir.clone() else { return Ok(None) };
+        let file_system = self.files.file_system().clone();
+        blocking(move || torrents::find(&*file_system, &dir, info_hash)).await
+    }
+
     async fn fetch_metadata(self: &Arc<Self>, wanted: Wanted) -> Result<TorrentHandle, AddError> {
-        let Wanted { info, code, trackers, peers } = wanted;
+        let Wanted { info, code, trackers, peers, kept } = wanted;
         let (info, code) = (Arc::new(info), self.may_use(code)?);
         let info_hash = info.info_hash().wire();
         let storage = Arc::new(Storage::in_memory(info.clone()));
@@ -98,6 +118,10 @@ impl Core {
         let make = |id| Shared::new(id, info, code, mail);
         let shared = self.registry.enter(info_hash, code, None, make);
         let shared = shared.map_err(AddError::Duplicate)?;
+        if let Some(kept) = kept {
+            // Nobody else knows of it so far.
+            let _ = shared.metadata.set(kept.bytes().into());
+        }
         let setup = Setup {
             info_hash,
             code,
@@ -126,7 +150,10 @@ impl Core {
             tiers: urls.map(|url| vec![url]).collect(),
             nodes: Vec::new(),
         };
-        self.discovery.send(discovery::Input::Add(Box::new(announcing)));
+        // What is kept may be private: nobody is told of it before that is known.
+        if shared.metadata.get().is_none() {
+            self.discovery.send(discovery::Input::Add(Box::new(announcing)));
+        }
         let handle = TorrentHandle { shared: shared.clone(), core: self.clone() };
         // Without metadata there is nothing to ask them for.
         let web_seeds = Vec::new();
@@ -158,6 +185,11 @@ impl Fetching {
     /// What is fetched, to look at: peers, trackers, events. It has no files yet.
     pub const fn torrent(&self) -> &TorrentHandle {
         &self.handle
+    }
+
+    /// Why what an earlier run has kept cannot be used, if there is something: one sentence.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// Waits for the metadata: the torrent with the trackers and web seeds of the link.

@@ -22,7 +22,7 @@
 //!   port_mapping     peers let in by a gateway, and who hears of it
 //!   moving           another network, or a sleep: who hears of it
 //!   dht              the node of the DHT: how it begins, what it leaves for the next run
-//!   persist          resume state: what the next run should know
+//!   persist          resume state and torrents: what the next run should know
 //! check, create      tools: data against a torrent, a torrent from data
 //! blocklist          files of addresses to be blocked
 //! dht_tool           one question to the DHT
@@ -106,7 +106,9 @@ pub use crate::pieces::{
     job::{DiskFault, FaultKind},
 };
 pub use crate::proxy::{ProxyAddress, ProxyAddressError, Scheme as ProxyScheme};
-pub use crate::torrent::{CloseCause, DialFailure, Disconnect, WebSeedChange, WebSeedSnapshot};
+pub use crate::torrent::{
+    CloseCause, DialFailure, Disconnect, Refusal, WebSeedChange, WebSeedSnapshot,
+};
 pub use crate::webseed::Failure as WebSeedFailure;
 pub use crate::why::{Cause, Finding, Told, Trouble};
 pub use adding::{AddTorrent, Check};
@@ -121,12 +123,12 @@ pub use snapshot::{TorrentSnapshot, TorrentState, Totals, TrackerState, TrackerS
 
 use crate::{
     base::{id::PeerId, rng::Rng},
-    disk::{FilePool, Native},
+    disk::{FilePool, Native, PerVolume},
     net::{
         accept::{HalfOpen, accept},
         dht::Dht,
         http::{Http, HttpConfig},
-        lsd::Lsd,
+        lsd::{Groups, Lsd},
         port_mapping::{Pinholes, PortMapping},
         sockets::Binding,
         tcp::{self, Listeners},
@@ -150,7 +152,9 @@ use slots::Slots;
 const NO_PORT: u16 = 1;
 /// How long a shutdown may take: for trackers to be told and writes to finish.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
-/// … and how long of that the end of checks.
+/// … how long of that writes of which somebody else waits for the end,
+const WRITES_END: Duration = Duration::from_secs(3);
+/// … and how long the end of checks.
 const CHECKS_END: Duration = Duration::from_secs(1);
 
 /// What the parts of a session have in common.
@@ -167,8 +171,8 @@ struct Core {
     discovery: Line,
     dht: Option<Dht>,
     files: Arc<FilePool>,
-    /// One check of existing data at a time.
-    checks: Semaphore,
+    /// One check of existing data at a time, on each volume.
+    checks: Mutex<PerVolume<Arc<Semaphore>>>,
     rng: Mutex<Rng>,
 }
 
@@ -249,7 +253,7 @@ impl Session {
         let rest = (clock, rng.fork(), line.clone());
         let lsd = config.lsd.filter(|_| !config.outlet.is_proxied()).map(|options| {
             let binding = config.outlet.binding().clone();
-            Lsd::join(binding, options.loopback, config.listen.ipv6, &mut rng)
+            Lsd::join(binding, options.loopback, groups(&config.listen), &mut rng)
         });
         let sources = Sources { trackers, dht: dht.clone(), lsd };
         let discovery = Discovery::new(sources, registry.clone(), identity, rest);
@@ -289,7 +293,7 @@ impl Session {
             discovery: line,
             dht,
             files: FilePool::new(descriptors.files),
-            checks: Semaphore::new(1),
+            checks: Mutex::new(PerVolume::new(adding::one_at_a_time())),
             rng: Mutex::new(rng),
             config,
         };
@@ -386,8 +390,8 @@ impl Session {
             };
             // One on a disk that does not answer costs the others nothing.
             let _ = timeout(CHECKS_END, checks).await;
-            // No answer: the shard has ended already.
-            let _ = core.shard.ask(|reply| Command::Stop { reply }).await;
+            // No answer: the shard has ended already, or waits for a disk that does not answer.
+            let _ = timeout(WRITES_END, core.shard.ask(|reply| Command::Stop { reply })).await;
             let (reply, told) = oneshot::channel();
             core.discovery.send(discovery::Input::StopAll(reply));
             let mappings = async {
@@ -487,6 +491,12 @@ fn families(config: &Config) -> Families {
         (None, true) => Families::Both,
         (None, false) => Families::V4,
     }
+}
+
+/// Where neighbours hear of us: by the families in which they reach us.
+fn groups(listen: &ListenConfig) -> Groups {
+    let v6 = listen.addr.map_or(listen.ipv6, |addr| addr.is_ipv6());
+    Groups { v4: listen.addr.is_none_or(|addr| addr.is_ipv4()), v6 }
 }
 
 fn draw_seed() -> Result<u64, SessionError> {

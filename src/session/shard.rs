@@ -274,7 +274,7 @@ impl Shard {
                 let opened = opened.map(TcpStream::from_std).transpose();
                 if let Ok(opened) = opened {
                     let opened = opened.map(|stream| Socket::new(stream, slot));
-                    // A refusal closes it as well.
+                    // A refusal closes it as well, and is told.
                     let _ = self.turns.admit(now, torrent, addr, Direction::Incoming, opened);
                 }
             }
@@ -361,7 +361,9 @@ impl Shard {
             self.start_announcing(id, !complete);
         }
         self.publish(now, id);
-        shared.set_stage(if complete { Stage::Complete } else { Stage::Busy });
+        // The metadata of a link may be kept from an earlier run.
+        let has_come = complete || shared.metadata.get().is_some();
+        shared.set_stage(if has_come { Stage::Complete } else { Stage::Busy });
     }
 
     fn pause(&mut self, now: Instant, id: TorrentId) {
@@ -456,7 +458,7 @@ impl Shard {
     ) {
         match result {
             Ok(opened) => {
-                // The machine knows that it refused; the socket closes.
+                // The machine knows that it refused, and tells; the socket closes.
                 let _ = self.turns.admit(now, torrent, addr, Direction::Outgoing, opened);
             }
             Err(failure) => {

@@ -6,7 +6,10 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     path::Path,
+    time::Duration,
 };
+
+use tokio::time::timeout;
 
 use super::{Session, random};
 use crate::base::hash::sha1;
@@ -76,6 +79,14 @@ fn draw(path: &Path) -> io::Result<[u8; SECRET_LEN]> {
 }
 
 impl Session {
+    /// Waits until a gateway lets peers in, but no longer than `most`; not at all if none is asked.
+    pub async fn wait_mapped(&self, most: Duration) {
+        if let Some(mapping) = &self.port_mapping {
+            // Without one we go on as well.
+            let _ = timeout(most, mapping.mapped().wait_for(Option::is_some)).await;
+        }
+    }
+
     /// Where peers reach us: at the address by which this host reaches others, one of each family, and at
     /// that of the gateway that lets peers in. Behind another gateway nobody outside can use them.
     pub fn addresses(&self) -> Vec<SocketAddr> {

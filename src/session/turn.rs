@@ -201,6 +201,9 @@ impl<T: Transport> Turns<T> {
                 hosted.torrent.read(now, peer, Chunk::Bytes(&first), &mut self.pool);
             }
         }
+        if let Err(refusal) = admitted {
+            self.wishes.events.push((id, Happened::Refused(addr, refusal)));
+        }
         self.touch(id);
         admitted.map_err(Some)
     }

@@ -36,8 +36,8 @@ use downpour::{
     base::units::ByteRate,
     metainfo::Magnet,
     session::{
-        AddError, AddTorrent, Config, FetchMetadata, Limits, ListenConfig, Session, SessionError,
-        TorrentError, TorrentEvent, TorrentState,
+        AddError, AddTorrent, Config, FetchMetadata, Limits, ListenConfig, Refusal, Session,
+        SessionError, TorrentError, TorrentEvent, TorrentState,
         tracker_host::{TrackerConfig, TrackerHost},
     },
 };
@@ -263,4 +263,24 @@ async fn a_port_that_is_taken_says_so() {
     let err = Session::start(Config { listen, ..Config::default() }).await.expect_err("taken");
     assert!(matches!(err, SessionError::PortInUse { port: p } if p == port), "{err}");
     first.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_is_not_let_in_is_told_of_with_the_reason() {
+    let content = Content::one_file("file.bin", 100_000, 32 << 10);
+    let (seed, seeding, _seed_dir) = seeder(&content).await;
+    let mut events = seeding.subscribe();
+    seeding.pause();
+    while seeding.snapshot().state != TorrentState::Paused {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let (_leech, _handle, _dir) =
+        leecher(&content, vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
+    let reason = loop {
+        if let TorrentEvent::PeerRefused { reason, .. } = events.recv().await.expect("it is there")
+        {
+            break reason;
+        }
+    };
+    assert_eq!(reason, Refusal::Paused);
 }

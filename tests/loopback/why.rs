@@ -189,7 +189,9 @@ async fn a_link_without_metadata_is_left_with_its_causes_until_that_comes() {
     let [torrent] = &left()[..] else { panic!("{:?}", left()) };
     assert_eq!((torrent.wants_metadata, torrent.total), (false, 500_000));
 
-    // So it is when somebody has the torrent file.
+    // So it is when somebody has the torrent file. What was kept of it would do as well.
+    let kept = states.path().join("torrents").join(format!("{hash}.torrent"));
+    std::fs::remove_file(kept).expect("kept");
     let (session, fetching) = start(nobody()).await;
     first(fetching.torrent(), "unreachable").await;
     session.shutdown().await;

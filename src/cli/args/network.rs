@@ -94,8 +94,8 @@ pub(in crate::cli) struct Network {
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(in crate::cli) timeout: Option<Duration>,
 
-    /// Folder for what the next run should know, so that data is hashed once [default: downpour in
-    /// the user's state folder]
+    /// Folder for what the next run should know, so that data is hashed and metadata fetched once
+    /// [default: downpour in the user's state folder]
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) state_dir: Option<PathBuf>,
 

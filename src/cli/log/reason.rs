@@ -1,7 +1,7 @@
 //! Reasons in one word each. The words stay as they are, whatever becomes of the sentences.
 
 use crate::session::{
-    CloseCause, DialFailure, Disconnect, FaultKind, PeerEnd, WebSeedFailure as Failure,
+    CloseCause, DialFailure, Disconnect, FaultKind, PeerEnd, Refusal, WebSeedFailure as Failure,
 };
 
 /// Why a connection ended.
@@ -43,6 +43,16 @@ pub(super) const fn of_dial(failure: DialFailure) -> &'static str {
         DialFailure::Declined => "encryption_declined",
         DialFailure::NoDescriptor => "no_descriptor",
         DialFailure::NoWay => "no_way_out",
+    }
+}
+
+/// Why a connection was not wanted.
+pub(super) const fn of_refusal(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Full => "full",
+        Refusal::Address => "address",
+        Refusal::Banned => "banned",
+        Refusal::Paused => "paused",
     }
 }
 

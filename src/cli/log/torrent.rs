@@ -136,6 +136,10 @@ fn tell(terminal: Terminal, id: &str, event: &TorrentEvent) {
             let word = reason::of_dial(*failure);
             log(Level::Debug, "dial_failed", &|l| l.with("addr", addr).with("reason", word));
         }
+        TorrentEvent::PeerRefused { addr, reason } => {
+            let word = reason::of_refusal(*reason);
+            log(Level::Debug, "peer_refused", &|l| l.with("addr", addr).with("reason", word));
+        }
         TorrentEvent::PeerConnected { addr, outgoing, encryption } => {
             let way = if *outgoing { "out" } else { "in" };
             let encryption = match encryption {

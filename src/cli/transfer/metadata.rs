@@ -91,6 +91,9 @@ impl Transfer {
         };
         match fetching {
             Ok(fetching) => {
+                if let Some(trouble) = fetching.trouble() {
+                    self.terminal.warn(trouble)?;
+                }
                 let handle = fetching.torrent().clone();
                 let path = handle.name().into();
                 let mut torrent = self.watch(handle, path, name);

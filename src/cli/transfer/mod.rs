@@ -181,27 +181,39 @@ impl Transfer {
 
     /// Takes a torrent in, or the reason why there is none.
     pub(super) async fn add(&mut self, add: Result<AddTorrent, Failure>) -> Result<(), Failure> {
-        let failure = match add {
-            Ok(add) => {
-                let info = add.metainfo.info.clone();
-                let path = add.root.join(info.name());
-                let session = self.session.as_ref().expect("the session ends last");
-                match session.add(add).await {
-                    Ok(handle) => {
-                        let torrent = self.enter(handle, path)?;
-                        self.torrents.push(torrent);
-                        return Ok(());
-                    }
-                    Err(AddError::Duplicate(_)) => return self.named_twice(info.name()),
-                    Err(error) => {
-                        let id = info.info_hash().wire().to_string();
-                        refused(&path, &error, self.goal.fetches).about(id)
-                    }
+        self.add_all(vec![add]).await
+    }
+
+    /// Takes several in: none waits for the disk of another one.
+    pub(super) async fn add_all(
+        &mut self,
+        adds: Vec<Result<AddTorrent, Failure>>,
+    ) -> Result<(), Failure> {
+        let (mut wanted, mut named) = (Vec::new(), Vec::new());
+        for add in adds {
+            match add {
+                Ok(add) => {
+                    let info = add.metainfo.info.clone();
+                    named.push((add.root.join(info.name()), info));
+                    wanted.push(add);
+                }
+                Err(failure) => self.refused.push(failure),
+            }
+        }
+        let session = self.session.as_ref().expect("the session ends last");
+        for (added, (path, info)) in session.add_all(wanted).await.into_iter().zip(named) {
+            match added {
+                Ok(handle) => {
+                    let torrent = self.enter(handle, path)?;
+                    self.torrents.push(torrent);
+                }
+                Err(AddError::Duplicate(_)) => self.named_twice(info.name())?,
+                Err(error) => {
+                    let id = info.info_hash().wire().to_string();
+                    self.refused.push(refused(&path, &error, self.goal.fetches).about(id));
                 }
             }
-            Err(failure) => failure,
-        };
-        self.refused.push(failure);
+        }
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! Resume state: saved while a torrent runs, found again when it is added.
 //!
 //! ```text
-//! Keeper       the thread that writes, all torrents that wait together: first fsync, then the record
+//! Keeper       the threads that write, one for each volume, all torrents that wait together: first fsync, then
+//!              the record
 //!   record     one torrent's state as a file
 //!   durable    one sync for many of them
 //! due          when a torrent's state is worth writing
+//! torrents     the torrents themselves
 //! ```
 //!
 //! What the state holds and what of it is believed is in [`crate::resume`]. Here is the order that
@@ -13,6 +15,7 @@
 mod due;
 mod durable;
 mod record;
+pub(super) mod torrents;
 
 use std::{
     io,
@@ -26,7 +29,7 @@ pub(super) use record::{Place, Record, folder, make_folder};
 use super::{clock::Clock, id::TorrentId, mail::Mail, unfinished::Unfinished};
 use crate::{
     base::{bitfield::Bitfield, index::PartialPiece},
-    disk::Storage,
+    disk::{PerVolume, Storage},
     pieces::job::DiskFault,
 };
 use record::Entry;
@@ -61,16 +64,38 @@ pub(super) enum Trouble {
     State(String),
 }
 
-/// A thread that saves. Dropping it saves what was asked for, then ends.
+/// Threads that save: a volume that does not answer keeps no torrents of others from being saved. Dropping it
+/// saves what was asked for, then ends.
 #[derive(Debug)]
 pub(super) struct Keeper {
+    mail: Arc<Mail>,
+    writers: PerVolume<Writer>,
+}
+
+impl Keeper {
+    /// Starts the first thread; all report to `mail`.
+    pub(super) fn start(mail: Arc<Mail>) -> io::Result<Keeper> {
+        let writers = PerVolume::new(Writer::start(mail.clone())?);
+        Ok(Keeper { mail, writers })
+    }
+
+    /// Queues a save; it is answered by mail.
+    pub(super) fn save(&mut self, save: Save) {
+        let writer = self.writers.of(save.storage.volume(), || Writer::start(self.mail.clone()));
+        let queue = writer.queue.as_ref().expect("the queue is open until the keeper is dropped");
+        queue.send(save).expect("the thread does not panic and ends after the queue");
+    }
+}
+
+/// The thread for torrents of one volume.
+#[derive(Debug)]
+struct Writer {
     queue: Option<mpsc::Sender<Save>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Keeper {
-    /// Starts the thread; it reports to `mail`.
-    pub(super) fn start(mail: Arc<Mail>) -> io::Result<Keeper> {
+impl Writer {
+    fn start(mail: Arc<Mail>) -> io::Result<Writer> {
         let (queue, saves) = mpsc::channel::<Save>();
         let run = move || {
             while let Ok(first) = saves.recv() {
@@ -81,17 +106,11 @@ impl Keeper {
             }
         };
         let thread = std::thread::Builder::new().name("keeper".into()).spawn(run)?;
-        Ok(Keeper { queue: Some(queue), thread: Some(thread) })
-    }
-
-    /// Queues a save; it is answered by mail.
-    pub(super) fn save(&self, save: Save) {
-        let queue = self.queue.as_ref().expect("the queue is open until the keeper is dropped");
-        queue.send(save).expect("the thread does not panic and ends after the queue");
+        Ok(Writer { queue: Some(queue), thread: Some(thread) })
     }
 }
 
-impl Drop for Keeper {
+impl Drop for Writer {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
@@ -156,10 +175,15 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::disk::{
-        FileSystem, Storage,
-        faulty::{Fault, Faulty, Syncs},
-        sample::{Sample, sample},
+    use crate::{
+        base::{index::PieceIndex, rng::Rng},
+        disk::{
+            FileSystem, Storage, Volume,
+            faulty::{Fault, Faulty, Survives, Syncs},
+            gate::Gate,
+            sample::{Sample, sample},
+        },
+        session::mail::Letters,
     };
 
     /// Saves of as many torrents, or of one in as many folders.
@@ -198,6 +222,43 @@ mod tests {
         }
     }
 
+    /// One thread saved the torrents of all volumes.
+    #[test]
+    fn a_volume_that_does_not_answer_keeps_no_others_from_being_saved() {
+        let s = sample(16_384, &[("a", 20_000)]);
+        let disk = Faulty::new();
+        make_folder(&*disk, Path::new(STATE)).expect("made");
+        let mail = Mail::new(Arc::default());
+        let mut keeper = Keeper::start(mail.clone()).expect("a thread");
+        let gate = Gate::new(Volume(1));
+        for (n, mut save) in saves(&disk, &s, 3).into_iter().enumerate() {
+            if n == 0 {
+                save.storage = gate.storage(&s);
+            }
+            keeper.save(save);
+            if n == 0 {
+                gate.wait_for_somebody();
+            }
+        }
+        let mut results = Vec::new();
+        let read = |results: &mut Vec<_>| {
+            let mut letters = Letters::default();
+            mail.take(&mut letters);
+            results.append(&mut letters.saved);
+        };
+        while results.len() < 2 {
+            std::thread::yield_now();
+            read(&mut results);
+        }
+        results.sort_by_key(|(id, _)| *id);
+        assert_eq!(results, [1, 2].map(|n| (TorrentId(n), Ok(true))));
+        gate.open();
+        drop(keeper);
+        results.clear();
+        read(&mut results);
+        assert_eq!(results, [(TorrentId(0), Ok(true))]);
+    }
+
     #[test]
     fn one_that_cannot_be_saved_leaves_the_others_alone() {
         let s = sample(16_384, &[("a", 20_000)]);
@@ -210,6 +271,39 @@ mod tests {
         let failed: Vec<u64> =
             results.iter().filter(|(_, result)| result.is_err()).map(|(id, _)| id.0).collect();
         assert_eq!((results.len(), failed), (3, vec![1]));
+    }
+
+    /// Five torrents are saved with one sync, and the power fails before each operation of that.
+    #[test]
+    fn a_power_cut_in_a_batch_leaves_each_state_as_it_was_or_as_it_was_to_be() {
+        let s = sample(16_384, &[("a", 20_000)]);
+        let (mut points, mut kept) = (0, [0; 2]);
+        for seed in 0..8 {
+            for at in 1.. {
+                let disk = if seed % 2 == 0 { Faulty::new() } else { Faulty::without_syncfs() };
+                make_folder(&*disk, Path::new(STATE)).expect("made");
+                let before = perform(saves(&disk, &s, 5), 1);
+                assert!(before.iter().all(|(_, result)| *result == Ok(true)), "{before:?}");
+                let mut batch = saves(&disk, &s, 5);
+                batch.iter_mut().for_each(|save| assert!(save.have.insert(PieceIndex(1))));
+                disk.plan(Fault::End, at);
+                let results = perform(batch, 2);
+                if !disk.has_ended() {
+                    break;
+                }
+                points += 1;
+                disk.restart(&mut Survives::Some(Rng::new(seed)));
+                for save in saves(&disk, &s, 5) {
+                    let state = save.record.state().expect("the old or the new one");
+                    let is_new = state.have.has(PieceIndex(1));
+                    let said = results.iter().find(|(id, _)| *id == save.torrent);
+                    let is_promised = said.is_some_and(|(_, result)| result.is_ok());
+                    assert!(is_new || !is_promised, "{at}: {said:?}");
+                    kept[usize::from(is_new)] += 1;
+                }
+            }
+        }
+        assert!(points > 100 && kept.iter().all(|&kept| kept > 0), "{points} {kept:?}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::torrents;
 use crate::{
     base::{
         bitfield::Bitfield,
@@ -40,14 +41,16 @@ pub(in crate::session) fn folder(state_dir: &Path) -> PathBuf {
     state_dir.join("resume")
 }
 
-/// Makes the folder of states, for good.
+/// Makes the folders of states and of torrents, for good.
 pub(in crate::session) fn make_folder(
     file_system: &dyn FileSystem,
     state_dir: &Path,
 ) -> io::Result<()> {
-    let folder = folder(state_dir);
-    file_system.make_folder(&folder)?;
-    file_system.sync_place(&folder)
+    for folder in [folder(state_dir), torrents::folder(state_dir)] {
+        file_system.make_folder(&folder)?;
+        file_system.sync_place(&folder)?;
+    }
+    Ok(())
 }
 
 /// The place of one torrent's state.

@@ -14,6 +14,7 @@ impl Shard {
         match happened {
             // The torrent itself tells of web seeds.
             Happened::Connected(addr, ..)
+            | Happened::Refused(addr, _)
             | Happened::Dropped(addr, _)
             | Happened::Closed(addr, _)
                 if WebSeedNumber::of(addr).is_some() => {}
@@ -56,6 +57,9 @@ impl Shard {
             Happened::Connected(addr, direction, encryption) => {
                 let outgoing = direction == Direction::Outgoing;
                 shared.tell(|| TorrentEvent::PeerConnected { addr, outgoing, encryption });
+            }
+            Happened::Refused(addr, reason) => {
+                shared.tell(|| TorrentEvent::PeerRefused { addr, reason });
             }
             Happened::Dropped(addr, reason) => shared
                 .tell(|| TorrentEvent::PeerDisconnected { addr, reason: PeerEnd::Dropped(reason) }),

@@ -8,7 +8,7 @@ use crate::{
     mse::Encryption,
     pieces::job::DiskJob,
     session::id::TorrentId,
-    torrent::{CloseCause, Direction, Disconnect, Event},
+    torrent::{CloseCause, Direction, Disconnect, Event, Refusal},
     wire::Handshake,
 };
 
@@ -84,6 +84,8 @@ pub enum Happened {
     Torrent(Event),
     /// A connection is ours.
     Connected(SocketAddr, Direction, Encryption),
+    /// We would not have it.
+    Refused(SocketAddr, Refusal),
     /// We closed it.
     Dropped(SocketAddr, Disconnect),
     /// It ended without us.
