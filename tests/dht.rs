@@ -7,10 +7,14 @@ use std::time::Duration;
 use downpour::{
     base::{hash::sha1, time::Instant},
     dht::{NodeId, Question, SearchId, Summary},
-    sim::dht::{Families, Plan, World},
+    sim::dht::{Families, Mischief, Plan, World},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// Questions in a second of one that floods.
+const FLOOD: u64 = 20;
+/// An answer has no more bytes.
+const ANSWER: u64 = 400;
 
 fn seeds() -> std::ops::RangeInclusive<u64> {
     let wanted = std::env::var("DOWNPOUR_SEEDS").ok().and_then(|n| n.parse().ok());
@@ -25,6 +29,8 @@ struct Outcome {
     hops: Vec<u8>,
     asked: Vec<u32>,
     stored: Vec<u32>,
+    /// Bytes in a second of each honest host.
+    rate: u64,
 }
 
 /// Announces torrents in a network that has settled, waits for churn to do its work, and looks for them
@@ -76,9 +82,10 @@ fn announce_and_find(plan: Plan, torrents: usize, finders: usize) -> Outcome {
         outcome.asked.push(summary.asked);
     }
     let minutes = world.now().since(Instant::ZERO).as_secs() / 60;
-    let per_host = world.sent.1 / minutes / 60 / plan.hosts as u64;
+    let honest = plan.hosts as u64 * (100 - plan.rogues) / 100;
+    outcome.rate = world.sent.1 / minutes / 60 / honest;
     println!("{plan:?}: {} of {} found", outcome.found, outcome.searches);
-    println!("  {} B/s sent by a host, {minutes} virtual minutes", per_host);
+    println!("  {} B/s sent by an honest host, {minutes} virtual minutes", outcome.rate);
     println!(
         "  hops: median {}, most {}",
         median(&mut outcome.hops),
@@ -101,9 +108,10 @@ fn median<T: Ord + Copy>(values: &mut [T]) -> T {
     values[values.len() / 2]
 }
 
-/// The network of the issue: two thousand hosts, a tenth of them liars, a tenth replaced in ten minutes.
+/// Two thousand hosts, a tenth of them liars, a tenth replaced in ten minutes.
 fn network(seed: u64, families: Families) -> Plan {
-    Plan { seed, hosts: 2_000, families, liars: 10, loss: 2, churn: 10 }
+    let mischief = Mischief::Lies;
+    Plan { seed, hosts: 2_000, families, rogues: 10, mischief, loss: 2, churn: 10 }
 }
 
 fn nearly_all_are_found(outcome: &Outcome) {
@@ -120,7 +128,7 @@ fn an_announced_peer_is_found_among_two_thousand() {
 /// Every search comes to the hosts that are truly closest, but for those that have just come or gone.
 #[test]
 fn searches_come_to_the_closest_hosts() {
-    let plan = Plan { hosts: 500, liars: 0, ..network(1, Families::V4) };
+    let plan = Plan { hosts: 500, rogues: 0, ..network(1, Families::V4) };
     let mut world = World::new(plan);
     world.run_for(10 * MINUTE);
     let searches: Vec<_> = (0..100)
@@ -153,5 +161,27 @@ fn an_announced_peer_is_found_where_some_have_one_family_and_some_both() {
     for seed in seeds() {
         let plan = Plan { hosts: 800, ..network(seed, Families::Mixed) };
         nearly_all_are_found(&announce_and_find(plan, 60, 2));
+    }
+}
+
+/// A tenth of rogues of each kind, beside the same network without any: they hide nobody, and what they cost
+/// everybody else is bounded.
+#[test]
+fn rogues_hide_nobody_and_cost_little() {
+    for seed in seeds() {
+        let plan = Plan { hosts: 400, ..network(seed, Families::V4) };
+        let mut without = announce_and_find(Plan { rogues: 0, ..plan }, 50, 2);
+        nearly_all_are_found(&without);
+        let asked = median(&mut without.asked);
+        for mischief in [Mischief::Lies, Mischief::IsSilent, Mischief::Forgets, Mischief::Floods] {
+            let mut with = announce_and_find(Plan { mischief, ..plan }, 50, 2);
+            nearly_all_are_found(&with);
+            assert!(median(&mut with.asked) <= asked * 2, "{mischief:?}: {with:?}");
+            // Who is asked something gives one answer, to whoever it was.
+            let answers =
+                if mischief == Mischief::Floods { FLOOD * plan.rogues * ANSWER / 90 } else { 0 };
+            let most = without.rate * 2 + answers;
+            assert!(with.rate <= most, "{mischief:?}: {} B/s", with.rate);
+        }
     }
 }

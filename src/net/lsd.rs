@@ -19,8 +19,15 @@ use crate::{
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 192, 152, 143);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0xefc0, 0x988f);
 const PORT: u16 = 6771;
-/// The index of the loopback interface, where a system has it first.
-const LOOPBACK_INDEX: u32 = 1;
+
+/// The families of addresses whose groups are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Groups {
+    /// That of IPv4.
+    pub v4: bool,
+    /// That of IPv6.
+    pub v6: bool,
+}
 
 /// By which interface, and from which addresses, we would send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +49,7 @@ impl Place {
 pub struct Lsd {
     binding: Binding,
     loopback: bool,
-    ipv6: bool,
+    groups: Groups,
     /// Where we were when the sockets were opened.
     place: Place,
     v4: Option<UdpSocket>,
@@ -51,12 +58,12 @@ pub struct Lsd {
 }
 
 impl Lsd {
-    /// Joins the groups (that of IPv6 only if `ipv6`): on the network to which `binding` leads, or if
-    /// `loopback` among the programs of this host alone. Must be called inside a tokio runtime.
-    pub fn join(binding: Binding, loopback: bool, ipv6: bool, rng: &mut Rng) -> Self {
+    /// Joins groups: on the network to which `binding` leads, or if `loopback` among the programs of this host
+    /// alone. Must be called inside a tokio runtime.
+    pub fn join(binding: Binding, loopback: bool, groups: Groups, rng: &mut Rng) -> Self {
         let cookie = format!("{:016x}", rng.next_u64());
         let place = Place::of(&binding);
-        let mut lsd = Lsd { binding, loopback, ipv6, place, v4: None, v6: None, cookie };
+        let mut lsd = Lsd { binding, loopback, groups, place, v4: None, v6: None, cookie };
         lsd.follow();
         lsd
     }
@@ -70,15 +77,15 @@ impl Lsd {
         if self.binding.interface().is_some() && self.place.index.is_none() {
             return;
         }
-        if self.v4.is_none() {
+        if self.v4.is_none() && self.groups.v4 {
             self.v4 = self.open_v4().ok();
         }
-        if self.v6.is_none() && self.ipv6 {
+        if self.v6.is_none() && self.groups.v6 {
             self.v6 = self.open_v6().ok();
         }
     }
 
-    /// Announces to both families. A network that does not take it is no loss.
+    /// Announces to the groups. A network that does not take it is no loss.
     pub fn send(&mut self, mut announce: LsdAnnounce) {
         self.follow();
         announce.cookie = Some(self.cookie.clone());
@@ -132,7 +139,12 @@ impl Lsd {
     }
 
     fn enter_v6(&self, socket: &Socket) -> io::Result<()> {
-        let interface = self.place.index.unwrap_or(if self.loopback { LOOPBACK_INDEX } else { 0 });
+        let interface = self.place.index.unwrap_or(0);
+        if self.loopback {
+            // Linux has no way to a group of IPv6 by the loopback interface. Without a hop it stays in this host,
+            // whatever the interface.
+            socket.set_multicast_hops_v6(0)?;
+        }
         socket.set_multicast_if_v6(interface)?;
         socket.join_multicast_v6(&GROUP_V6, interface)
     }
@@ -146,13 +158,28 @@ fn bound_to<T>(group: T, any: T) -> T {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
     use crate::base::hash::sha1;
 
     #[tokio::test]
     async fn programs_of_one_host_hear_one_another_and_not_themselves() {
-        let [mut one, mut other] =
-            [1, 2].map(|seed| Lsd::join(Binding::default(), true, false, &mut Rng::new(seed)));
+        let pair = |v4, v6| {
+            let groups = Groups { v4, v6 };
+            [1, 2].map(|seed| Lsd::join(Binding::default(), true, groups, &mut Rng::new(seed)))
+        };
+        hear_one_another(pair(true, false)).await;
+        let by_ipv6 = pair(false, true);
+        // A host without a network of IPv6 has no groups of it either.
+        if by_ipv6[0].v6.is_some() {
+            hear_one_another(by_ipv6).await;
+        }
+    }
+
+    async fn hear_one_another([mut one, mut other]: [Lsd; 2]) {
         let announce = |port| LsdAnnounce {
             port,
             info_hashes: vec![sha1(b"what only this test announces")],
@@ -167,7 +194,8 @@ mod tests {
         for (lsd, port) in [(&one, 7_002), (&other, 7_001)] {
             loop {
                 // Other tests may be heard too.
-                let (_, heard) = lsd.receive().await;
+                let heard = timeout(Duration::from_secs(60), lsd.receive()).await;
+                let (_, heard) = heard.expect("in time");
                 assert_ne!(heard.port, 14_003 - port, "it hears itself");
                 if heard.port == port && heard.info_hashes == announce(0).info_hashes {
                     break;

@@ -1,24 +1,23 @@
-//! A network of DHT nodes in virtual time: the machine of [`crate::dht`], under churn and among liars.
+//! A network of DHT nodes in virtual time: the machine of [`crate::dht`], under churn and among rogues.
 //!
-//! Every host has an address of its own; datagrams take their time and some are lost. A liar answers
-//! every question with nodes that do not exist, as close to what is sought as it likes, and with peers that
-//! do not exist, and takes whatever it is given to store. What a node does is not decided here.
+//! Every host has an address of its own; datagrams take their time and some are lost. What a node does is not
+//! decided here, what those do that mean no good is in [`rogue`].
+
+mod rogue;
 
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
 
 use crate::{
     base::{hash::Sha1Hash, rng::Rng, time::Instant},
-    dht::{
-        Announce, Config, Found, Key, Node, NodeId, Output, Question, SearchId, Summary,
-        message::{Body, Message, Method, encode_reply, write_nodes, write_peers},
-    },
+    dht::{Announce, Config, Found, Key, Node, NodeId, Output, Question, SearchId, Summary},
 };
+pub use rogue::Mischief;
 
 /// Port of every host.
 const PORT: u16 = 6881;
@@ -47,8 +46,10 @@ pub struct Plan {
     pub hosts: usize,
     /// Addresses of the hosts.
     pub families: Families,
-    /// Of 100 hosts, liars. Every other one has an id that does not fit its address (BEP 42).
-    pub liars: u64,
+    /// Of 100 hosts, rogues.
+    pub rogues: u64,
+    /// What they do.
+    pub mischief: Mischief,
     /// Of 100 datagrams, lost ones.
     pub loss: u64,
     /// Of 100 hosts, those that leave in ten minutes, without a word; others come in their place.
@@ -67,7 +68,24 @@ pub struct Answer {
 #[derive(Debug)]
 enum Kind {
     Honest(Box<Node>),
-    Liar(NodeId),
+    Forgetful(Box<Node>),
+    Rogue(NodeId),
+}
+
+impl Kind {
+    fn node(&self) -> Option<&Node> {
+        match self {
+            Kind::Honest(node) | Kind::Forgetful(node) => Some(node),
+            Kind::Rogue(_) => None,
+        }
+    }
+
+    fn node_mut(&mut self) -> Option<&mut Node> {
+        match self {
+            Kind::Honest(node) | Kind::Forgetful(node) => Some(node),
+            Kind::Rogue(_) => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -98,7 +116,7 @@ pub struct World {
     agenda: BinaryHeap<Reverse<(Instant, u64, Due)>>,
     planned: u64,
     answers: BTreeMap<(usize, SearchId), Answer>,
-    /// Datagrams sent, and their bytes.
+    /// Datagrams that honest hosts have sent, and their bytes.
     pub sent: (u64, u64),
 }
 
@@ -161,7 +179,7 @@ impl World {
 
     /// The host asks something; see [`World::answer`].
     pub fn search(&mut self, host: usize, question: Question) -> (usize, SearchId) {
-        let Kind::Honest(node) = &mut self.hosts[host].kind else { panic!("a liar asks nothing") };
+        let Kind::Honest(node) = &mut self.hosts[host].kind else { panic!("a rogue asks nothing") };
         let id = node.search(self.now, question, true);
         self.answers.insert((host, id), Answer::default());
         self.settle(host);
@@ -184,8 +202,8 @@ impl World {
         let id = |host: &Host| {
             let addr = host.addrs[usize::from(v6)].filter(|_| host.alive)?;
             let id = match &host.kind {
-                Kind::Honest(node) => node.id(v6)?,
-                Kind::Liar(id) => *id,
+                Kind::Honest(node) | Kind::Forgetful(node) => node.id(v6)?,
+                Kind::Rogue(id) => *id,
             };
             id.fits(addr.ip()).then_some(id)
         };
@@ -235,11 +253,12 @@ impl World {
         let v6_addr = SocketAddr::from(([0x2a00, (n >> 8) as u16, n as u16, 0, 0, 0, 0, 1], PORT));
         let addrs = [v4.then_some(v4_addr), v6.then_some(v6_addr)];
         // The first ones let the others in, and tell the truth.
-        let lies = n > 20 && self.rng.below(100) < self.plan.liars;
+        let is_rogue = n > 20 && self.rng.below(100) < self.plan.rogues;
         let ip = addrs.into_iter().flatten().next().map_or(v4_addr.ip(), |addr| addr.ip());
-        let kind = match lies {
-            true if n.is_multiple_of(2) => Kind::Liar(NodeId::random(&mut self.rng)),
-            true => Kind::Liar(NodeId::for_address(ip, &mut self.rng)),
+        let forgets = self.plan.mischief == Mischief::Forgets;
+        let kind = match is_rogue && !forgets {
+            true if n.is_multiple_of(2) => Kind::Rogue(NodeId::random(&mut self.rng)),
+            true => Kind::Rogue(NodeId::for_address(ip, &mut self.rng)),
             false => {
                 let mut id = |addr: Option<SocketAddr>| {
                     addr.map(|addr| NodeId::for_address(addr.ip(), &mut self.rng))
@@ -251,14 +270,18 @@ impl World {
                 let config = Config { v4, v6, read_only: false, ids, blocked };
                 let mut node = Box::new(Node::new(&config, self.rng.fork(), key, self.now));
                 node.add_entrances(self.now, self.entrances(addrs));
-                Kind::Honest(node)
+                if is_rogue { Kind::Forgetful(node) } else { Kind::Honest(node) }
             }
         };
         for addr in addrs.into_iter().flatten() {
             self.by_addr.insert(addr, n);
         }
+        let floods = matches!(kind, Kind::Rogue(_)) && self.plan.mischief == Mischief::Floods;
         self.hosts.push(Host { addrs, kind, wake: Instant::FAR, alive: true });
         self.settle(n);
+        if floods {
+            self.wake_at(n, self.now + rogue::FLOOD_EVERY);
+        }
     }
 
     /// Some hosts that are there and can be reached, as a friend or a torrent file would name them.
@@ -292,18 +315,36 @@ impl World {
         if !host.alive {
             return;
         }
+        if let Kind::Forgetful(node) = &host.kind {
+            let own = node.id(to.is_ipv6()).expect("it is reached by a family that it has");
+            if let Some(says) = rogue::pretence(own, from, datagram) {
+                return self.send(at, to, from, says);
+            }
+        }
         match &mut host.kind {
-            Kind::Honest(node) => {
+            Kind::Honest(node) | Kind::Forgetful(node) => {
                 node.handle_datagram(self.now, from, datagram);
                 self.settle(at);
             }
-            Kind::Liar(id) => {
-                let id = *id;
-                if let Some(lie) = self.lie(id, from, datagram) {
-                    self.send(to, from, lie);
+            &mut Kind::Rogue(id) if self.plan.mischief == Mischief::Lies => {
+                if let Some(lie) = rogue::lie(id, from, datagram, &mut self.rng) {
+                    self.send(at, to, from, lie);
                 }
             }
+            Kind::Rogue(_) => {}
         }
+    }
+
+    /// One that floods asks somebody something.
+    fn flood(&mut self, at: usize, id: NodeId) {
+        let host = self.rng.index(self.hosts.len());
+        let ways = self.hosts[at].addrs.into_iter().zip(self.hosts[host].addrs);
+        let way = ways.filter_map(|(from, to)| from.zip(to)).next();
+        if let Some((from, to)) = way {
+            let question = rogue::question(id, &mut self.rng);
+            self.send(at, from, to, question);
+        }
+        self.wake_at(at, self.now + rogue::FLOOD_EVERY);
     }
 
     fn wake(&mut self, at: usize) {
@@ -312,21 +353,31 @@ impl World {
             return;
         }
         host.wake = Instant::FAR;
-        if let Kind::Honest(node) = &mut host.kind {
-            node.handle_timeout(self.now);
-            self.settle(at);
+        match &mut host.kind {
+            Kind::Honest(node) | Kind::Forgetful(node) => {
+                node.handle_timeout(self.now);
+                self.settle(at);
+            }
+            &mut Kind::Rogue(id) => self.flood(at, id),
+        }
+    }
+
+    fn wake_at(&mut self, host: usize, at: Instant) {
+        if at < self.hosts[host].wake {
+            self.hosts[host].wake = at;
+            self.plan_at(at, Due::Wake(host));
         }
     }
 
     /// Carries out what a node wants done, and plans its next wake-up.
     fn settle(&mut self, at: usize) {
         loop {
-            let Kind::Honest(node) = &mut self.hosts[at].kind else { return };
+            let Some(node) = self.hosts[at].kind.node_mut() else { return };
             let Some(output) = node.poll() else { break };
             match output {
                 Output::Send { to, datagram } => {
                     if let Some(from) = self.hosts[at].addrs[usize::from(to.is_ipv6())] {
-                        self.send(from, to, datagram);
+                        self.send(at, from, to, datagram);
                     }
                 }
                 Output::Found(id, found) => {
@@ -340,53 +391,19 @@ impl World {
                 Output::OwnAddress(_) => {}
             }
         }
-        let Kind::Honest(node) = &self.hosts[at].kind else { return };
+        let Some(node) = self.hosts[at].kind.node() else { return };
         let due = node.poll_timeout();
-        if due < self.hosts[at].wake {
-            self.hosts[at].wake = due;
-            self.plan_at(due, Due::Wake(at));
-        }
+        self.wake_at(at, due);
     }
 
-    fn send(&mut self, from: SocketAddr, to: SocketAddr, datagram: Vec<u8>) {
-        self.sent.0 += 1;
-        self.sent.1 += datagram.len() as u64 + HEADERS;
+    fn send(&mut self, host: usize, from: SocketAddr, to: SocketAddr, datagram: Vec<u8>) {
+        if matches!(self.hosts[host].kind, Kind::Honest(_)) {
+            self.sent.0 += 1;
+            self.sent.1 += datagram.len() as u64 + HEADERS;
+        }
         let delay = Duration::from_millis(10 + self.rng.below(140));
         if self.rng.below(100) >= self.plan.loss {
             self.plan_at(self.now + delay, Due::Arrive { from, to, datagram });
         }
-    }
-
-    /// What a liar answers: eight nodes right beside what is sought, and a peer, none of which exist.
-    fn lie(&mut self, own: NodeId, to: SocketAddr, datagram: &[u8]) -> Option<Vec<u8>> {
-        let message = Message::decode(datagram).ok()?;
-        let Body::Query(query) = message.body else { return None };
-        let target = match query.method {
-            Method::FindNode(target) => target,
-            Method::GetPeers(info_hash) => info_hash.into(),
-            _ => own,
-        };
-        let mut nowhere = || {
-            let ip: IpAddr = match to.is_ipv4() {
-                true => IpAddr::from((0x5000_0000 | self.rng.next_u64() as u32 >> 4).to_be_bytes()),
-                false => {
-                    let net = self.rng.next_u64() as u16;
-                    IpAddr::from([0x2c00, net, 1, 1, 0, 0, 0, 1])
-                }
-            };
-            SocketAddr::new(ip, PORT)
-        };
-        let places: Vec<SocketAddr> = (0..9).map(|_| nowhere()).collect();
-        let mut nodes = Vec::new();
-        for place in &places[1..] {
-            let NodeId(mut id) = target;
-            id[19] ^= self.rng.next_u64() as u8;
-            nodes.push((NodeId(id), *place));
-        }
-        Some(encode_reply(message.transaction, to, own, |r| {
-            write_nodes(r, &nodes, to.is_ipv6());
-            r.bytes("token", "a lie");
-            write_peers(r, places[..1].iter().copied());
-        }))
     }
 }
