@@ -817,6 +817,133 @@ fn what_is_seeded_is_downloaded_and_verified() {
 }
 
 #[test]
+fn a_seed_ends_when_it_has_sent_enough() {
+    let place = Place::new();
+    place.torrent();
+    let args = [&["seed", "share.torrent", "--seed-ratio", "2"], &ALONE[..]].concat();
+    let mut seeder = place.start(&args);
+    let port = seeder.until("listening")["port"].clone();
+    while seeder.until("progress")["stage"] != "seeding" {}
+    let peer = format!("127.0.0.1:{port}");
+    for root in ["a", "b"] {
+        // After the first one it goes on.
+        assert!(seeder.0.try_wait().expect("asked").is_none(), "it has ended before {root}");
+        let args = ["download", "share.torrent", "-o", root, "--peer", &peer];
+        place.run(&[&args, &ALONE[..]].concat()).ok();
+        place.assert_copy(root);
+    }
+    assert_eq!(seeder.end(), 0);
+}
+
+/// The metadata of a link is kept: later neither a peer nor the torrent file is needed.
+#[test]
+fn a_link_leads_to_its_torrent_again_without_any_peer() {
+    let place = Place::new();
+    let (seeder, peer) = place.seeder();
+    let show = place.run(&["show", "share.torrent", "--json"]).ok().last();
+    let hash = show["info_hash"].as_str().expect("a hash");
+    let link = format!("magnet:?xt=urn:btih:{hash}");
+    let state = ["--state-dir", "state", "-o", "a"];
+    let some = ["download", &link, "--select", "2", "--peer", &peer];
+    place.run(&[&some, &state[..], &ALONE].concat()).ok();
+    drop(seeder);
+    let kept = format!("state/torrents/{hash}.torrent");
+    let shown = place.run(&["show", &kept, "--json"]).ok().last();
+    assert_eq!(shown["info_hash"], hash);
+    let again = ["download", &link, "--select", "2"];
+    let ran = place.run(&[&again, &state[..], &NOBODY].concat()).ok();
+    assert_eq!(ran.out, "a/share\n");
+    // One that is damaged is set aside, which is told.
+    place.write(&kept, "damaged");
+    let late = ["--timeout", "300ms"];
+    let ran = place.run(&[&again, &state[..], &NOBODY, &late].concat());
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert!(ran.err.contains(".torrent.damaged`"), "{}", ran.err);
+    assert!(place.path(&format!("{kept}.damaged")).exists());
+}
+
+#[test]
+fn files_are_chosen_by_number_by_name_and_by_the_link_itself() {
+    let place = Place::new();
+    let (_seeder, peer) = place.seeder();
+    let show = place.run(&["show", "share.torrent", "--json"]).ok().last();
+    let hash = show["info_hash"].as_str().expect("a hash");
+    let link = format!("magnet:?xt=urn:btih:{hash}&so=1&x.pe={peer}");
+    for (root, what) in [
+        ("number", &["share.torrent", "--peer", &peer, "--select", "2"][..]),
+        ("name", &["share.torrent", "--peer", &peer, "--match", "short"]),
+        ("others", &["share.torrent", "--peer", &peer, "--exclude", "long"]),
+        ("link", &[&link]),
+    ] {
+        let args = [&["download", "-o", root, "--sequential", "--ends-first"], what, &ALONE[..]];
+        place.run(&args.concat()).ok();
+        let there = |file| place.path(root).join("share").join(file);
+        assert_eq!(std::fs::read(there("short.txt")).expect("chosen"), b"short", "{root}");
+        assert!(!there("long.bin").exists(), "{root}");
+        // The rest, beside what is there.
+        let args = ["download", "share.torrent", "-o", root, "--peer", &peer];
+        place.run(&[&args, &ALONE[..]].concat()).ok();
+        place.assert_copy(root);
+    }
+}
+
+/// Two seeds are nodes enough to answer every question.
+#[test]
+fn questions_to_the_dht_are_answered_in_lines_and_in_objects() {
+    let (first, second) = (Place::new(), Place::new());
+    let node = |place: &Place, entrance: &str| {
+        place.torrent();
+        let args = ["seed", "share.torrent", "--dht-bootstrap", entrance, "--json"];
+        let mut c = place.command(&[&args, &ALONE[..]].concat());
+        c.env_remove("DOWNPOUR_NO_DHT").stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut seeder = Running(c.spawn().expect("started"));
+        let port = seeder.until("listening")["port"].clone();
+        (seeder, format!("127.0.0.1:{port}"))
+    };
+    let (_entrance, entrance) = node(&first, "127.0.0.1:1");
+    let (_seeder, seeder) = node(&second, &entrance);
+    let place = Place::new();
+    let ask = |question: &[&str]| {
+        let way = ["--dht-bootstrap", &entrance, "--dht-bootstrap", &seeder, "--no-ipv6"];
+        place.run(&[&["dht"], question, &way].concat())
+    };
+    let both = |question: &[&str]| {
+        (ask(question).ok().out, ask(&[question, &["--json"]].concat()).ok().objects())
+    };
+    let event = |objects: &[Value], name: &str| {
+        let of = objects.iter().find(|o| o["event"] == name);
+        of.unwrap_or_else(|| panic!("no `{name}` in {objects:?}")).clone()
+    };
+
+    let (lines, objects) = both(&["ping", &entrance]);
+    let told = event(&objects, "node");
+    assert_eq!(told["addr"], *entrance);
+    assert!(lines.contains(told["node_id"].as_str().expect("an id")), "{lines}");
+    assert_eq!(event(&objects, "done")["nodes_answered"], 1);
+
+    // Until it has been announced.
+    let torrent = second.path("share.torrent");
+    let torrent = torrent.to_str().expect("UTF-8");
+    while ask(&["find", torrent]).code != 0 {}
+    let (lines, objects) = both(&["find", torrent]);
+    assert!(lines.lines().any(|line| line == seeder), "{lines}");
+    assert!(objects.iter().any(|o| o["event"] == "peer" && o["addr"] == *seeder), "{objects:?}");
+
+    let (line, objects) = both(&["put", "what is kept"]);
+    let done = event(&objects, "done");
+    assert!(done["stored"].as_u64().is_some_and(|nodes| nodes >= 1), "{done}");
+    assert_eq!(done["target"], line.trim());
+    let (lines, objects) = both(&["get", line.trim()]);
+    assert_eq!(lines, "what is kept\n");
+    assert_eq!(event(&objects, "value")["text"], "what is kept");
+
+    let (lines, objects) = both(&["sample"]);
+    let show = place.run(&["show", torrent, "--json"]).ok().last();
+    assert_eq!(event(&objects, "torrent")["info_hash"], show["info_hash"]);
+    assert_eq!(lines.trim(), show["info_hash"]);
+}
+
+#[test]
 fn who_is_on_a_block_list_is_left_alone() {
     let place = Place::new();
     let (mut seeder, peer) = place.seeder();
@@ -1178,7 +1305,7 @@ fn a_port_that_is_taken_is_named() {
 #[test]
 fn the_demo_verifies_every_copy() {
     let place = Place::new();
-    for kill in [&[][..], &["--kill", "seeder"], &["--kill", "tracker"]] {
+    for kill in [&[][..], &["--no-tracker"], &["--kill", "seeder"], &["--kill", "tracker"]] {
         let small = ["demo", "--size", "2M", "--peers", "2", "--max-up", "8M", "--json"];
         let ran = place.run(&[&small[..], kill].concat()).ok();
         let done = ran.last();
