@@ -22,6 +22,7 @@ def scenarios():
         show = partial(let_in, method, control, dropped, False)
         yield Scenario(f"port-mapping.{method.lower()}", show, NEEDS, own_network=True)
     yield Scenario("port-mapping.pinholes", open_up, NEEDS, own_network=True)
+    yield Scenario("port-mapping.share", share, NEEDS, own_network=True)
 
 
 def patient():
@@ -120,6 +121,36 @@ def open_up(run):
     end(opened)
     if house.pinholes():
         raise Failure(f"left open: {house.pinholes()}")
+
+
+def share(run):
+    """The link of what is shared leads from outside to the mapped port."""
+    house = House(run)
+    house.route(True)
+    root = payload.folder(run.folder("content"), run.random)
+    argv = [run.config.bin, "share", root, "--json", "--port", free_port(), "--no-lsd", "--no-ipv6"]
+    argv += ["--dht-bootstrap", "127.0.0.1:1", "--state-dir", run.folder("state")]
+    sharing = house.start("downpour-share", argv, may_exit=True)
+    event = r'"event":"shared".*?"magnet":"([^"]+)"'
+    run.until(lambda: sharing.find(event), "a link")
+    link = sharing.find(event)
+    if OUTSIDE not in link:
+        raise Failure(f"the link does not lead here from outside: {link}")
+    output = run.folder("output")
+    argv = [run.config.bin, "download", link, "--output", output, "--encryption", "required"]
+    argv += ["--no-trackers", "--no-dht", "--no-lsd", "--no-upnp", "--timeout", "20s"]
+    leech = house.start_outside("downpour-download", argv, may_exit=True)
+    run.until(lambda: leech.code is not None, "a download from outside")
+    if leech.code != 0:
+        raise Failure(f"the download exited with {leech.code}")
+    found = payload.digests(output / root.name)
+    wrong = list(payload.differences(payload.digests(root), found))
+    if wrong:
+        raise Failure(f"what came differs: {wrong}")
+    sharing.signal(signal.SIGINT)
+    run.until(lambda: sharing.code is not None, "the end of sharing")
+    if sharing.code != 0 or house.mappings():
+        raise Failure(f"it exited with {sharing.code} and left {house.mappings()}")
 
 
 def tracker(run, house, made):
