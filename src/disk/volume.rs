@@ -1,6 +1,6 @@
 //! What there is one of for each volume: who waits for a disk that does not answer keeps nobody else waiting.
 //!
-//! Which volume files are on is the file system's to say ([`file_system`](super::file_system)); nothing here
+//! Which volume files are on is the file system's to say (`file_system`); nothing here
 //! waits for one.
 
 use std::{

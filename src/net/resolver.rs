@@ -56,16 +56,27 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// Asks the system where that may block; its room is taken until the system has answered.
+/// Asks the system.
 async fn look_up(host: String) -> io::Result<Vec<IpAddr>> {
     static ROOM: Semaphore = Semaphore::const_new(AT_ONCE);
-    let room = ROOM.acquire().await.map_err(io::Error::other)?;
-    let found = spawn_blocking(move || {
-        let _room = room;
+    blocking(&ROOM, move || {
         (host.as_str(), 0).to_socket_addrs().map(|found| found.map(|addr| addr.ip()).collect())
+    })
+    .await
+}
+
+/// Does `work` where it may block; its room is taken until it is done, however long anybody waits.
+async fn blocking<R: Send + 'static>(
+    room: &'static Semaphore,
+    work: impl FnOnce() -> io::Result<R> + Send + 'static,
+) -> io::Result<R> {
+    let room = room.acquire().await.map_err(io::Error::other)?;
+    let done = spawn_blocking(move || {
+        let _room = room;
+        work()
     });
-    let found = timeout(LOOKUP_TIMEOUT, found).await.map_err(|_| io::ErrorKind::TimedOut)?;
-    found.unwrap_or_else(|error| Err(io::Error::other(error)))
+    let done = timeout(LOOKUP_TIMEOUT, done).await.map_err(|_| io::ErrorKind::TimedOut)?;
+    done.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 /// For who leaves by a proxy: names are looked up at its other end, and here only read if they are addresses.
@@ -110,7 +121,12 @@ pub(super) fn no_address() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::{
+        future::poll_fn,
+        net::{Ipv4Addr, Ipv6Addr},
+        sync::{Arc, Mutex, mpsc},
+        task::Poll,
+    };
 
     #[tokio::test]
     async fn addresses_in_text_form_need_no_name_service() {
@@ -118,6 +134,30 @@ mod tests {
         assert_eq!(v6, [IpAddr::V6(Ipv6Addr::LOCALHOST)]);
         let v4 = SystemResolver.lookup("::ffff:127.0.0.1").await.expect("an address");
         assert_eq!(v4, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    }
+
+    /// Names that were never answered held a thread each, however many there were.
+    #[tokio::test]
+    async fn who_gives_up_leaves_the_room_taken_until_the_system_has_answered() {
+        static ROOM: Semaphore = Semaphore::const_new(2);
+        let (answer, waits) = mpsc::channel::<()>();
+        let waits = Arc::new(Mutex::new(waits));
+        for _ in 0..2 {
+            let waits = waits.clone();
+            let silent = blocking(&ROOM, move || {
+                let _ = waits.lock().expect("nobody panics").recv();
+                Ok(())
+            });
+            // Far enough to have begun.
+            let mut silent = Box::pin(silent);
+            assert!(poll_fn(|cx| Poll::Ready(silent.as_mut().poll(cx).is_pending())).await);
+        }
+        assert_eq!(ROOM.available_permits(), 0);
+        let mut third = Box::pin(blocking(&ROOM, || Ok(3)));
+        assert!(poll_fn(|cx| Poll::Ready(third.as_mut().poll(cx).is_pending())).await);
+        assert_eq!(ROOM.available_permits(), 0, "it waits");
+        drop(answer);
+        assert_eq!(third.await.expect("there is room"), 3);
     }
 
     #[tokio::test]

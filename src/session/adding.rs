@@ -152,6 +152,12 @@ struct Entered {
     older: Option<Arc<Shared>>,
 }
 
+/// A listed torrent, and whether its files may be used.
+struct Looked {
+    shared: Arc<Shared>,
+    may_be: Result<Entered, AddError>,
+}
+
 impl Core {
     /// Takes a torrent in, in the place of `older` if that has fetched its metadata.
     pub(super) async fn add_one(
@@ -184,51 +190,19 @@ impl Core {
                 Err(error) => taken.push((at, Err(error))),
             }
         }
-        let take_in = |entered| self.clone().take_in_one_folder(entered);
-        let mut looks: JoinSet<_> = by_folder.into_values().map(take_in).collect();
+        let mut looks: JoinSet<_> = by_folder.into_values().map(look_at_folder).collect();
         while let Some(look) = looks.join_next().await {
             taken.append(&mut look.expect("it does not panic, and nobody ends it"));
         }
         taken.sort_unstable_by_key(|&(at, _)| at);
-        taken.into_iter().map(|(_, result)| result).collect()
-    }
-
-    /// Takes in torrents of one folder, each with its place among all: one way to a thread that may block and back,
-    /// for however many.
-    async fn take_in_one_folder(
-        self: Arc<Self>,
-        entered: Vec<(usize, Entered)>,
-    ) -> Vec<(usize, Result<TorrentHandle, AddError>)> {
-        let listed: Vec<_> = entered.iter().map(|(at, one)| (*at, one.shared.clone())).collect();
-        let files = listed.iter().map(|(_, shared)| shared.info.layout().files().len());
-        let limit = LOOK_LIMIT + LOOK_LIMIT_FILE * files.max().unwrap_or(0) as u32;
-        let (results, mut looked) = mpsc::unbounded_channel();
-        spawn_blocking(move || {
-            for (_, entered) in entered {
-                entered.storage.locate();
-                let may_be = look(&entered.storage, entered.add.force);
-                // Whoever waited may have given up.
-                let _ = results.send(may_be.map(|()| entered));
-            }
-        });
-        let mut taken = Vec::new();
-        let mut is_silent = false;
-        for (at, shared) in listed {
-            let next = async {
-                if is_silent { None } else { timeout(limit, looked.recv()).await.ok().flatten() }
-            };
-            let found = next.await;
-            // The others in the folder wait for the same disk.
-            is_silent |= found.is_none();
-            let found = found.unwrap_or_else(|| Err(silence(&shared, limit).into()));
-            let found = found.inspect_err(|_| self.registry.remove(&shared));
-            let begun = found.map(|entered| {
-                shared.set_arrival(tokio::spawn(self.clone().bring_up(entered)));
-                TorrentHandle { shared, core: self.clone() }
-            });
-            taken.push((at, begun));
-        }
-        taken
+        // All at once, so that whoever waits for the handles hears of everything.
+        let begin = |looked: Result<Looked, AddError>| {
+            let Looked { shared, may_be } = looked?;
+            let entered = may_be.inspect_err(|_| self.registry.remove(&shared))?;
+            shared.set_arrival(tokio::spawn(self.clone().bring_up(entered)));
+            Ok(TorrentHandle { shared, core: self.clone() })
+        };
+        taken.into_iter().map(|(_, looked)| begin(looked)).collect()
     }
 
     /// The turns of checks on a volume.
@@ -445,6 +419,34 @@ async fn miss(entered: &Entered, missing: Missing) {
         let keep = move || record.keep_why(Some(&Unfinished::of(&info, record.root(), bytes, why)));
         let _ = blocking(keep).await;
     }
+}
+
+/// Looks at the files of torrents of one folder, each with its place among all: one way to a thread that may block
+/// and back, for however many.
+async fn look_at_folder(entered: Vec<(usize, Entered)>) -> Vec<(usize, Result<Looked, AddError>)> {
+    let listed: Vec<_> = entered.iter().map(|(at, one)| (*at, one.shared.clone())).collect();
+    let files = listed.iter().map(|(_, shared)| shared.info.layout().files().len());
+    let limit = LOOK_LIMIT + LOOK_LIMIT_FILE * files.max().unwrap_or(0) as u32;
+    let (results, mut looked) = mpsc::unbounded_channel();
+    spawn_blocking(move || {
+        for (_, entered) in entered {
+            entered.storage.locate();
+            let may_be = look(&entered.storage, entered.add.force);
+            // Whoever waited may have given up.
+            let _ = results.send(may_be.map(|()| entered));
+        }
+    });
+    let mut taken = Vec::new();
+    for (at, shared) in listed {
+        let found = timeout(limit, looked.recv()).await.ok().flatten();
+        if found.is_none() {
+            // The others in the folder wait for the same disk.
+            looked.close();
+        }
+        let may_be = found.unwrap_or_else(|| Err(silence(&shared, limit).into()));
+        taken.push((at, Ok(Looked { shared, may_be })));
+    }
+    taken
 }
 
 /// The turns of those who go one after the other.

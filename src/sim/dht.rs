@@ -1,7 +1,7 @@
 //! A network of DHT nodes in virtual time: the machine of [`crate::dht`], under churn and among rogues.
 //!
 //! Every host has an address of its own; datagrams take their time and some are lost. What a node does is not
-//! decided here, what those do that mean no good is in [`rogue`].
+//! decided here, what those do that mean no good is in `rogue`.
 
 mod rogue;
 

@@ -183,9 +183,19 @@ impl Mount {
     fn new(size: &str) -> Option<Self> {
         let dir = TempDir::new().expect("a folder");
         let size = format!("size={size}");
-        let args = ["-t", "tmpfs", "-o", &size, "none"];
-        let done = Command::new("mount").args(args).arg(dir.path()).output();
-        done.is_ok_and(|output| output.status.success()).then(|| Mount(dir))
+        run("mount", &["-t", "tmpfs", "-o", &size, "none"], dir.path()).then(|| Mount(dir))
+    }
+
+    /// The same file system, at another place.
+    fn again(&self) -> Self {
+        let dir = TempDir::new().expect("a folder");
+        self.bind(dir.path());
+        Mount(dir)
+    }
+
+    fn bind(&self, place: &Path) {
+        let own = self.path().to_str().expect("UTF-8");
+        assert!(run("mount", &["--bind", own], place), "root may do that");
     }
 
     fn path(&self) -> &Path {
@@ -195,32 +205,90 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.path()).output();
+        run("umount", &["-l"], self.path());
     }
 }
 
+fn run(program: &str, args: &[&str], place: &Path) -> bool {
+    let done = Command::new(program).args(args).arg(place).output();
+    done.is_ok_and(|output| output.status.success())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_full_disk_stops_its_own_torrent_until_there_is_room() {
+async fn a_seed_whose_disk_is_unmounted_waits_for_it() {
+    let Some(mount) = Mount::new("12m") else { return };
+    let elsewhere = mount.again();
+    let content = content();
+    content.write(mount.path());
+    let seed = session().await;
+    let seeding = seed.add(content.add(mount.path())).await.expect("added");
+    seeding.wait_complete().await.expect("complete");
+    assert!(run("umount", &["-l"], mount.path()));
+    let peer = addr_of(&seed, Ipv4Addr::LOCALHOST);
+    let (leech, handle, dir) = leecher(&content, vec![peer]).await;
+    until(&seeding, "missing", is_missing).await;
+    assert_eq!(fs::read_dir(mount.path()).expect("there").count(), 0, "nothing is made there");
+    assert_eq!(seeding.snapshot().machine.done, 120 * 20_000, "what was verified stays so");
+    elsewhere.bind(mount.path());
+    until(&seeding, "seeding again", |state| *state == TorrentState::Seeding).await;
+    handle.add_peers(vec![peer]).await;
+    handle.wait_complete().await.expect("complete");
+    content.assert_at(dir.path());
+    leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+/// Two torrents are on a full disk and one is elsewhere; the session ends and begins again meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_full_disk_stops_its_own_torrents_until_there_is_room() {
     let Some(mount) = Mount::new("12m") else { return };
     let ballast = mount.path().join("ballast");
     fs::write(&ballast, vec![1; 10 << 20]).expect("written");
-    let (large, other) = (Content::one_file("large", 6_000_000, 64 << 10), content());
-    let (seed, _, _seed_dir) = seeder(&large).await;
-    let (second, _, _second_dir) = seeder(&other).await;
-    let [peer, another] = [&seed, &second].map(|s| addr_of(s, Ipv4Addr::LOCALHOST));
-    let (leech, elsewhere, dir) = leecher(&other, vec![another]).await;
-    let add = AddTorrent { peers: vec![peer], ..large.add(mount.path()) };
-    let full = leech.add(add).await.expect("added");
+    let contents = [
+        Content::one_file("first", 6_000_000, 64 << 10),
+        Content::one_file("second", 5_000_000, 64 << 10),
+        content(),
+    ];
+    let (dir, state) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let roots = [mount.path(), mount.path(), dir.path()];
+    let mut seeds = Vec::new();
+    for content in &contents {
+        seeds.push(seeder(content).await);
+    }
+    let begin = async || {
+        let state_dir = Some(state.path().to_owned());
+        let leech =
+            Session::start(Config { state_dir, ..Config::default() }).await.expect("starts");
+        let adds = contents.iter().zip(roots).zip(&seeds).map(|((content, root), (seed, ..))| {
+            AddTorrent { peers: vec![addr_of(seed, Ipv4Addr::LOCALHOST)], ..content.add(root) }
+        });
+        let added = leech.add_all(adds.collect()).await;
+        (leech, added.into_iter().map(|added| added.expect("added")).collect::<Vec<_>>())
+    };
     let is_full = |state: &TorrentState| matches!(state, TorrentState::DiskFull(_));
-    until(&full, "full", is_full).await;
-    elsewhere.wait_complete().await.expect("it is on another disk");
-    other.assert_at(dir.path());
-    assert!(is_full(&full.snapshot().state));
-    fs::remove_file(&ballast).expect("removed");
-    until(&full, "complete", |state| *state == TorrentState::Seeding).await;
-    full.wait_complete().await.expect("complete");
-    large.assert_at(mount.path());
-    for session in [leech, seed, second] {
-        session.shutdown().await;
+    for run in 0..2 {
+        let (leech, handles) = begin().await;
+        for full in &handles[..2] {
+            until(full, "full", is_full).await;
+        }
+        handles[2].wait_complete().await.expect("it is on another disk");
+        contents[2].assert_at(dir.path());
+        if run == 1 {
+            fs::remove_file(&ballast).expect("removed");
+            for (full, content) in handles.iter().zip(&contents).take(2) {
+                until(full, "complete", |state| *state == TorrentState::Seeding).await;
+                full.wait_complete().await.expect("complete");
+                content.assert_at(mount.path());
+            }
+        }
+        leech.shutdown().await;
+        // Each has its state, also those that could not get on.
+        let resume = fs::read_dir(state.path().join("resume")).expect("there");
+        let names = resume.map(|entry| entry.expect("read").file_name());
+        let saved = names.filter(|name| name.to_string_lossy().ends_with(".resume")).count();
+        assert_eq!(saved, 3);
+    }
+    for (seed, ..) in seeds {
+        seed.shutdown().await;
     }
 }
