@@ -1,6 +1,6 @@
 //! Compact peer addresses: 6 bytes for IPv4 (BEP 23), 18 for IPv6 (BEP 7).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 /// Length of one compact IPv4 peer.
 pub const V4_LEN: usize = 6;
@@ -41,7 +41,13 @@ pub fn push(addr: SocketAddr, v4: &mut Vec<u8>, v6: &mut Vec<u8>) {
 
 /// An IPv4 address written as IPv6 (`::ffff:a.b.c.d`), as dual-stack sockets show it, made IPv4.
 pub fn canonical(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+    match addr {
+        // An address of a link means nothing without its interface.
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into()
+        }
+        _ => SocketAddr::new(addr.ip().to_canonical(), addr.port()),
+    }
 }
 
 /// What counts as one address where places are bounded: for IPv6 a /64, which is what one customer gets.
@@ -85,6 +91,14 @@ mod tests {
         v4.push(9);
         assert_eq!(v4_peers(&v4).collect::<Vec<_>>(), [addrs[0], addrs[2]]);
         assert_eq!(v6_peers(&v6).collect::<Vec<_>>(), [addrs[1]]);
+    }
+
+    #[test]
+    fn an_address_of_a_link_keeps_its_interface_and_one_of_ipv4_is_written_so() {
+        let link = SocketAddrV6::new("fe80::1".parse().expect("valid"), 5, 7, 2);
+        assert_eq!(canonical(link.into()), SocketAddrV6::new(*link.ip(), 5, 0, 2).into());
+        let mapped = "[::ffff:1.2.3.4]:5".parse().expect("valid");
+        assert_eq!(canonical(mapped).to_string(), "1.2.3.4:5");
     }
 
     #[test]

@@ -491,7 +491,8 @@ impl Discovery {
         if !self.heard.takes_one(now) {
             return;
         }
-        let addr = SocketAddr::new(from.ip(), announce.port);
+        let mut addr = from;
+        addr.set_port(announce.port);
         for place in &announce.info_hashes {
             let known = self.registry.find_by_place(*place).and_then(|id| self.torrents.get(&id));
             // A private torrent has peers from its tracker alone (BEP 27).

@@ -1,5 +1,5 @@
 """Scenarios without a tracker: whoever has a torrent is found in the DHT, by whoever knows its hash and
-one node.
+one node, or by its neighbours.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from clients.aria2 import Aria2
 from clients.downpour import Downpour
 from clients.libtorrent_client import Libtorrent
 from clients.transmission import Transmission
-from network import EVERYWHERE, answer_from_one_address
+from network import EVERYWHERE, another, answer_from_one_address, call, ip, within
 from sandbox import Failure, endpoint, free_port
 from torrent import DRIVERS
 from transfer import PIECE_LENGTH, Scenario
@@ -40,12 +40,37 @@ def scenarios():
         yield found(client, DOWNPOUR, DOWNPOUR, 1)
         yield found(DOWNPOUR, client, DOWNPOUR, 1)
     yield found(DOWNPOUR, DOWNPOUR, Libtorrent(), 1)
+    needs = ("ip", "nsenter", "unshare")
+    yield Scenario("lsd.by-addresses-of-the-link", neighbours, needs, own_network=True)
     for name in ("fixed", "signed"):
         for writer, reader in [(ours, libtorrents), (libtorrents, ours)]:
             show = partial(stored, writer, reader, name == "signed")
             needs = ("ip", *Libtorrent.needs)
             way = f"{writer.__name__}-to-{reader.__name__}"
             yield Scenario(f"dht-item.{name}.{way}", show, needs, own_network=True)
+
+
+def neighbours(run):
+    """Two hosts with no addresses but those of IPv6 that a link has by itself find one another."""
+    pid = another(run, "neighbour")
+    ip("link", "add", "near", "type", "veth", "peer", "name", "eth0", "netns", pid)
+    for link, of in [("near", None), ("lo", pid), ("eth0", pid)]:
+        ip("link", "set", link, "up", of=of)
+    for link, of in [("near", None), ("eth0", pid)]:
+        # An address is not used before nobody else is known to have it.
+        state = ["ip", "-6", "-oneline", "address", "show", "dev", link, "-tentative"]
+        state = within(of, state) if of else state
+        run.until(lambda: call(*state).strip(), f"the address of {link}")
+    root = payload.folder(run.folder("content"), run.random)
+    made = makers.Mktorrent().make(run, root, PIECE_LENGTH)
+    options = ["--port", free_port(), "--no-trackers", "--no-dht", "--no-upnp"]
+    seed = [run.config.bin, "seed", made.path, "--data", root.parent, *options]
+    run.start("downpour-seed", [*seed, "--state-dir", run.folder("state")])
+    output = run.folder("output")
+    leech = [run.config.bin, "download", made.path, "--output", output, *options]
+    leech = run.start("downpour-download", within(pid, leech), may_exit=True)
+    run.until(lambda: leech.code is not None, "the neighbour to have everything")
+    DOWNPOUR.compare(made, root, output)
 
 
 def found(seeder, leecher, hub, nodes):

@@ -2,7 +2,7 @@
 //! says little in return and keeps what it owes to time.
 //!
 //! The input is cut into pieces; each is one datagram, sent from one of a few addresses, or answers the
-//! node's last question. One of the addresses is blocked.
+//! node's last question. One of the addresses is blocked. The input is also read as what an earlier run has left.
 
 #![no_main]
 
@@ -23,6 +23,7 @@ use downpour::{
     dht::{
         Announce, Config, Key, Node, Output, Question,
         message::{Body, Message},
+        saved::Saved,
     },
 };
 use libfuzzer_sys::fuzz_target;
@@ -38,6 +39,10 @@ const ADDRS: [&str; 6] = [
 ];
 
 fuzz_target!(|data: &[u8]| {
+    if let Some(saved) = Saved::decode(data) {
+        assert!(saved.nodes.len() <= 2 * limits::MAX_DHT_SAVED);
+        assert!(Saved::decode(&saved.encode()).is_some_and(|again| again.ids == saved.ids));
+    }
     let mut now = Instant::ZERO;
     let mut blocked = Builder::default();
     blocked.block(AddrRange::subnet(BLOCKED, 24).expect("a net")).expect("room");

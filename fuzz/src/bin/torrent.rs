@@ -3,7 +3,7 @@
 //!
 //! The input is a program of the world around it: connections, messages of every kind with numbers around
 //! the torrent's own, answers to what the machine asked, right and wrong ones, disk work that ends in any
-//! order and way, time, pauses. The first byte says what it has at first: all, some or nothing of its
+//! order and way, storage that goes away, web seeds, other networks, time, pauses. The first byte says what it has at first: all, some or nothing of its
 //! pieces, or only its hash. Payload is phantom, as in the simulator.
 
 #![no_main]
@@ -86,6 +86,8 @@ struct World {
     pool: Pool,
     lines: Vec<Line>,
     jobs: Vec<DiskJob>,
+    /// Web seeds that the machine wants opened.
+    sites: Vec<SocketAddr>,
     /// What was verified, and blocks that were written early.
     verified: Bitfield,
     spilled: BTreeMap<(u32, u32), u64>,
@@ -141,6 +143,7 @@ impl World {
             pool: Pool::phantom(BUDGET),
             lines: Vec::new(),
             jobs: Vec::new(),
+            sites: Vec::new(),
             verified,
             spilled: BTreeMap::new(),
             doubtful: false,
@@ -185,7 +188,16 @@ impl World {
 
     fn connect(&mut self, n: u8) {
         let direction = if n & 0x80 == 0 { Direction::Incoming } else { Direction::Outgoing };
-        if let Ok(key) = self.torrent.admit(self.now, addr(n), direction, Encryption::Off) {
+        let site = if n & 0x40 == 0 { None } else { self.sites.pop() };
+        let (addr, direction) = match site {
+            Some(site) if n & 0x20 == 0 => {
+                let failure = DialFailure::NoDescriptor;
+                return self.tell(Input::DialFailed { addr: site, failure });
+            }
+            Some(site) => (site, Direction::Outgoing),
+            None => (addr(n), direction),
+        };
+        if let Ok(key) = self.torrent.admit(self.now, addr, direction, Encryption::Off) {
             let line = Line {
                 key,
                 out: SendBuf::default(),
@@ -339,17 +351,15 @@ impl World {
         }
         let job = self.jobs.swap_remove(usize::from(n & 0x0f) % self.jobs.len());
         let fault = match n >> 4 {
+            10 => Some(FaultKind::Io),
+            11 => Some(FaultKind::Gone),
+            12 => Some(FaultKind::Permission),
             13 => Some(FaultKind::Full),
             14 => Some(FaultKind::Missing),
             15 => Some(FaultKind::Changed),
             _ => None,
         };
-        let fault = fault.map(|kind| DiskFault {
-            kind,
-            operation: "work on".into(),
-            file: "phantom".into(),
-            cause: "the input says so".into(),
-        });
+        let fault = fault.map(fault_of);
         let event = match job {
             DiskJob::Verify { piece, slabs, .. } => self.verify(piece, slabs, fault),
             DiskJob::Spill { piece, held } => {
@@ -412,6 +422,21 @@ impl World {
 
     fn command(&mut self, n: u8) {
         let some = Some(u32::from(n >> 4));
+        let piece = PieceIndex(u32::from(n >> 4) % PIECES);
+        match n % 16 {
+            12 => return self.tell(Input::Moved),
+            13 => return self.tell(Input::StorageGone(fault_of(FaultKind::Gone))),
+            14 if self.torrent.have().has(piece) => {
+                self.doubtful = true;
+                let kind = if n < 0x80 { FaultKind::Changed } else { FaultKind::Missing };
+                return self.tell(Input::PieceLost { piece, kind });
+            }
+            15 => {
+                let urls = ["http://a.example/", "http://b.example/x"].map(Arc::from);
+                return self.tell(Input::WebSeeds(urls.into()));
+            }
+            _ => {}
+        }
         self.tell(Input::Command(match n % 5 {
             0 => Command::Pause,
             1 => Command::Resume,
@@ -441,6 +466,7 @@ impl World {
             assert!(outputs < 10_000, "it does not stop talking");
             match output {
                 Output::Disk(job) => self.jobs.push(job),
+                Output::OpenWebSeed { addr, .. } => self.sites.push(addr),
                 Output::Disconnect { peer, .. } => self.forget(peer),
                 Output::Event(Event::Metadata(bytes)) => {
                     assert_eq!(&*bytes, INFO);
@@ -489,6 +515,15 @@ impl World {
         }
         assert!(self.lines.is_empty(), "all were dropped");
         assert_eq!(self.pool.lent(), 0, "everything lent came back");
+    }
+}
+
+fn fault_of(kind: FaultKind) -> DiskFault {
+    DiskFault {
+        kind,
+        operation: "work on".into(),
+        file: "phantom".into(),
+        cause: "the input says so".into(),
     }
 }
 
