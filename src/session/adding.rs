@@ -2,7 +2,8 @@
 //! off to the shard.
 //!
 //! Files are looked at on threads that may block, never on the shard; of each volume one check at a time, because
-//! each uses all cores. Whoever waits for a volume that does not answer waits alone.
+//! each uses all cores. A volume that does not answer holds up its own torrents, and for half a minute those that are
+//! added together with them.
 
 use std::{
     collections::BTreeMap,

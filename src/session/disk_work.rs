@@ -3,7 +3,7 @@
 //! Everything goes at the end of the turn that wanted it, but for what is hashed, whole pieces and slabs
 //! of long ones: those wait for one another a little, because several are hashed side by side in little
 //! more than the time of one. Each volume has workers of its own: one that does not answer keeps no other torrents
-//! waiting. How the work is done is in [`disk`](crate::disk).
+//! waiting, as long as the slabs that its jobs hold leave some. How the work is done is in [`disk`](crate::disk).
 
 use std::{sync::Arc, time::Duration};
 

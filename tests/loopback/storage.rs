@@ -1,7 +1,13 @@
 //! Storage that goes away or is full while a session runs, or is not there at its start: the torrent waits, nothing is
 //! made anew in its place, and it goes on by itself.
 
-use std::{fs, net::Ipv4Addr, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use downpour::{
     base::units::ByteRate,
@@ -35,6 +41,14 @@ async fn until(handle: &TorrentHandle, what: &str, fits: impl Fn(&TorrentState) 
     panic!("not {what}: {:?}", handle.snapshot().state);
 }
 
+/// The seed has found its storage again, and serves whoever asks for the rest.
+async fn goes_on(seeding: &TorrentHandle, handle: &TorrentHandle, peer: SocketAddr) {
+    until(seeding, "seeding again", |state| *state == TorrentState::Seeding).await;
+    seeding.wait_complete().await.expect("it is complete");
+    handle.add_peers(vec![peer]).await;
+    handle.wait_complete().await.expect("complete");
+}
+
 fn is_missing(state: &TorrentState) -> bool {
     matches!(state, TorrentState::MissingStorage(_))
 }
@@ -51,10 +65,7 @@ async fn a_seed_whose_files_are_moved_away_waits_for_them() {
     assert!(!here.exists(), "nothing is made in its place");
     assert_eq!(seeding.snapshot().machine.done, 120 * 20_000, "what was verified stays so");
     fs::rename(&away, &here).expect("moved back");
-    until(&seeding, "seeding again", |state| *state == TorrentState::Seeding).await;
-    seeding.wait_complete().await.expect("it is complete");
-    handle.add_peers(vec![peer]).await;
-    handle.wait_complete().await.expect("complete");
+    goes_on(&seeding, &handle, peer).await;
     content.assert_at(dir.path());
     leech.shutdown().await;
     seed.shutdown().await;
@@ -230,9 +241,7 @@ async fn a_seed_whose_disk_is_unmounted_waits_for_it() {
     assert_eq!(fs::read_dir(mount.path()).expect("there").count(), 0, "nothing is made there");
     assert_eq!(seeding.snapshot().machine.done, 120 * 20_000, "what was verified stays so");
     elsewhere.bind(mount.path());
-    until(&seeding, "seeding again", |state| *state == TorrentState::Seeding).await;
-    handle.add_peers(vec![peer]).await;
-    handle.wait_complete().await.expect("complete");
+    goes_on(&seeding, &handle, peer).await;
     content.assert_at(dir.path());
     leech.shutdown().await;
     seed.shutdown().await;
