@@ -20,7 +20,7 @@ use downpour::{
         time::Instant,
         units::BLOCK_LEN,
     },
-    disk::{Storage, perform_batch},
+    disk::{Storage, Volume, perform_batch},
     metainfo::Builder,
     net::{
         encryption::Opened,
@@ -67,7 +67,7 @@ impl Side {
             settings: Settings::default(),
             seed,
         };
-        self.turns.host(id, Torrent::new(setup, now));
+        self.turns.host(id, Torrent::new(setup, now), Volume::default());
     }
 
     fn turn(&mut self, now: Instant, id: TorrentId, disk: Option<&Arc<Storage>>) {

@@ -19,13 +19,14 @@
 //! | 5 | [`cli`] | arguments, settings, commands, progress bars, tables, exit codes, the log; what is never told |
 //! | 4 | [`session`] | the running program: shards, turns, registry, discovery, tools; the public face |
 //! | 4 | [`sim`] | the other driver: a seeded world of links, disks, trackers and rogues |
-//! | 3 | [`net`] | every socket and by which way it goes, TCP, accepting, the HTTP client and server, names, proxies, the UDP that all share, trackers over HTTP and UDP, the DHT's and LSD's drivers, port mapping, web seeds |
+//! | 3 | [`net`] | every socket and by which way it goes, TCP, accepting, the HTTP client and server, names, proxies, the UDP that all share, trackers over HTTP and UDP, the drivers of the DHT and of local discovery, port mapping, web seeds |
 //! | 3 | [`disk`] | worker threads: verify, write, read, check; the pool of open files |
 //! | 2b | [`torrent`] | one swarm: owns pieces and peers; metadata, exchange, fetching, serving, choking, blame, when web seeds are used |
 //! | 2a | [`pieces`] | the piece manager: state of each piece, rarity, picker, assembly, disk jobs |
 //! | 2a | [`peer`] | one connection: flags, requests, pipeline depth, uploads, outbox |
 //! | 2a | [`gateway`] | what routers are asked so that peers get in: PCP, NAT-PMP, UPnP; what of it is believed |
 //! | 2a | [`dht`] | a node of the distributed hash table: messages, routing tables, searches, storage |
+//! | 2a | [`lsd`] | the local network: when torrents are announced there, whom of the others we look at |
 //! | 2a | [`webseed`] | HTTP servers as peers: the peer-wire protocol on one side, ranges of files on the other |
 //! | 2a | [`tracker`] | announces, tiers and timing, the swarms of the embedded tracker |
 //! | 1b | [`why`] | from evidence to causes: why a torrent is slow or stuck, and what to do about it |
@@ -69,6 +70,7 @@ pub mod cli;
 pub mod dht;
 pub mod disk;
 pub mod gateway;
+pub mod lsd;
 pub mod metainfo;
 pub mod mse;
 pub mod net;

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tracker", &["base", "bencode"]),
     ("dht", &["base", "bencode"]),
     ("gateway", &["base"]),
+    ("lsd", &["base"]),
     ("webseed", &["base", "metainfo", "wire"]),
     ("pieces", &["base", "metainfo"]),
     ("peer", &["base", "mse", "wire"]),
@@ -26,17 +27,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "sim",
         &[
-            "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "pieces",
-            "peer", "torrent", "webseed", "why",
+            "base", "bencode", "metainfo", "mse", "wire", "resume", "tracker", "dht", "lsd",
+            "pieces", "peer", "torrent", "webseed", "why",
         ],
     ),
     ("disk", &["base", "metainfo", "pieces"]),
-    ("net", &["base", "mse", "proxy", "wire", "tracker", "dht", "gateway", "webseed"]),
+    ("net", &["base", "mse", "proxy", "wire", "tracker", "dht", "gateway", "lsd", "webseed"]),
     (
         "session",
         &[
             "base", "bencode", "metainfo", "mse", "proxy", "wire", "resume", "tracker", "dht",
-            "gateway", "pieces", "peer", "torrent", "webseed", "why", "disk", "net",
+            "gateway", "lsd", "pieces", "peer", "torrent", "webseed", "why", "disk", "net",
         ],
     ),
     ("cli", &["base", "metainfo", "session", "sim"]),
@@ -51,7 +52,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[(
 
 const PURE: &[&str] = &[
     "base", "bencode", "metainfo", "mse", "proxy", "wire", "resume", "tracker", "dht", "gateway",
-    "pieces", "peer", "torrent", "webseed", "why", "sim",
+    "lsd", "pieces", "peer", "torrent", "webseed", "why", "sim",
 ];
 
 /// What a pure folder does not name.
@@ -86,7 +87,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("indicatif", &["cli/progress/"]),
     ("rustls", &["net/http.rs"]),
     ("roxmltree", &["gateway/igd.rs"]),
-    ("simple_dns", &["net/name_service.rs"]),
+    ("simple_dns", &["net/name_service/messages.rs"]),
     // Whatever opens a socket or looks a name up, so that no packet leaves by another way than the user's.
     ("Socket::new(Domain", &["net/sockets.rs"]),
     ("TcpSocket::new", &["net/sockets.rs"]),

@@ -44,44 +44,59 @@ impl Chunk<'_> {
 
 /// A buffer for part of one piece.
 #[derive(Debug)]
-pub enum Slab {
+pub struct Slab {
+    contents: Contents,
+    /// On whose account it is lent, if it is for a download.
+    account: Option<Account>,
+}
+
+#[derive(Debug)]
+enum Contents {
     /// Real bytes; the length is a multiple of a block.
     Bytes(Pages),
     /// One tag for each block.
     Phantom(Box<[u64]>),
 }
 
+/// Those whose downloads have to leave room for the others': they wait for one disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Account(u16);
+
 impl Slab {
     /// A slab of zero bytes, outside any pool: `blocks` × 16 KiB.
     pub fn zeroed(blocks: u32) -> Self {
-        Slab::Bytes(Pages::zeroed((blocks * BLOCK_LEN) as usize))
+        Slab::of(Contents::Bytes(Pages::zeroed((blocks * BLOCK_LEN) as usize)))
+    }
+
+    const fn of(contents: Contents) -> Self {
+        Slab { contents, account: None }
     }
 
     /// Room in bytes.
     pub fn capacity(&self) -> u32 {
-        match self {
-            Slab::Bytes(b) => b.len() as u32,
-            Slab::Phantom(t) => t.len() as u32 * BLOCK_LEN,
+        match &self.contents {
+            Contents::Bytes(b) => b.len() as u32,
+            Contents::Phantom(t) => t.len() as u32 * BLOCK_LEN,
         }
     }
 
     /// Puts payload at byte `at`. The caller has checked that it fits.
     pub fn put(&mut self, at: u32, chunk: Chunk<'_>) {
-        match (self, chunk) {
-            (Slab::Bytes(b), Chunk::Bytes(data)) => {
+        match (&mut self.contents, chunk) {
+            (Contents::Bytes(b), Chunk::Bytes(data)) => {
                 b[at as usize..at as usize + data.len()].copy_from_slice(data);
             }
-            (Slab::Phantom(tags), Chunk::Phantom { tag, .. }) => {
+            (Contents::Phantom(tags), Chunk::Phantom { tag, .. }) => {
                 tags[(at / BLOCK_LEN) as usize] = tag;
             }
-            (Slab::Phantom(tags), Chunk::Bytes(data)) => {
+            (Contents::Phantom(tags), Chunk::Bytes(data)) => {
                 // A rogue peer in the simulator sends real bytes: any other tag will do.
                 let tag = &mut tags[(at / BLOCK_LEN) as usize];
                 *tag = data
                     .iter()
                     .fold(*tag, |t, &b| (t ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
             }
-            (Slab::Bytes(b), Chunk::Phantom { length, .. }) => {
+            (Contents::Bytes(b), Chunk::Phantom { length, .. }) => {
                 b[at as usize..(at + length) as usize].fill(0);
             }
         }
@@ -89,33 +104,33 @@ impl Slab {
 
     /// The bytes, if they are real.
     pub fn bytes(&self) -> Option<&[u8]> {
-        match self {
-            Slab::Bytes(b) => Some(b),
-            Slab::Phantom(_) => None,
+        match &self.contents {
+            Contents::Bytes(b) => Some(b),
+            Contents::Phantom(_) => None,
         }
     }
 
     /// The bytes to fill, if they are real.
     pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
-        match self {
-            Slab::Bytes(b) => Some(b),
-            Slab::Phantom(_) => None,
+        match &mut self.contents {
+            Contents::Bytes(b) => Some(b),
+            Contents::Phantom(_) => None,
         }
     }
 
     /// The tags, if it is a phantom.
     pub fn tags_mut(&mut self) -> Option<&mut [u64]> {
-        match self {
-            Slab::Bytes(_) => None,
-            Slab::Phantom(t) => Some(t),
+        match &mut self.contents {
+            Contents::Bytes(_) => None,
+            Contents::Phantom(t) => Some(t),
         }
     }
 
     /// `length` bytes at `at`, as they would go into a connection.
     pub fn chunk(&self, at: u32, length: u32) -> Chunk<'_> {
-        match self {
-            Slab::Bytes(b) => Chunk::Bytes(&b[at as usize..(at + length) as usize]),
-            Slab::Phantom(t) => Chunk::Phantom { length, tag: t[(at / BLOCK_LEN) as usize] },
+        match &self.contents {
+            Contents::Bytes(b) => Chunk::Bytes(&b[at as usize..(at + length) as usize]),
+            Contents::Phantom(t) => Chunk::Phantom { length, tag: t[(at / BLOCK_LEN) as usize] },
         }
     }
 
@@ -134,13 +149,17 @@ impl Slab {
 /// Who wants a slab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Room for blocks we are about to request: may use three quarters of the budget.
+    /// Room for blocks we are about to request: may use three quarters of the budget, and of several accounts one no
+    /// more than leaves room for the others.
     Download,
     /// Room for blocks to be served: may use all of it, so that downloads never starve uploads.
     Upload,
 }
 
 const CLASSES: usize = 5;
+/// Of several accounts each may have so many times what is left for downloads: one by itself three quarters of it,
+/// two together six sevenths.
+const SHARE: usize = 3;
 
 /// Lends slabs under one budget.
 ///
@@ -152,17 +171,41 @@ pub struct Pool {
     free: [Vec<Slab>; CLASSES],
     free_bytes: usize,
     phantom: bool,
+    /// On whose account slabs are lent from now on.
+    account: Account,
+    /// Bytes lent for downloads, by account.
+    downloads: Vec<usize>,
 }
 
 impl Pool {
     /// A pool of real slabs that never hold more than `budget` bytes together.
     pub fn new(budget: usize) -> Self {
-        Pool { budget, lent: 0, free: Default::default(), free_bytes: 0, phantom: false }
+        Pool {
+            budget,
+            lent: 0,
+            free: Default::default(),
+            free_bytes: 0,
+            phantom: false,
+            account: Account::default(),
+            downloads: vec![0],
+        }
     }
 
     /// A pool of phantom slabs, which counts the bytes they stand for.
     pub fn phantom(budget: usize) -> Self {
         Pool { phantom: true, ..Pool::new(budget) }
+    }
+
+    /// One more account than the default one. When there are very many it is that.
+    pub fn open_account(&mut self) -> Account {
+        let Ok(number) = u16::try_from(self.downloads.len()) else { return Account::default() };
+        self.downloads.push(0);
+        Account(number)
+    }
+
+    /// What is taken from now on is on this account.
+    pub const fn lend_to(&mut self, account: Account) {
+        self.account = account;
     }
 
     /// A slab with room for `length` bytes (at most [`SLAB_LEN`]), or `None` when the budget is spent.
@@ -175,25 +218,42 @@ impl Pool {
             Purpose::Download => self.budget / 4 * 3,
             Purpose::Upload => self.budget,
         };
-        if self.lent + size > limit {
+        let account = (purpose == Purpose::Download).then_some(self.account);
+        if self.lent + size > limit || account.is_some_and(|account| self.is_over(account, size)) {
             return None;
         }
+        let contents = self.contents(class)?;
         self.lent += size;
+        if let Some(Account(number)) = account {
+            self.downloads[usize::from(number)] += size;
+        }
+        Some(Slab { contents, account })
+    }
+
+    /// Whether `size` more on that account would leave too little for others.
+    fn is_over(&self, Account(number): Account, size: usize) -> bool {
+        let left = (self.budget / 4 * 3).saturating_sub(self.downloads.iter().sum());
+        self.downloads.len() > 1 && self.downloads[usize::from(number)] + size > left * SHARE
+    }
+
+    /// What a slab of that class, which is to be lent, consists of.
+    fn contents(&mut self, class: usize) -> Option<Contents> {
+        let size = class_len(class);
         if let Some(slab) = self.free[class].pop() {
             self.free_bytes -= size;
-            return Some(slab);
+            return Some(slab.contents);
         }
         // Slabs of another size make room.
-        while self.lent + self.free_bytes > self.budget {
+        while self.lent + size + self.free_bytes > self.budget {
             let from = (0..CLASSES).find(|&c| !self.free[c].is_empty())?;
             self.free[from].pop();
             self.free_bytes -= class_len(from);
         }
         let blocks = size / BLOCK_LEN as usize;
         Some(if self.phantom {
-            Slab::Phantom(vec![0; blocks].into())
+            Contents::Phantom(vec![0; blocks].into())
         } else {
-            Slab::zeroed(blocks as u32)
+            Contents::Bytes(Pages::zeroed(size))
         })
     }
 
@@ -201,13 +261,12 @@ impl Pool {
     pub fn give(&mut self, slab: Slab) {
         let class = class_of(slab.capacity());
         self.lent = self.lent.saturating_sub(class_len(class));
+        if let Some(Account(number)) = slab.account {
+            let downloads = &mut self.downloads[usize::from(number)];
+            *downloads = downloads.saturating_sub(class_len(class));
+        }
         self.free_bytes += class_len(class);
         self.free[class].push(slab);
-    }
-
-    /// Forgets a lent slab that will not come back.
-    pub fn forget(&mut self, capacity: u32) {
-        self.lent = self.lent.saturating_sub(class_len(class_of(capacity)));
     }
 
     /// Bytes lent at this moment.
@@ -285,6 +344,30 @@ mod tests {
         assert_eq!(n, 3);
         assert!(pool.take(SLAB_LEN, Purpose::Upload).is_some());
         assert!(pool.take(1, Purpose::Upload).is_none());
+    }
+
+    /// Torrents on a disk that did not answer used to take all memory, and no other torrent had any.
+    #[test]
+    fn who_gives_nothing_back_leaves_room_for_others() {
+        let mut pool = Pool::new(64 << 20);
+        let take = |pool: &mut Pool, account| {
+            pool.lend_to(account);
+            std::iter::from_fn(|| pool.take(SLAB_LEN, Purpose::Download)).collect::<Vec<_>>()
+        };
+        let only = Account::default();
+        let mut first = take(&mut pool, only);
+        assert_eq!(first.len(), 192, "nobody else is there");
+        first.into_iter().for_each(|slab| pool.give(slab));
+        let [second, third] = [(); 2].map(|()| pool.open_account());
+        first = take(&mut pool, only);
+        assert_eq!(first.len(), 144, "three quarters");
+        let stuck = take(&mut pool, second);
+        assert_eq!(stuck.len(), 36);
+        assert_eq!(take(&mut pool, third).len(), 9);
+        // Once it gives some back there is more for all.
+        first.drain(..100).for_each(|slab| pool.give(slab));
+        assert!(take(&mut pool, third).len() > 40);
+        assert!(pool.take(SLAB_LEN, Purpose::Upload).is_some());
     }
 
     #[test]

@@ -12,10 +12,11 @@
 //! message      datagrams as values
 //! id           ids, and how far apart they are
 //! saved        what one run leaves for the next
+//! rounds       when a torrent searches and announces itself
 //! ```
 //!
 //! Pure: datagrams in and out, time and a seed are arguments. Sockets and look-ups of names are in
-//! `net/dht.rs`; which torrents are announced, and when, is `session`'s affair.
+//! `net/dht.rs`; which torrents are announced is `session`'s affair.
 
 mod address;
 mod guard;
@@ -25,6 +26,7 @@ mod lookup;
 pub mod message;
 mod node;
 mod peers;
+mod rounds;
 pub mod saved;
 mod search;
 mod serve;
@@ -34,5 +36,6 @@ pub use guard::Key;
 pub use id::NodeId;
 pub use item::Item;
 pub use node::{Config, Node, Output, Status};
+pub use rounds::{Round, Rounds};
 pub use search::{Announce, Found, Question, SearchId, Summary};
 pub use table::Contact;

@@ -262,14 +262,42 @@ impl Storage {
     /// # Errors
     /// It cannot be read.
     pub fn is_right(&self, piece: PieceIndex) -> Result<bool, DiskFault> {
+        for file in self.stored_in(piece) {
+            // Finds out whether somebody wrote to it.
+            self.backend.stamp(file)?;
+        }
+        let generation = self.backend.generation();
         let is_right = verify::read_verified(self, Block { piece, begin: 0, length: 0 }, &mut [])?;
-        if !is_right {
-            let geometry = self.info.geometry();
-            let (offset, length) = (geometry.piece_offset(piece), geometry.piece_len(piece));
-            let spans = self.info.layout().spans(offset, length.into());
-            spans.filter(|span| self.is_stored(span.file)).for_each(|s| self.backend.doubt(s.file));
+        if is_right {
+            self.backend.verified(piece, generation);
+        } else {
+            // It says nothing new of files that are doubted already, unless it was found right since.
+            let is_news = self.backend.is_verified(piece);
+            let doubted = |file| is_news || !self.backend.is_doubtful(file);
+            self.stored_in(piece).filter(|f| doubted(*f)).for_each(|f| self.backend.doubt(f));
         }
         Ok(is_right)
+    }
+
+    /// The first piece from `from` on, of those in `have`, that lies in a file which is doubted and was not found
+    /// right since.
+    pub fn next_doubtful(&self, from: PieceIndex, have: &Bitfield) -> Option<PieceIndex> {
+        let mut files = (0..self.info.layout().len() as u32).map(FileIndex);
+        if !files.any(|file| self.backend.is_doubtful(file)) {
+            return None;
+        }
+        let pieces = (from.0..self.info.geometry().pieces()).map(PieceIndex);
+        pieces
+            .filter(|piece| have.has(*piece) && !self.backend.is_verified(*piece))
+            .find(|piece| self.stored_in(*piece).any(|file| self.backend.is_doubtful(file)))
+    }
+
+    /// The files that `piece` lies in, padding left out.
+    fn stored_in(&self, piece: PieceIndex) -> impl Iterator<Item = FileIndex> + '_ {
+        let geometry = self.info.geometry();
+        let (offset, length) = (geometry.piece_offset(piece), geometry.piece_len(piece));
+        let spans = self.info.layout().spans(offset, length.into());
+        spans.map(|span| span.file).filter(|file| self.is_stored(*file))
     }
 
     /// Fills `into` with the bytes of `run`, which are as many.

@@ -1,6 +1,6 @@
-//! Local service discovery over multicast sockets (BEP 14): sends announces, and brings those of others.
+//! Local service discovery over multicast sockets (BEP 14): carries announces, our own among them.
 //!
-//! What is announced, and when, is `session`'s affair; the form of it is [`crate::wire::lsd`].
+//! What is announced, when, and whom we look at is in [`crate::lsd`].
 
 use std::{
     io,
@@ -12,8 +12,8 @@ use tokio::net::UdpSocket;
 
 use super::{sockets::Binding, udp::receive};
 use crate::{
-    base::{compact::canonical, limits::MAX_LSD_DATAGRAM, rng::Rng},
-    wire::lsd::LsdAnnounce,
+    base::{compact::canonical, limits::MAX_LSD_DATAGRAM},
+    lsd::Announce,
 };
 
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 192, 152, 143);
@@ -54,16 +54,14 @@ pub struct Lsd {
     place: Place,
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
-    cookie: String,
 }
 
 impl Lsd {
     /// Joins groups: on the network to which `binding` leads, or if `loopback` among the programs of this host
     /// alone. Must be called inside a tokio runtime.
-    pub fn join(binding: Binding, loopback: bool, groups: Groups, rng: &mut Rng) -> Self {
-        let cookie = format!("{:016x}", rng.next_u64());
+    pub fn join(binding: Binding, loopback: bool, groups: Groups) -> Self {
         let place = Place::of(&binding);
-        let mut lsd = Lsd { binding, loopback, groups, place, v4: None, v6: None, cookie };
+        let mut lsd = Lsd { binding, loopback, groups, place, v4: None, v6: None };
         lsd.follow();
         lsd
     }
@@ -86,9 +84,8 @@ impl Lsd {
     }
 
     /// Announces to the groups. A network that does not take it is no loss.
-    pub fn send(&mut self, mut announce: LsdAnnounce) {
+    pub fn send(&mut self, announce: &Announce) {
         self.follow();
-        announce.cookie = Some(self.cookie.clone());
         let groups = [SocketAddr::from((GROUP_V4, PORT)), SocketAddr::from((GROUP_V6, PORT))];
         for (socket, group) in [&self.v4, &self.v6].into_iter().zip(groups) {
             if let Some(socket) = socket {
@@ -98,17 +95,11 @@ impl Lsd {
         }
     }
 
-    /// Waits for an announce of somebody else, and gives its sender.
-    pub async fn receive(&self) -> (SocketAddr, LsdAnnounce) {
+    /// Waits for a datagram, and gives its sender.
+    pub async fn receive(&self) -> (SocketAddr, Vec<u8>) {
         let mut buf = [0; MAX_LSD_DATAGRAM + 1];
-        loop {
-            let (length, from) = receive([&self.v4, &self.v6], &mut buf).await;
-            if let Some(announce) = LsdAnnounce::decode(&buf[..length])
-                && announce.cookie.as_ref() != Some(&self.cookie)
-            {
-                return (canonical(from), announce);
-            }
-        }
+        let (length, from) = receive([&self.v4, &self.v6], &mut buf).await;
+        (canonical(from), buf[..length].to_vec())
     }
 
     fn open_v4(&self) -> io::Result<UdpSocket> {
@@ -163,41 +154,47 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::base::hash::sha1;
+    use crate::{
+        base::{hash::sha1, rng::Rng, time::Instant},
+        lsd::Local,
+    };
 
     #[tokio::test]
     async fn programs_of_one_host_hear_one_another_and_not_themselves() {
         let pair = |v4, v6| {
-            let groups = Groups { v4, v6 };
-            [1, 2].map(|seed| Lsd::join(Binding::default(), true, groups, &mut Rng::new(seed)))
+            [1, 2].map(|seed| {
+                let lsd = Lsd::join(Binding::default(), true, Groups { v4, v6 });
+                (lsd, Local::<()>::new(&mut Rng::new(seed)))
+            })
         };
         hear_one_another(pair(true, false)).await;
         let by_ipv6 = pair(false, true);
         // A host without a network of IPv6 has no groups of it either.
-        if by_ipv6[0].v6.is_some() {
+        if by_ipv6[0].0.v6.is_some() {
             hear_one_another(by_ipv6).await;
         }
     }
 
-    async fn hear_one_another([mut one, mut other]: [Lsd; 2]) {
-        let announce = |port| LsdAnnounce {
-            port,
-            info_hashes: vec![sha1(b"what only this test announces")],
-            cookie: None,
-        };
-        one.send(announce(7_001));
-        other.send(announce(7_002));
-        // Had there been no network at first, or another one, it would be joined now.
-        one.place.v4 = Some(Ipv4Addr::new(192, 0, 2, 9).into());
-        one.send(announce(7_001));
-        other.send(announce(7_002));
-        for (lsd, port) in [(&one, 7_002), (&other, 7_001)] {
+    async fn hear_one_another(mut pair: [(Lsd, Local<()>); 2]) {
+        let torrents = vec![sha1(b"what only this test announces")];
+        let ports = [7_001, 7_002];
+        for place in [None, Some(Ipv4Addr::new(192, 0, 2, 9).into())] {
+            for ((lsd, local), port) in pair.iter_mut().zip(ports) {
+                lsd.send(&local.announce(port, torrents.clone()));
+                // Had there been no network at first, or another one, it would be joined for the second time.
+                lsd.place.v4 = place.or(lsd.place.v4);
+            }
+        }
+        for ((lsd, local), own) in pair.iter_mut().zip(ports) {
             loop {
                 // Other tests may be heard too.
-                let heard = timeout(Duration::from_secs(60), lsd.receive()).await;
-                let (_, heard) = heard.expect("in time");
-                assert_ne!(heard.port, 14_003 - port, "it hears itself");
-                if heard.port == port && heard.info_hashes == announce(0).info_hashes {
+                let received = timeout(Duration::from_secs(60), lsd.receive()).await;
+                let (from, datagram) = received.expect("in time");
+                let Some((addr, heard)) = local.hear(Instant::ZERO, from, &datagram) else {
+                    continue;
+                };
+                assert_ne!(addr.port(), own, "it hears itself");
+                if ports.contains(&addr.port()) && heard == torrents {
                     break;
                 }
             }

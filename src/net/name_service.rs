@@ -7,6 +7,7 @@
 //! system has only one of systemd's, those that it asks are asked.
 
 mod files;
+pub mod messages;
 
 use std::{
     io,
@@ -15,11 +16,12 @@ use std::{
     time::Duration,
 };
 
-use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, TYPE, rdata::RData};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
+
+use messages::{Answer, Kind, query, read};
 
 use super::{
     resolver::{LOOKUP_TIMEOUT, Lookup, MAX_ADDRESSES, Resolver, no_address},
@@ -65,7 +67,7 @@ impl BoundResolver {
         };
         // Servers that know nothing of one family do not spoil the other.
         let of = |kind| timeout(LOOKUP_TIMEOUT, self.ask(&servers, &host, kind));
-        let (v4, v6) = tokio::join!(of(TYPE::A), of(TYPE::AAAA));
+        let (v4, v6) = tokio::join!(of(Kind::V4), of(Kind::V6));
         let late = |_| Err(io::ErrorKind::TimedOut.into());
         let (v4, v6) = (v4.unwrap_or_else(late), v6.unwrap_or_else(late));
         let mut found = match (v4, v6) {
@@ -79,7 +81,7 @@ impl BoundResolver {
     }
 
     /// The addresses of one family, by the first server that knows.
-    async fn ask(&self, servers: &[SocketAddr], host: &str, kind: TYPE) -> io::Result<Vec<IpAddr>> {
+    async fn ask(&self, servers: &[SocketAddr], host: &str, kind: Kind) -> io::Result<Vec<IpAddr>> {
         let mut trouble = io::Error::other("no name server is known that another host runs");
         for server in servers.iter().cycle().take(ROUNDS * servers.len()) {
             let asked = timeout(PATIENCE, self.ask_one(*server, host, kind)).await;
@@ -101,7 +103,7 @@ impl BoundResolver {
         &self,
         server: SocketAddr,
         host: &str,
-        kind: TYPE,
+        kind: Kind,
     ) -> io::Result<Option<Vec<IpAddr>>> {
         let socket = self.binding.udp_towards(server)?;
         let id = query_id()?;
@@ -127,7 +129,7 @@ impl BoundResolver {
         query: &[u8],
         id: u16,
         host: &str,
-        kind: TYPE,
+        kind: Kind,
     ) -> io::Result<Option<Vec<IpAddr>>> {
         let mut stream = self.binding.tcp_towards(server)?.connect(server).await?;
         let length = u16::try_from(query.len()).map_err(io::Error::other)?;
@@ -155,62 +157,13 @@ fn query_id() -> io::Result<u16> {
     Ok(u16::from_be_bytes(id))
 }
 
-/// The question for the addresses of `host`.
-fn query(id: u16, host: &str, kind: TYPE) -> io::Result<Vec<u8>> {
-    let invalid = |_| io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a host");
-    let name = Name::new(host.strip_suffix('.').unwrap_or(host)).map_err(invalid)?;
-    let mut packet = Packet::new_query(id);
-    packet.set_flags(PacketFlag::RECURSION_DESIRED);
-    packet.questions.push(Question::new(name, kind.into(), CLASS::IN.into(), false));
-    packet.build_bytes_vec().map_err(invalid)
-}
-
-/// What a server says.
-#[derive(Debug, PartialEq, Eq)]
-enum Answer {
-    /// All there are, which may be none.
-    Addresses(Vec<IpAddr>),
-    /// More than a datagram holds.
-    Cut,
-    /// It does not know, or does not want to say.
-    Refused,
-}
-
-/// What `datagram` says, if it answers that question.
-fn read(datagram: &[u8], id: u16, host: &str, kind: TYPE) -> Option<Answer> {
-    let packet = Packet::parse(datagram).ok()?;
-    let asked = packet.questions.first()?;
-    let name = asked.qname.to_string();
-    let same = name.eq_ignore_ascii_case(host.strip_suffix('.').unwrap_or(host));
-    let answers = packet.has_flags(PacketFlag::RESPONSE) && packet.id() == id;
-    if !answers || !same || asked.qtype != kind.into() {
-        return None;
-    }
-    if packet.has_flags(PacketFlag::TRUNCATION) {
-        return Some(Answer::Cut);
-    }
-    Some(match packet.rcode() {
-        RCODE::NoError => Answer::Addresses(
-            packet
-                .answers
-                .iter()
-                .filter_map(|record| match &record.rdata {
-                    RData::A(a) => Some(IpAddr::V4(a.address.into())),
-                    RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.address.into())),
-                    _ => None,
-                })
-                .take(MAX_ADDRESSES)
-                .collect(),
-        ),
-        RCODE::NameError => Answer::Addresses(Vec::new()),
-        _ => Answer::Refused,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use simple_dns::{ResourceRecord, rdata};
+    use simple_dns::{
+        CLASS, Packet, PacketFlag, RCODE, ResourceRecord, TYPE,
+        rdata::{self, RData},
+    };
     use std::net::Ipv4Addr;
     use tokio::{net::TcpListener, net::UdpSocket, task::JoinHandle};
 

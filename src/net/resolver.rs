@@ -20,7 +20,7 @@ pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Names that are looked up at a time: each holds a thread until the system gives up, even if nobody waits.
 const AT_ONCE: usize = 128;
 /// Addresses of one name that are tried; more are a waste of time.
-pub(super) const MAX_ADDRESSES: usize = 16;
+pub const MAX_ADDRESSES: usize = 16;
 
 /// A look-up under way.
 pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;

@@ -1,17 +1,15 @@
 //! Finds peers: one task carries out what each torrent's tiers of trackers and its searches of the DHT
 //! decide.
 //!
-//! When to announce where is decided in [`crate::tracker::tiers`] and [`trackerless`], the asking is one
+//! When to announce where is decided in [`crate::tracker::tiers`], [`Rounds`] and [`Local`], the asking is one
 //! [`errand`] or [`search`] each, and torrents that start together are kept apart by [`pace`]. Here are
 //! the timers, and what handles see of the trackers. Torrents ask through a [`Line`].
 
 mod errand;
-mod local;
 mod outcomes;
 mod pace;
 mod room;
 mod search;
-mod trackerless;
 
 use std::{
     cmp::Reverse,
@@ -27,11 +25,9 @@ use tokio::{
 };
 
 use errand::{Errand, LastFigures};
-use local::{Heard, Local};
 use outcomes::Outcomes;
 use pace::Pace;
 use room::Room;
-use trackerless::Trackerless;
 
 use super::{
     clock::Clock,
@@ -45,6 +41,8 @@ use super::{
 };
 use crate::{
     base::{id::PeerId, rng::Rng, time::Instant},
+    dht::Rounds,
+    lsd::Local,
     metainfo::HostPort,
     net::{
         dht::Dht,
@@ -56,7 +54,6 @@ use crate::{
         announce::{AnnounceReply, Crypto, Families},
         tiers::{self, Reach, Ticket, Tiers, Timing},
     },
-    wire::lsd::LsdAnnounce,
 };
 
 /// What discovery is told.
@@ -158,7 +155,7 @@ impl Identity {
 struct Announcer {
     tiers: Tiers,
     /// Its searches of the DHT, if it may use it.
-    trackerless: Option<Trackerless>,
+    rounds: Option<Rounds>,
     /// The one that is under way; it ends with the torrent.
     searching: JoinSet<()>,
     shared: Arc<Shared>,
@@ -190,8 +187,7 @@ pub(super) struct Discovery {
     trackers: TrackerClient,
     dht: Option<Dht>,
     lsd: Option<Lsd>,
-    local: Local,
-    heard: Heard,
+    local: Local<TorrentId>,
     registry: Arc<Registry>,
     identity: Identity,
     clock: Clock,
@@ -209,14 +205,13 @@ impl Discovery {
         Sources { trackers, dht, lsd }: Sources,
         registry: Arc<Registry>,
         identity: Identity,
-        (clock, rng, line): (Clock, Rng, Line),
+        (clock, mut rng, line): (Clock, Rng, Line),
     ) -> Self {
         Discovery {
             trackers,
             dht,
             lsd,
-            local: Local::default(),
-            heard: Heard::default(),
+            local: Local::new(&mut rng),
             registry,
             identity,
             clock,
@@ -241,7 +236,7 @@ impl Discovery {
                     Some(input) => self.input(input),
                     None => return,
                 },
-                (from, announce) = heard(self.lsd.as_ref()) => self.hear(from, &announce),
+                (from, datagram) = heard(self.lsd.as_ref()) => self.hear(from, &datagram),
                 () = timer, if due.is_some() => {
                     self.fire();
                     self.announce_locally();
@@ -256,7 +251,7 @@ impl Discovery {
             Input::Add(announcing) => self.add(*announcing),
             Input::Start { torrent, needs_peers } => self.start(torrent, needs_peers),
             Input::NeedPeers(id) => {
-                self.trackerless(id, Trackerless::need_peers);
+                self.search(id, Rounds::need_peers);
                 self.handle(id, tiers::Input::NeedPeers);
             }
             Input::DhtNode(addr) => {
@@ -270,7 +265,7 @@ impl Discovery {
                 if self.identity.announced() != before {
                     let all: Vec<TorrentId> = self.torrents.keys().copied().collect();
                     for id in all {
-                        self.trackerless(id, Trackerless::need_peers);
+                        self.search(id, Rounds::need_peers);
                         self.tell_port(id);
                     }
                 }
@@ -278,7 +273,7 @@ impl Discovery {
             Input::Moved => {
                 self.local.again(self.clock.now());
                 for id in self.torrents.keys().copied().collect::<Vec<_>>() {
-                    self.trackerless(id, Trackerless::need_peers);
+                    self.search(id, Rounds::need_peers);
                     self.handle(id, tiers::Input::Moved);
                 }
                 self.announce_locally();
@@ -324,7 +319,7 @@ impl Discovery {
                 }
             }
             Input::Searched { torrent, round, nodes, peers } => {
-                self.trackerless(torrent, |search, now| search.ended(now, round, nodes, peers));
+                self.search(torrent, |rounds, now| rounds.ended(now, round, nodes, peers));
                 let now = self.clock.now();
                 if let Some(announcer) = self.torrents.get_mut(&torrent) {
                     announcer.outcomes.searched(nodes, peers);
@@ -348,7 +343,7 @@ impl Discovery {
         }
         let announcer = Announcer {
             tiers: Tiers::new(&tiers, reach, Timing::default(), self.rng.fork()),
-            trackerless: dht.map(|_| Trackerless::new()),
+            rounds: dht.map(|_| Rounds::idle()),
             searching: JoinSet::new(),
             key: self.rng.next_u64() as u32,
             told: None,
@@ -362,7 +357,7 @@ impl Discovery {
         };
         announcer.show(self.clock.now());
         let local = self.lsd.is_some() && !private;
-        if announcer.tiers.is_empty() && announcer.trackerless.is_none() && !local {
+        if announcer.tiers.is_empty() && announcer.rounds.is_none() && !local {
             return;
         }
         self.torrents.insert(announcer.shared.id, announcer);
@@ -388,7 +383,7 @@ impl Discovery {
             self.local.start(self.clock.now(), id);
             self.announce_locally();
         }
-        self.trackerless(id, Trackerless::start);
+        self.search(id, Rounds::start);
         self.handle(id, tiers::Input::Start);
     }
 
@@ -398,7 +393,7 @@ impl Discovery {
             announcer.searching = JoinSet::new();
         }
         self.local.stop(id);
-        self.trackerless(id, |search, _| search.stop());
+        self.search(id, |rounds, _| rounds.stop());
         self.handle(id, tiers::Input::Stop);
     }
 
@@ -457,15 +452,15 @@ impl Discovery {
     }
 
     /// Lets the searches of a torrent know something, and begins one that is due.
-    fn trackerless(&mut self, id: TorrentId, tell: impl FnOnce(&mut Trackerless, Instant)) {
+    fn search(&mut self, id: TorrentId, tell: impl FnOnce(&mut Rounds, Instant)) {
         let now = self.clock.now();
         let Some(announcer) = self.torrents.get_mut(&id) else { return };
-        let (Some(dht), Some(search)) = (&self.dht, &mut announcer.trackerless) else { return };
-        tell(search, now);
-        if search.take_due(now) {
+        let (Some(dht), Some(rounds)) = (&self.dht, &mut announcer.rounds) else { return };
+        tell(rounds, now);
+        if rounds.take_due(now) {
             let (shared, shard) = (announcer.shared.clone(), announcer.shard.clone());
             let (identity, line) = (self.identity, self.line.clone());
-            let search = (dht.clone(), search.round());
+            let search = (dht.clone(), rounds.round());
             let run = search::run(search, shared, shard, identity, line);
             announcer.searching = JoinSet::new();
             announcer.searching.spawn(run);
@@ -481,20 +476,17 @@ impl Discovery {
             let Some(lsd) = self.lsd.as_mut().filter(|_| !due.is_empty()) else { return };
             let place = |id: &TorrentId| Some(self.torrents.get(id)?.shared.place());
             let info_hashes = due.iter().filter_map(place).collect();
-            lsd.send(LsdAnnounce { port: self.identity.port, info_hashes, cookie: None });
+            lsd.send(&self.local.announce(self.identity.port, info_hashes));
         }
     }
 
-    /// Somebody on the local network has torrents.
-    fn hear(&mut self, from: SocketAddr, announce: &LsdAnnounce) {
-        let now = self.clock.now();
-        if !self.heard.takes_one(now) {
+    /// Somebody on the local network has said something.
+    fn hear(&mut self, from: SocketAddr, datagram: &[u8]) {
+        let Some((addr, places)) = self.local.hear(self.clock.now(), from, datagram) else {
             return;
-        }
-        let mut addr = from;
-        addr.set_port(announce.port);
-        for place in &announce.info_hashes {
-            let known = self.registry.find_by_place(*place).and_then(|id| self.torrents.get(&id));
+        };
+        for place in places {
+            let known = self.registry.find_by_place(place).and_then(|id| self.torrents.get(&id));
             // A private torrent has peers from its tracker alone (BEP 27).
             if let Some(announcer) = known.filter(|known| !known.shared.info.private()) {
                 let (shard, torrent) = (announcer.shard.clone(), announcer.shared.id);
@@ -519,7 +511,7 @@ impl Discovery {
                 if std::mem::take(&mut announcer.starting) {
                     self.begin(id);
                 } else {
-                    self.trackerless(id, |_, _| {});
+                    self.search(id, |_, _| {});
                     self.handle(id, tiers::Input::Timeout);
                 }
             }
@@ -537,8 +529,8 @@ impl Discovery {
     }
 }
 
-/// The next announce on the local network; never without one.
-async fn heard(lsd: Option<&Lsd>) -> (SocketAddr, LsdAnnounce) {
+/// What is said next on the local network; never anything without one.
+async fn heard(lsd: Option<&Lsd>) -> (SocketAddr, Vec<u8>) {
     match lsd {
         Some(lsd) => lsd.receive().await,
         None => std::future::pending().await,
@@ -548,7 +540,7 @@ async fn heard(lsd: Option<&Lsd>) -> (SocketAddr, LsdAnnounce) {
 impl Announcer {
     /// When a timer has to ring for it that is not set yet.
     fn arm(&mut self) -> Option<Instant> {
-        let search = self.trackerless.as_ref().and_then(Trackerless::poll_timeout);
+        let search = self.rounds.as_ref().and_then(Rounds::poll_timeout);
         let at = self.tiers.poll_timeout().into_iter().chain(search).min()?;
         let sooner = self.armed.is_none_or(|armed| at < armed);
         sooner.then(|| *self.armed.insert(at))

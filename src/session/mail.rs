@@ -11,12 +11,11 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{config::LimitsConfig, id::TorrentId, persist::SaveResult, socket::Socket};
+use super::{
+    config::LimitsConfig, id::TorrentId, persist::SaveResult, shard::Sampled, socket::Socket,
+};
 use crate::{
-    base::index::PieceIndex,
-    disk::CompletionSink,
-    net::encryption::Opened,
-    pieces::job::{DiskEvent, DiskFault},
+    base::index::PieceIndex, disk::CompletionSink, net::encryption::Opened, pieces::job::DiskEvent,
     torrent::DialFailure,
 };
 
@@ -36,7 +35,7 @@ pub(super) struct Letters {
     /// Storages that were looked at, and if they can be used again which pieces are lost there.
     pub(super) looked: Vec<(TorrentId, Option<Vec<PieceIndex>>)>,
     /// Pieces that were served and looked at again, and whether they are right.
-    pub(super) sampled: Vec<(TorrentId, PieceIndex, Result<bool, DiskFault>)>,
+    pub(super) sampled: Vec<Sampled>,
     pub(super) dialled: Vec<Dialled>,
     /// Torrents whose handle wants something, see `Shared::take_request`.
     pub(super) nudged: Vec<TorrentId>,

@@ -253,7 +253,7 @@ impl Session {
         let rest = (clock, rng.fork(), line.clone());
         let lsd = config.lsd.filter(|_| !config.outlet.is_proxied()).map(|options| {
             let binding = config.outlet.binding().clone();
-            Lsd::join(binding, options.loopback, groups(&config.listen), &mut rng)
+            Lsd::join(binding, options.loopback, groups(&config.listen))
         });
         let sources = Sources { trackers, dht: dht.clone(), lsd };
         let discovery = Discovery::new(sources, registry.clone(), identity, rest);

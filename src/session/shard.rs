@@ -61,6 +61,7 @@ use crate::{
 };
 pub(super) use handle::{Gauges, ShardHandle};
 use leasing::Leasing;
+pub(super) use sampling::Sampled;
 use sampling::Sampling;
 use saving::{Recording, Saves};
 use waiting::Waiting;
@@ -327,7 +328,7 @@ impl Shard {
         let complete = torrent.is_done();
         // What says that nothing is written is replaced before anything is.
         let writes = fetches && !complete;
-        self.turns.host(id, torrent);
+        self.turns.host(id, torrent, storage.volume());
         if let Some(older) = older {
             self.turns.succeed(now, older, id);
             self.let_go(older);
@@ -442,8 +443,8 @@ impl Shard {
         for (id, usable) in letters.looked.drain(..) {
             self.looked(now, id, usable);
         }
-        for (id, piece, is_right) in letters.sampled.drain(..) {
-            self.sampled(now, id, piece, is_right);
+        for sampled in letters.sampled.drain(..) {
+            self.sampled(now, sampled);
         }
         // Keeps the room of its lists for the next time.
         self.letters = letters;
@@ -475,8 +476,8 @@ impl Shard {
             tenant.jobs -= 1;
             tenant.writes -= usize::from(!matches!(event, DiskEvent::Read { .. }));
         }
-        if let DiskEvent::Read { run, result: Ok(()), .. } = &event {
-            self.sampling.served(now, id, run.piece);
+        if let DiskEvent::Read { run, result, .. } = &event {
+            self.sampling.served(now, id, run.piece, result);
         }
         if matches!(event, DiskEvent::Spilled { .. }) {
             self.changed(now, id, SLAB_LEN.into());

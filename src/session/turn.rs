@@ -32,11 +32,12 @@ use crate::{
         compact::is_local,
         id::PeerKey,
         pages::Pages,
-        slab::{Chunk, Pool, SLAB_LEN},
+        slab::{Account, Chunk, Pool, SLAB_LEN},
         time::Instant,
         token_bucket::Grant,
         units::BLOCK_LEN,
     },
+    disk::Volume,
     net::{encryption::Opened, transport::Transport},
     pieces::job::DiskEvent,
     torrent::{CloseCause, Command, Direction, Input, Output, Refusal, Torrent, Written},
@@ -71,6 +72,8 @@ pub struct Turns<T> {
     /// Each in a box, because a table has room for twice as many.
     hosted: HashMap<TorrentId, Box<Hosted<T>>>,
     pool: Pool,
+    /// Volumes that torrents were ever on: each waits for its own disk alone.
+    accounts: Vec<(Volume, Account)>,
     buf: Pages,
     list: Arc<ReadyList>,
     /// Connections to read, in the order in which they rang.
@@ -92,6 +95,8 @@ pub struct Turns<T> {
 
 struct Hosted<T> {
     torrent: Torrent,
+    /// On which it borrows memory.
+    account: Account,
     /// By slot of the peer key.
     connections: Vec<Option<Box<Connection<T>>>>,
     /// The earliest entry in `timers`.
@@ -126,6 +131,7 @@ impl<T: Transport> Turns<T> {
         Turns {
             hosted: HashMap::new(),
             pool: Pool::new(slab_budget),
+            accounts: Vec::new(),
             buf: Pages::zeroed(READ_LEN),
             list: Arc::new(ReadyList::new(wake)),
             ready: VecDeque::new(),
@@ -141,11 +147,26 @@ impl<T: Transport> Turns<T> {
         }
     }
 
-    /// Takes a torrent in.
-    pub fn host(&mut self, id: TorrentId, torrent: Torrent) {
-        let hosted = Hosted { torrent, connections: Vec::new(), armed: None, touched: false };
+    /// Takes a torrent in, whose files are on `volume`.
+    pub fn host(&mut self, id: TorrentId, torrent: Torrent, volume: Volume) {
+        let (account, connections) = (self.account_of(volume), Vec::new());
+        let hosted = Hosted { torrent, account, connections, armed: None, touched: false };
         self.hosted.insert(id, Box::new(hosted));
         self.touch(id);
+    }
+
+    fn account_of(&mut self, volume: Volume) -> Account {
+        // Whatever waits for no disk does not keep one to its share.
+        if volume == Volume::default() {
+            return Account::default();
+        }
+        if let Some((_, account)) = self.accounts.iter().find(|(known, _)| *known == volume) {
+            return *account;
+        }
+        let is_first = self.accounts.is_empty();
+        let account = if is_first { Account::default() } else { self.pool.open_account() };
+        self.accounts.push((volume, account));
+        account
     }
 
     /// Gives a torrent up: its connections close and its slabs return. Disk work under way is
@@ -198,6 +219,7 @@ impl<T: Transport> Turns<T> {
             self.connections += 1;
             self.wishes.events.push((id, Happened::Connected(addr, direction, encryption)));
             if !first.is_empty() {
+                self.pool.lend_to(hosted.account);
                 hosted.torrent.read(now, peer, Chunk::Bytes(&first), &mut self.pool);
             }
         }
@@ -212,6 +234,7 @@ impl<T: Transport> Turns<T> {
     pub fn handle(&mut self, now: Instant, id: TorrentId, input: Input) {
         match (self.hosted.get_mut(&id), input) {
             (Some(hosted), input) => {
+                self.pool.lend_to(hosted.account);
                 hosted.torrent.handle(now, input, &mut self.pool);
                 self.touch(id);
             }
@@ -364,6 +387,7 @@ impl<T: Transport> Turns<T> {
     /// Reads what is there, as far as `grant` goes and others can wait. Gives whether there may be more.
     fn read(&mut self, now: Instant, key: Key, grant: &mut Grant) -> bool {
         let Some(hosted) = self.hosted.get_mut(&key.torrent) else { return false };
+        self.pool.lend_to(hosted.account);
         for _ in 0..READ_ROUNDS {
             let Some(connection) = hosted.get(key.peer) else { return false };
             let most = grant.left().min(READ_LEN as u64) as usize;
@@ -430,7 +454,8 @@ impl<T: Transport> Turns<T> {
 
     fn write(&mut self, now: Instant, key: Key, grant: &mut Grant) {
         let Some(hosted) = self.hosted.get_mut(&key.torrent) else { return };
-        let Hosted { torrent, connections, touched, .. } = &mut **hosted;
+        let Hosted { torrent, account, connections, touched, .. } = &mut **hosted;
+        self.pool.lend_to(*account);
         let slot = connections.get_mut(key.peer.slot as usize);
         let Some(connection) = slot.and_then(Option::as_deref_mut) else { return };
         if connection.peer != key.peer {
@@ -546,10 +571,26 @@ impl<T: Transport> Turns<T> {
                 continue;
             }
             hosted.armed = None;
+            self.pool.lend_to(hosted.account);
             if hosted.torrent.poll_timeout().is_some_and(|due| due <= now) {
                 hosted.torrent.handle(now, Input::Timeout, &mut self.pool);
             }
             self.touch(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::memory::MemoryStream;
+
+    #[test]
+    fn torrents_of_one_volume_share_their_memory() {
+        let mut turns = Turns::<MemoryStream>::new(1 << 20, Arc::new(Notify::new()), Instant::ZERO);
+        let [of_none, first, second, again] =
+            [0, 5, 7, 5].map(|volume| turns.account_of(Volume(volume)));
+        assert_eq!([of_none, first], [Account::default(); 2]);
+        assert!(second != first && again == first);
     }
 }

@@ -42,6 +42,12 @@ pub(super) enum Due {
     Cut(StreamId),
     /// A host starts.
     Join(HostId),
+    /// A host may tell the local network what it has.
+    Tell(HostId),
+    /// What was told first of what is on its way there is heard.
+    Overhear,
+    /// A host may search the DHT.
+    Search(HostId),
     /// A host has got the info dictionary, and begins with the pieces.
     Learnt(HostId),
     /// A host closes its connections and is gone.
@@ -95,6 +101,11 @@ impl Agenda {
             return None;
         }
         self.heap.pop().map(|Reverse(e)| (e.at, e.due))
+    }
+
+    /// When the next thing is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        Some(self.heap.peek()?.0.at)
     }
 
     /// Nothing is due any more.

@@ -223,19 +223,43 @@ impl World {
         self.agenda.push(Reverse((at, self.planned, due)));
     }
 
-    fn run_until(&mut self, end: Instant) {
-        while let Some(Reverse((at, ..))) = self.agenda.peek()
-            && *at <= end
-        {
-            let Some(Reverse((at, _, due))) = self.agenda.pop() else { break };
-            self.now = at;
-            match due {
-                Due::Arrive { from, to, datagram } => self.arrive(from, to, &datagram),
-                Due::Wake(host) => self.wake(host),
-                Due::Leave => self.replace_somebody(),
-            }
+    /// Lets everything happen that is due up to `end`.
+    pub(super) fn run_until(&mut self, end: Instant) {
+        while self.next_due().is_some_and(|at| at <= end) {
+            self.step();
         }
         self.now = end;
+    }
+
+    /// When the next thing happens.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.agenda.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// Lets the next thing happen.
+    pub(super) fn step(&mut self) {
+        let Some(Reverse((at, _, due))) = self.agenda.pop() else { return };
+        self.now = at;
+        match due {
+            Due::Arrive { from, to, datagram } => self.arrive(from, to, &datagram),
+            Due::Wake(host) => self.wake(host),
+            Due::Leave => self.replace_somebody(),
+        }
+    }
+
+    /// A host of another world comes, with an address that nobody here has. It knows the first ones, as everybody
+    /// knows some: who knows liars alone is lost.
+    pub(super) fn enter(&mut self, addr: SocketAddr) -> usize {
+        let addrs = if addr.is_ipv4() { [Some(addr), None] } else { [None, Some(addr)] };
+        let known =
+            self.hosts.iter().take(ENTRANCES).flat_map(|host| host.addrs).flatten().collect();
+        let node = self.honest(addrs, known);
+        self.place(addrs, Kind::Honest(node))
+    }
+
+    /// The host leaves without a word.
+    pub(super) fn leave(&mut self, host: usize) {
+        self.hosts[host].alive = false;
     }
 
     /// A host comes, and knows some that are there.
@@ -260,19 +284,32 @@ impl World {
             true if n.is_multiple_of(2) => Kind::Rogue(NodeId::random(&mut self.rng)),
             true => Kind::Rogue(NodeId::for_address(ip, &mut self.rng)),
             false => {
-                let mut id = |addr: Option<SocketAddr>| {
-                    addr.map(|addr| NodeId::for_address(addr.ip(), &mut self.rng))
-                };
-                let ids = [id(addrs[0]), id(addrs[1])];
-                let mut key = Key([0; 20]);
-                self.rng.fill(&mut key.0);
-                let blocked = Arc::default();
-                let config = Config { v4, v6, read_only: false, ids, blocked };
-                let mut node = Box::new(Node::new(&config, self.rng.fork(), key, self.now));
-                node.add_entrances(self.now, self.entrances(addrs));
+                let node = self.honest(addrs, Vec::new());
                 if is_rogue { Kind::Forgetful(node) } else { Kind::Honest(node) }
             }
         };
+        self.place(addrs, kind);
+    }
+
+    /// A node that tells the truth, and knows those, or else some that are there.
+    fn honest(&mut self, addrs: [Option<SocketAddr>; 2], known: Vec<SocketAddr>) -> Box<Node> {
+        let mut id = |addr: Option<SocketAddr>| {
+            addr.map(|addr| NodeId::for_address(addr.ip(), &mut self.rng))
+        };
+        let ids = [id(addrs[0]), id(addrs[1])];
+        let mut key = Key([0; 20]);
+        self.rng.fill(&mut key.0);
+        let [v4, v6] = addrs.map(|addr| addr.is_some());
+        let config = Config { v4, v6, read_only: false, ids, blocked: Arc::default() };
+        let mut node = Box::new(Node::new(&config, self.rng.fork(), key, self.now));
+        let known = if known.is_empty() { self.entrances(addrs) } else { known };
+        node.add_entrances(self.now, known);
+        node
+    }
+
+    /// The host is there from now on.
+    fn place(&mut self, addrs: [Option<SocketAddr>; 2], kind: Kind) -> usize {
+        let n = self.hosts.len();
         for addr in addrs.into_iter().flatten() {
             self.by_addr.insert(addr, n);
         }
@@ -282,6 +319,7 @@ impl World {
         if floods {
             self.wake_at(n, self.now + rogue::FLOOD_EVERY);
         }
+        n
     }
 
     /// Some hosts that are there and can be reached, as a friend or a torrent file would name them.

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, fmt, net::SocketAddr, time::Duration};
 
 use crate::{
     base::{bitfield::Bitfield, id::PeerKey, slab::Pool, time::Instant, units::ByteRate},
+    lsd::Local,
     pieces::Priority,
     torrent::{Settings, Torrent},
 };
@@ -15,6 +16,7 @@ use super::{
     observer::Role,
     rogue::Rogue,
     tracker::Announcer,
+    trackerless::Searches,
     upload_limit::UploadLimit,
 };
 
@@ -58,6 +60,10 @@ pub struct HostPlan {
     pub listens: bool,
     /// There are sockets left for what it dials.
     pub sockets: bool,
+    /// It is on the local network, announces itself there and hears others.
+    pub lsd: bool,
+    /// It has a node of the DHT, if there is one: see [`super::scenario::Scenario::dht`].
+    pub dht: bool,
     /// It stands for a web seed, which everyone knows and no tracker names.
     pub web_seed: bool,
     /// Its disk.
@@ -93,6 +99,8 @@ impl HostPlan {
             takes: None,
             listens: true,
             sockets: true,
+            lsd: false,
+            dht: true,
             web_seed: false,
             disk: DiskPlan::default(),
             memory: MEMORY,
@@ -137,6 +145,10 @@ pub(super) struct Host {
     pub(super) pool: Pool,
     pub(super) limit: UploadLimit,
     pub(super) announcer: Announcer,
+    /// What it does on the local network, if it is on one.
+    pub(super) local: Option<Local<()>>,
+    /// Its searches of the DHT, if it has a node.
+    pub(super) searches: Option<Searches>,
     /// Streams that its machine should write to, before anything else happens.
     pub(super) to_write: VecDeque<StreamId>,
     /// The earliest planned `Due::Timer`.
@@ -169,6 +181,8 @@ impl Host {
             pool: Pool::phantom(plan.memory),
             limit: UploadLimit::new(plan.upload_limit),
             announcer: Announcer::default(),
+            local: None,
+            searches: None,
             to_write: VecDeque::new(),
             armed: Instant::FAR,
             spins: 0,
@@ -233,6 +247,7 @@ impl Host {
         self.disk.stop();
         self.pool = Pool::phantom(self.plan.memory);
         self.announcer = Announcer::default();
+        self.local = None;
         self.to_write.clear();
         self.armed = Instant::FAR;
         self.resume_planned = false;

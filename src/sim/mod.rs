@@ -1,7 +1,7 @@
 //! A whole swarm in virtual time: the same torrent machine that the program runs, under a driver
 //! that moves tags in place of bytes.
 //!
-//! Owns the world ([`world`]), its links, disks, tracker and rogues ([`rogue`], [`masked`], [`replay`],
+//! Owns the world ([`world`]), its links, disks, tracker, local network and DHT ([`dht`]), and rogues ([`rogue`], [`masked`], [`replay`],
 //! [`server`]), an observer that watches the wires from outside, and scenarios made of them ([`scenario`]). One seed is one run, bit for bit:
 //! nothing here reads a clock, and nothing depends on the order of a hash table. Nothing here decides
 //! what a torrent does.
@@ -11,7 +11,7 @@
 //!                │         ├──► disk (tags)
 //!                │         └──► link (uplink, air, downlink)
 //!                ├──► agenda   what is due
-//!                ├──► tracker
+//!                ├──► tracker, trackerless
 //!                └──► observer ──► report
 //! ```
 
@@ -30,6 +30,7 @@ pub mod rogue;
 pub mod scenario;
 pub mod server;
 pub mod tracker;
+mod trackerless;
 mod upload_limit;
 pub mod world;
 

@@ -9,9 +9,10 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use crate::{
     base::{
-        bitfield::Bitfield, hash::Sha1Hash, index::PieceIndex, limits::MAX_LSD_PER_SECOND,
-        rng::Rng, time::Instant, units::BLOCK_LEN,
+        bitfield::Bitfield, hash::Sha1Hash, index::PieceIndex, rng::Rng, time::Instant,
+        units::BLOCK_LEN,
     },
+    lsd::Announce,
     webseed::Failure,
 };
 
@@ -40,7 +41,7 @@ pub(super) enum Doing {
     Send(Line, Unit),
     Close(Line),
     Dial { to: SocketAddr, encrypted: bool },
-    Announce(Vec<SocketAddr>),
+    Multicast { from: SocketAddr, datagram: Vec<u8> },
     Timer(Instant, u32),
 }
 
@@ -82,9 +83,9 @@ impl Doings {
         self.list.push(Doing::Dial { to, encrypted: true });
     }
 
-    /// Announces peers on the local network, which all hosts share (BEP 14).
-    pub fn announce(&mut self, addrs: Vec<SocketAddr>) {
-        self.list.push(Doing::Announce(addrs));
+    /// Sends something to all of the local network, as if `from` had sent it (BEP 14).
+    pub fn multicast(&mut self, from: SocketAddr, datagram: Vec<u8>) {
+        self.list.push(Doing::Multicast { from, datagram });
     }
 
     /// Asks to be called at `at` with `token`.
@@ -203,8 +204,7 @@ pub struct Part {
     pub metadata: Metadata,
     /// How many peers that do not exist it names to each connection, at once and every minute (BEP 11).
     pub inventions: u32,
-    /// How many peers that do not answer it announces on the local network every second, of which each host
-    /// hears [`MAX_LSD_PER_SECOND`] (BEP 14).
+    /// How many peers that do not answer it announces on the local network every second (BEP 14).
     pub announces: u32,
     /// What it sends unasked.
     pub flood: Flood,
@@ -386,8 +386,11 @@ impl Script {
 
     /// Announces peers that do not answer.
     fn announce(&mut self, now: Instant, doings: &mut Doings) {
-        let heard = self.part.announces.min(MAX_LSD_PER_SECOND);
-        doings.announce((0..heard).map(|_| self.invention(LOST).into()).collect());
+        for _ in 0..self.part.announces {
+            let (ip, port) = self.invention(LOST);
+            let announce = Announce { port, info_hashes: vec![self.info_hash], cookie: None };
+            doings.multicast((ip, port).into(), announce.encode(false));
+        }
         doings.timer(now + ANNOUNCES_EVERY, ANNOUNCE);
     }
 

@@ -22,7 +22,7 @@ use crate::{
 };
 
 use super::{
-    HostId,
+    HostId, dht,
     host::{Going, HostPlan},
     masked::{Mask, Masked},
     observer::{BUCKET, Role},
@@ -64,6 +64,7 @@ pub struct Scenario {
     total: Option<u64>,
     network: Network,
     tracker: TrackerPlan,
+    dht: Option<dht::Plan>,
     stall: Duration,
     hosts: Vec<HostPlan>,
     parts: Vec<Option<Cast>>,
@@ -79,6 +80,7 @@ impl Scenario {
             total: None,
             network: Network::default(),
             tracker: TrackerPlan::default(),
+            dht: None,
             stall: STALL,
             hosts: Vec::new(),
             parts: Vec::new(),
@@ -176,6 +178,27 @@ impl Scenario {
         self
     }
 
+    /// The tracker never answers.
+    pub fn trackerless(self) -> Self {
+        self.tracker(TrackerPlan {
+            outages: vec![Duration::ZERO..LONGEST],
+            ..TrackerPlan::default()
+        })
+    }
+
+    /// A network of DHT nodes is there, which hosts join unless their plan says otherwise.
+    pub fn dht(mut self, plan: dht::Plan) -> Self {
+        self.dht = Some(plan);
+        self.network.is_public = true;
+        self
+    }
+
+    /// Of 100 announces on the local network, those that one host does not hear.
+    pub fn unheard(mut self, of_hundred: u64) -> Self {
+        self.network.unheard = of_hundred;
+        self
+    }
+
     /// How long nothing useful may arrive anywhere before the run counts as hung.
     pub fn stall(mut self, stall: Duration) -> Self {
         self.stall = stall;
@@ -221,6 +244,7 @@ impl Scenario {
     pub fn build(mut self) -> World {
         let geometry = self.geometry();
         let mut world = World::new(self.seed, geometry, self.network, self.tracker);
+        self.dht.into_iter().for_each(|plan| world.join_dht(plan));
         for (n, (mut plan, part)) in self.hosts.drain(..).zip(self.parts.drain(..)).enumerate() {
             if let Some(part) = part {
                 let seed = self.seed ^ ((n as u64) << 32);

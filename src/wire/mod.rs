@@ -10,7 +10,6 @@ pub mod encode;
 pub mod error;
 pub mod extension;
 pub mod handshake;
-pub mod lsd;
 pub mod message;
 pub mod ut_metadata;
 pub mod ut_pex;

@@ -2,15 +2,18 @@
 
 import time
 from functools import partial
+from urllib.parse import quote
 
 import payload
 import torrent as makers
 from clients import DOWNPOUR
 from sandbox import Failure, endpoint, free_port
+from servers import TlsFront
 from transfer import PIECE_LENGTH, Scenario
 from two_ways import ALLOWED, OTHER, OURS, PROXY, WORLD, WORLD_V6, Capture, Host, destination, ip
 
 NEEDS = ("ip", "nsenter", "unshare", "mount")
+NEEDS_TLS = (*NEEDS, *TlsFront.needs)
 # The interface is away for so long, seconds: some dials, announces and queries come due.
 AWAY = 6
 
@@ -19,15 +22,17 @@ def scenarios():
     yield Scenario("leaks.none-by-another-interface", bound, NEEDS, own_network=True)
     yield Scenario("leaks.none-while-it-is-away", away, NEEDS, own_network=True)
     yield Scenario("leaks.interface-made-anew", made_anew, NEEDS, own_network=True)
+    yield Scenario("leaks.none-by-link", by_link, NEEDS_TLS, own_network=True)
     for scheme in ("socks5", "http"):
         show = partial(proxied, scheme)
         yield Scenario(f"leaks.none-around-{scheme}", show, NEEDS, own_network=True)
+    yield Scenario("leaks.none-around-socks5-by-link", proxied_by_link, NEEDS_TLS, own_network=True)
 
 
 class Swarm:
     """Behind the allowed way: a tracker for HTTP and UDP, a seed that is a node of the DHT, a name server."""
 
-    def __init__(self, run):
+    def __init__(self, run, *seeding):
         self.run, self.host = run, Host(run)
         self.host.start_driver("names", WORLD, WORLD, WORLD_V6)
         self.root = payload.folder(run.folder("content"), run.random)
@@ -36,20 +41,24 @@ class Swarm:
         argv = [run.config.bin, "tracker", "--listen", endpoint("::", port), "--json"]
         tracker = self.host.start_there("tracker", argv)
         run.until(lambda: tracker.find('("listening")'), "the tracker")
+        self.port = port
         self.trackers = [f"{scheme}://tracker.test:{port}/announce" for scheme in ("http", "udp")]
         self.node = f"node.test:{dht}"
         seed = [run.config.bin, "seed", self.made.path, "--data", self.root.parent, "--json"]
         seed += ["--port", dht, "--dht-bootstrap", "127.0.0.1:1", "--no-lsd", "--no-upnp"]
-        seed += ["--tracker", f"http://{WORLD}:{port}/announce"]
+        seed += ["--tracker", f"http://{WORLD}:{port}/announce", *seeding]
         seed = self.host.start_there("downpour-seed", [*seed, "--state-dir", run.folder("state")])
         run.until(lambda: seed.find('("seeding")'), "the seed")
 
     def download(self, *options):
         """Starts a download of everything by everything that finds peers."""
+        trackers = [word for url in self.trackers for word in ("--tracker", url)]
+        return self.fetch(self.made.path, *options, *trackers)
+
+    def fetch(self, what, *options):
         output = self.run.folder("output")
-        argv = [self.run.config.bin, "download", self.made.path, "--output", output, "--json", "-v"]
+        argv = [self.run.config.bin, "download", what, "--output", output, "--json", "-v"]
         argv += ["--port", free_port(), "--dht-bootstrap", self.node, *options]
-        argv += [word for url in self.trackers for word in ("--tracker", url)]
         argv += ["--state-dir", self.run.folder("state")]
         return self.host.start("downpour-download", argv), output
 
@@ -130,3 +139,49 @@ def proxied(scheme, run):
     swarm.complete(*swarm.download("--proxy", f"{scheme}://{PROXY}:{port}"))
     capture.expect_nothing()
     run.note(f"{capture.passed} packets to the proxy, none to anybody else")
+
+
+class Link(Swarm):
+    """A slow seed, and a link that names a tracker and a web seed, both behind TLS."""
+
+    def __init__(self, run):
+        super().__init__(run, "--max-up", "20K")
+        tracker = f"http://{WORLD}:{self.port}"
+        self.front = TlsFront.start(run, self.host, WORLD, "tracker.test", tracker, self.root.parent)
+        self.trackers = [f"https://tracker.test:{self.front.port}/announce"]
+
+    def download(self, *options):
+        web_seed = f"https://{WORLD}:{self.front.port}/"
+        named = [("tr", self.trackers[0]), ("ws", web_seed)]
+        words = [f"&{name}={quote(url, safe='')}" for name, url in named]
+        link = f"magnet:?xt=urn:btih:{self.made.info_hash}{''.join(words)}"
+        return self.fetch(link, "--ca-file", self.front.certificate, *options)
+
+    def expect_both(self):
+        """The tracker was asked, and the web seed has sent most of it."""
+        served = self.front.served()
+        if not any(path.startswith("/announce") and status == 200 for status, _, path in served):
+            raise Failure(f"the tracker was not asked: {served}")
+        sent = sum(sent for status, sent, _ in served if status == 206)
+        if sent < 1 << 20:
+            raise Failure(f"the web seed has sent {sent} bytes: {served}")
+        self.run.note(f"{len(served)} answers over TLS")
+
+
+def by_link(run):
+    swarm = Link(run)
+    other = Capture(OTHER)
+    swarm.complete(*swarm.download("--bind-interface", ALLOWED))
+    other.expect_nothing()
+    swarm.expect_both()
+
+
+def proxied_by_link(run):
+    swarm = Link(run)
+    port = free_port()
+    swarm.host.start_driver("proxy", PROXY, port, WORLD)
+    ip("link", "set", OTHER, "down")
+    capture = Capture(ALLOWED, lambda packet: destination(packet) == PROXY)
+    swarm.complete(*swarm.download("--proxy", f"socks5://{PROXY}:{port}"))
+    capture.expect_nothing()
+    swarm.expect_both()

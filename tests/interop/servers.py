@@ -1,6 +1,7 @@
 """Servers of files over HTTP: what web seeds are."""
 
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -24,8 +25,24 @@ http {{
     server {{
         listen {address};
         root {root};
+        {more}
     }}
 }}
+"""
+TLS = """
+        ssl_certificate {certificate};
+        ssl_certificate_key {home}/key.pem;
+        location /announce {{ proxy_pass {tracker}; }}
+"""
+# Whose certificate it is, and that it signs no others.
+OPENSSL = """
+[req]
+distinguished_name = whom
+x509_extensions = what
+[whom]
+[what]
+basicConstraints = critical, CA:FALSE
+subjectAltName = DNS:{name}, IP:{address}
 """
 
 
@@ -43,16 +60,53 @@ class Nginx:
     def start(run, root):
         """Serves the folder `root`; the URL ends in `/`."""
         home, address = run.folder("nginx"), endpoint(run.host, free_port())
-        # Else its workers are of a user who may not look into our folder.
-        user = "user root;" if os.geteuid() == 0 else ""
-        text = CONFIGURATION.format(home=home, address=address, root=root, user=user)
-        (home / "nginx.conf").write_text(text)
-        argv = ["nginx", "-p", home, "-c", home / "nginx.conf", "-e", home / "error.log"]
-        process = run.start("nginx", argv)
+        process = run.start("nginx", configured(home, address=address, root=root, more=""))
         run.listening(process, int(address.rpartition(":")[2]))
         return Nginx(process, f"http://{address}/", home / "access.log")
 
     def served(self):
         """Each answer: its status, the bytes of its body, and the path."""
-        answers = [line.split(" ", 2) for line in self.log.read_text().splitlines()]
-        return [(int(status), int(sent), unquote(path)) for status, sent, path in answers]
+        return answers_in(self.log)
+
+
+@dataclass(frozen=True)
+class TlsFront:
+    """nginx in the world of a `Host`, behind TLS: hands announces on to a tracker, and is a web seed."""
+
+    port: int
+    certificate: Path
+    log: Path
+
+    needs = ("nginx", "openssl")
+
+    @staticmethod
+    def start(run, host, address, name, tracker, root):
+        """At `address`, also called `name`; `tracker` is where announces go."""
+        home, port = run.folder("nginx"), free_port()
+        certificate = home / "certificate.pem"
+        argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        argv += ["-keyout", home / "key.pem", "-out", certificate, "-subj", f"/CN={name}"]
+        (home / "openssl.conf").write_text(OPENSSL.format(name=name, address=address))
+        argv += ["-config", home / "openssl.conf"]
+        subprocess.run(list(map(str, argv)), check=True, capture_output=True)
+        more = TLS.format(certificate=certificate, home=home, tracker=tracker)
+        listens = f"{endpoint(address, port)} ssl"
+        process = host.start_there("nginx", configured(home, address=listens, root=root, more=more))
+        run.until(lambda: process.code is None and (home / "nginx.pid").exists(), "nginx")
+        return TlsFront(port, certificate, home / "access.log")
+
+    def served(self):
+        return answers_in(self.log)
+
+
+def configured(home, **settings):
+    """The command of an nginx with these settings."""
+    # Else its workers are of a user who may not look into our folder.
+    user = "user root;" if os.geteuid() == 0 else ""
+    (home / "nginx.conf").write_text(CONFIGURATION.format(home=home, user=user, **settings))
+    return ["nginx", "-p", home, "-c", home / "nginx.conf", "-e", home / "error.log"]
+
+
+def answers_in(log):
+    answers = [line.split(" ", 2) for line in log.read_text().splitlines()]
+    return [(int(status), int(sent), unquote(path)) for status, sent, path in answers]

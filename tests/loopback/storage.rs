@@ -10,10 +10,10 @@ use std::{
 };
 
 use downpour::{
-    base::units::ByteRate,
+    base::{index::PieceIndex, units::ByteRate},
     session::{
-        AddTorrent, Config, Limits, Priority, Session, TorrentEvent, TorrentHandle, TorrentState,
-        unfinished,
+        AddTorrent, Config, Limits, LimitsConfig, Priority, Session, TorrentEvent, TorrentHandle,
+        TorrentState, unfinished,
     },
 };
 use tempfile::TempDir;
@@ -183,6 +183,43 @@ async fn a_piece_that_goes_bad_while_it_is_served_is_not_sent_for_ever() {
     let (leech, _, _dir) = leecher(&content, vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
     while !matches!(events.recv().await, Ok(TorrentEvent::PieceLost(_))) {}
     assert_eq!(seeding.snapshot().machine.pieces_done, 0);
+    leech.shutdown().await;
+    seed.shutdown().await;
+}
+
+/// Somebody writes to a file that is being seeded. Nobody asks for the pieces that are bad now, but they are found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_file_that_somebody_wrote_to_is_checked_whole() {
+    let content = Content::one_file("file.bin", 40 * (32 << 10), 32 << 10);
+    let dir = TempDir::new().expect("a folder");
+    content.write(dir.path());
+    let up = Limits { up: Some(ByteRate(64 << 10)), ..Limits::default() };
+    let limits = LimitsConfig { all: up, ..LimitsConfig::default() };
+    let sample_every = Duration::from_millis(1);
+    let config = Config { sample_every, limits, ..Config::default() };
+    let seed = Session::start(config).await.expect("starts");
+    let seeding = seed.add(content.add(dir.path())).await.expect("added");
+    seeding.wait_complete().await.expect("complete from the start");
+    let mut events = seeding.subscribe();
+    let bad = [5, 20, 39].map(PieceIndex);
+    let (leech, _, _dir) = leecher(&content, vec![addr_of(&seed, Ipv4Addr::LOCALHOST)]).await;
+    while seeding.snapshot().machine.uploaded == 0 {
+        tokio::task::yield_now().await;
+    }
+    for piece in bad {
+        spoil(&dir.path().join("file.bin"), u64::from(piece.0) * (32 << 10), false);
+    }
+    let mut lost = Vec::new();
+    while lost.len() < bad.len() {
+        if let TorrentEvent::PieceLost(piece) = events.recv().await.expect("it runs") {
+            lost.push(piece);
+        }
+    }
+    lost.sort_unstable();
+    assert_eq!(lost, bad);
+    let machine = seeding.snapshot().machine.clone();
+    assert!(machine.uploaded < 20 * (32 << 10), "{} were asked for", machine.uploaded);
+    assert_eq!(machine.pieces_done, 37);
     leech.shutdown().await;
     seed.shutdown().await;
 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use downpour::{
-    base::{hash::sha1, rng::Rng, units::ByteRate},
+    base::{hash::sha1, units::ByteRate},
+    lsd::Announce,
     metainfo::{HostPort, Magnet, build::Builder},
     net::{
         lsd::{Groups, Lsd},
@@ -229,7 +230,7 @@ async fn neighbours_are_not_told_of_a_private_torrent() {
     let private = Content { metainfo, files: vec![("private.bin".into(), bytes)] };
     let hash = |content: &Content| content.metainfo.info.info_hash().wire();
     let groups = Groups { v4: true, v6: false };
-    let ear = Lsd::join(Binding::default(), true, groups, &mut Rng::new(1));
+    let ear = Lsd::join(Binding::default(), true, groups);
     let neighbour = || async {
         let lsd = Some(LsdOptions { loopback: true });
         Session::start(Config { lsd, ..Config::default() }).await.expect("starts")
@@ -247,7 +248,7 @@ async fn neighbours_are_not_told_of_a_private_torrent() {
     let mut told = Vec::new();
     while !told.contains(&hash(&public)) {
         let (_, heard) = timeout(PATIENCE, ear.receive()).await.expect("it is announced");
-        told.extend(heard.info_hashes);
+        told.extend(Announce::decode(&heard).into_iter().flat_map(|heard| heard.info_hashes));
     }
     assert!(!told.contains(&hash(&private)), "{told:?}");
     let machine = fetching[0].snapshot().machine.clone();

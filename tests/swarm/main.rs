@@ -1,9 +1,10 @@
 //! Whole swarms in virtual time: what must hold for every seed.
 //!
 //! A few seeds each; `DOWNPOUR_SEEDS=50` sets how many. A failing seed is printed with its report. Those who
-//! are not honest are in [`rogues`].
+//! are not honest are in [`rogues`], swarms without a tracker in [`trackerless`].
 
 mod rogues;
+mod trackerless;
 
 use std::{sync::Mutex, thread, time::Duration};
 

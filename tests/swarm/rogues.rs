@@ -30,7 +30,9 @@ use downpour::{
     },
 };
 
-use crate::{UP, cost, median, run_one, secs, seeds, side_by_side, small_crowd};
+use crate::{
+    UP, cost, median, run_one, secs, seeds, side_by_side, small_crowd, trackerless::neighbours,
+};
 
 /// So many seeds tell a median from chance.
 const MANY: usize = 15;
@@ -43,6 +45,8 @@ const WORST: f64 = 1.2;
 const BAD: u32 = 3;
 /// Most that may fail for what it has sent before it was banned: what the disk was checking then.
 const LATE: u32 = 1;
+/// Most work of honest peers over that without, in the median.
+const WORK: f64 = 3.0;
 /// Most bytes that an honest peer may hold for rogues.
 const HELD: usize = 1 << 20;
 
@@ -53,6 +57,8 @@ enum Crowd {
     Plain,
     /// They tell one another of peers.
     Exchanging,
+    /// They are on one local network, and announce themselves there.
+    Neighbours,
     /// They prefer encrypted connections.
     Encrypting,
     /// Three of four leechers know nothing but the info hash.
@@ -69,6 +75,7 @@ impl Crowd {
         match self {
             Crowd::Plain => plain,
             Crowd::Exchanging => plain.each(Role::Leecher, |_, p| p.settings.pex = true),
+            Crowd::Neighbours => neighbours(seed),
             Crowd::Encrypting => {
                 let prefer = |_: usize, p: &mut HostPlan| p.settings.encryption = Policy::Preferred;
                 plain.each(Role::Seeder, prefer).each(Role::Leecher, prefer)
@@ -255,11 +262,9 @@ fn namers() -> Vec<Row> {
     vec![
         exchange("a peer names 50 that do not exist", 50),
         exchange("a peer names 2,000 that do not exist", 2_000),
-        part(
-            "announces 50 a second on the local network",
-            Borne,
-            Part { announces: 50, ..serving(Serve::Never) },
-        ),
+        row("announces 500 a second to neighbours", Crowd::Neighbours, Borne, |crowd| {
+            crowd.rogue("rogue", Part { announces: 500, ..serving(Serve::Never) }, UP)
+        }),
         tracker(
             "the tracker names who asks",
             Closed("connected to ourselves"),
@@ -428,6 +433,9 @@ fn try_all(rows: &[Row]) {
         let many = seeds.len() >= MANY;
         if many && seen.finish > MEDIAN || !many && seen.worst > WORST {
             wrong.push(format!("{}: it held the others up", row.name));
+        }
+        if seen.work > WORK {
+            wrong.push(format!("{}: it made the others work", row.name));
         }
         let faults = with.iter().filter_map(|report| Some((fault(row, report)?, report.seed)));
         wrong.extend(faults.map(|(fault, seed)| format!("{}: {fault}, seed {seed}", row.name)));

@@ -5,9 +5,9 @@
 
 use downpour::{
     base::limits,
+    lsd::Announce,
     wire::{
         ExtensionHandshake, MetadataMessage,
-        lsd::LsdAnnounce,
         ut_metadata::{METADATA_PIECE_LEN, piece_count},
         ut_pex::PexMessage,
     },
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
         let again = PexMessage::decode(&message.encode());
         assert_eq!(again.map(|again| again.added.len()), Ok(message.added.len()));
     }
-    if let Some(announce) = LsdAnnounce::decode(data) {
+    if let Some(announce) = Announce::decode(data) {
         assert!(announce.info_hashes.len() <= limits::MAX_LSD_TORRENTS && announce.port != 0);
     }
     if let Ok(handshake) = ExtensionHandshake::decode(data) {

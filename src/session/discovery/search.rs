@@ -1,6 +1,6 @@
 //! One search of the DHT under way, and the way of the peers to the torrent.
 //!
-//! When it is made is decided in [`super::trackerless`], how it goes in [`crate::dht`].
+//! When it is made is decided in [`crate::dht::Rounds`], how it goes in [`crate::dht`].
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -9,10 +9,9 @@ use tokio::time::sleep;
 use super::{
     super::{NO_PORT, command::Command, shard::ShardHandle, shared::Shared},
     Identity, Input, Line,
-    trackerless::Round,
 };
 use crate::{
-    dht::{Announce, Found, Question},
+    dht::{Announce, Found, Question, Round},
     net::dht::Dht,
     torrent::Source,
 };

@@ -17,6 +17,7 @@ impl<T: Transport> Turns<T> {
             connection.pass_to(Bell::new(key, self.list.clone()));
         }
         heir.connections = connections;
+        self.pool.lend_to(heir.account);
         heir.torrent.succeed(now, torrent, &mut self.pool);
         self.touch(id);
     }

@@ -47,6 +47,7 @@ impl World {
                 self.hosts[host.at()].mind = Mind::Machine(Box::new(machine));
                 self.show_web_seeds(host);
                 self.settle(host);
+                self.look_around(host);
             }
         }
         self.plan_announce(host, self.now);
@@ -118,6 +119,7 @@ impl World {
         if !crash {
             self.tracker.remove(host);
         }
+        self.leave_dht(host);
         let h = &mut self.hosts[host.at()];
         self.observer.stop(host, h.disk.have());
         h.stop(crash);

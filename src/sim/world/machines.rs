@@ -11,7 +11,7 @@ use crate::{
         link::Outgoing,
         rogue::{Doing, Doings, Rogue},
     },
-    torrent::{Event, Input, Output, Source, WebSeedChange, Written},
+    torrent::{Event, Input, Output, WebSeedChange, Written},
 };
 
 use super::{Ban, World};
@@ -113,6 +113,7 @@ impl World {
                 self.open_web_seed(host, to.expect("as it was made"), addr);
             }
             Output::NeedPeers => {
+                self.need_peers(host);
                 let at = self.hosts[host.at()].announcer.earliest(self.now, self.tracker.plan());
                 self.plan_announce(host, at);
             }
@@ -260,12 +261,7 @@ impl World {
                 }
             }
             Doing::Dial { to, encrypted } => self.dial(host, to, encrypted),
-            Doing::Announce(addrs) => {
-                for other in self.hosts() {
-                    let (source, addrs) = (Source::Lsd, addrs.clone());
-                    self.tell(other, Input::PeersFound { source, addrs });
-                }
-            }
+            Doing::Multicast { from, datagram } => self.multicast(from, datagram),
             Doing::Timer(at, token) => {
                 self.agenda.push(at.max(self.now), Due::RogueTimer(host, token));
             }

@@ -7,6 +7,7 @@
 
 mod comings;
 mod machines;
+mod meetings;
 mod openings;
 mod view;
 mod wires;
@@ -40,6 +41,7 @@ use super::{
     poison::Poison,
     rogue::{Doings, METADATA},
     tracker::{Tracker, TrackerPlan},
+    trackerless::Trackerless,
 };
 
 use openings::Opening;
@@ -58,6 +60,10 @@ pub struct Network {
     pub crash_notice: Duration,
     /// How long a connection lives on average before the network breaks it; `None`: for ever.
     pub connection_life: Option<Duration>,
+    /// Of 100 announces on the local network, those that one host does not hear.
+    pub unheard: u64,
+    /// Hosts have addresses that strangers may name, as the DHT wants it; else those of a local network.
+    pub is_public: bool,
 }
 
 impl Default for Network {
@@ -67,6 +73,8 @@ impl Default for Network {
             overhead: 0,
             crash_notice: Duration::from_secs(30),
             connection_life: None,
+            unheard: 0,
+            is_public: false,
         }
     }
 }
@@ -134,6 +142,7 @@ pub struct World {
     ends: Vec<Ends>,
     network: Network,
     tracker: Tracker,
+    trackerless: Trackerless,
     content: Content,
     info_hash: Sha1Hash,
     rng: Rng,
@@ -165,6 +174,7 @@ impl World {
             ends: Vec::new(),
             network,
             tracker,
+            trackerless: Trackerless::default(),
             content,
             info_hash: sha1(&METADATA),
             rng,
@@ -193,7 +203,8 @@ impl World {
         }
         let id = HostId(self.hosts.len() as u32);
         let n = id.0 + 1;
-        let addr = SocketAddr::from(([10, (n >> 16) as u8, (n >> 8) as u8, n as u8], PORT));
+        let net = if self.network.is_public { 9 } else { 10 };
+        let addr = SocketAddr::from(([net, (n >> 16) as u8, (n >> 8) as u8, n as u8], PORT));
         self.by_ip.insert(addr.ip(), id);
         self.observer.add_host(plan.role);
         self.agenda.push(Instant::ZERO + plan.join, Due::Join(id));
@@ -213,17 +224,24 @@ impl World {
 
     /// Lets the next thing happen, unless it is later than `until`; whether one did.
     pub fn step(&mut self, until: Instant) -> bool {
+        if self.step_beside(until) {
+            return true;
+        }
         let Some((at, due)) = self.agenda.pop(until) else {
             self.now = self.now.max(until.min(Instant::FAR));
             return false;
         };
+        self.advance(at);
+        self.happen(due);
+        true
+    }
+
+    fn advance(&mut self, at: Instant) {
         debug_assert!(at >= self.now, "time runs backwards");
         self.now = at;
         self.events += 1;
         self.stirred.clear();
         self.digest = (self.digest ^ at.as_micros()).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
-        self.happen(due);
-        true
     }
 
     /// Lets everything happen that is due up to `until`.
@@ -265,6 +283,9 @@ impl World {
                 self.gone(stream.opposite(), CloseCause::Reset);
             }
             Due::Join(host) => self.join(host),
+            Due::Tell(host) => self.tell_neighbours(host),
+            Due::Overhear => self.overhear(),
+            Due::Search(host) => self.search(host),
             Due::Learnt(host) => self.learnt(host),
             Due::Leave(host) => self.leave(host, false),
             Due::Crash(host) => self.leave(host, true),

@@ -11,7 +11,7 @@ use crate::{
         observer::Observer,
     },
     torrent::{PeerSnapshot, Torrent},
-    why::{Finding, Outside, Tracker, diagnose},
+    why::{Dht, Finding, Outside, Tracker, diagnose},
 };
 
 use super::{Ban, World};
@@ -132,11 +132,13 @@ impl World {
         evidence.map_or_else(Vec::new, |swarm| diagnose(&swarm, outside))
     }
 
-    /// What a host knows besides its swarm: the tracker, and nothing else.
+    /// What a host knows besides its swarm: the tracker, the local network and the DHT.
     pub fn outside(&self, host: HostId) -> Outside {
-        let state = self.hosts[host.at()].announcer.state();
-        let trackers = vec![Tracker { host: "tracker.sim".to_owned(), state }];
-        Outside { trackers, ..Outside::default() }
+        let host = &self.hosts[host.at()];
+        let trackers =
+            vec![Tracker { host: "tracker.sim".to_owned(), state: host.announcer.state() }];
+        let dht = host.searches.as_ref().map_or(Dht::Off, |searches| searches.last);
+        Outside { trackers, dht, local: host.local.is_some(), ..Outside::default() }
     }
 
     /// Nothing will ever happen any more.

@@ -11,20 +11,23 @@ use crate::base::time::Instant;
 const USUAL: Duration = Duration::from_secs(15 * 60);
 /// Between two searches of a torrent that needs peers.
 const LEAST: Duration = Duration::from_secs(60);
-/// Before a search is repeated that nobody answered, or that found nobody; doubles up to [`LEAST`].
+/// Before a search is repeated that nobody answered, or that found hardly anybody; doubles up to [`LEAST`].
 const RETRY: Duration = Duration::from_millis(500);
+/// With fewer peers a torrent that needs them has hardly found anybody: others have perhaps just come.
+const FEW: usize = 3;
 
 /// One search of a torrent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Round {
-    pub(super) number: u32,
+pub struct Round {
+    /// Counted from 1.
+    pub number: u32,
     /// The torrent waits for what is found.
-    pub(super) urgent: bool,
+    pub urgent: bool,
 }
 
 /// The searches of one torrent.
 #[derive(Debug)]
-pub(super) struct Trackerless {
+pub struct Rounds {
     /// When the next one is due; `None` while one is under way or the torrent is stopped.
     next: Option<Instant>,
     running: bool,
@@ -34,16 +37,16 @@ pub(super) struct Trackerless {
     round: Round,
     /// When the last one began that somebody answered.
     last: Option<Instant>,
-    /// Nobody was found: no search before then.
+    /// Hardly anybody was found: no search before then.
     earliest: Instant,
     retry: Duration,
 }
 
-impl Trackerless {
+impl Rounds {
     /// A torrent that has not started.
-    pub(super) const fn new() -> Self {
+    pub const fn idle() -> Self {
         let (next, last) = (None, None);
-        Trackerless {
+        Rounds {
             next,
             running: false,
             stopped: true,
@@ -55,13 +58,13 @@ impl Trackerless {
         }
     }
 
-    /// When to call [`Trackerless::take_due`].
-    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+    /// When to call [`Rounds::take_due`].
+    pub const fn poll_timeout(&self) -> Option<Instant> {
         self.next
     }
 
     /// The torrent runs.
-    pub(super) fn start(&mut self, now: Instant) {
+    pub fn start(&mut self, now: Instant) {
         self.stopped = false;
         if !self.running {
             self.next = Some(now);
@@ -69,12 +72,12 @@ impl Trackerless {
     }
 
     /// The torrent does not run any more.
-    pub(super) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         (self.stopped, self.running, self.next) = (true, false, None);
     }
 
     /// The torrent needs peers.
-    pub(super) fn need_peers(&mut self, now: Instant) {
+    pub fn need_peers(&mut self, now: Instant) {
         self.hungry = true;
         if let Some(next) = &mut self.next {
             let soonest = self.last.map_or(self.earliest, |last| last + LEAST);
@@ -83,7 +86,7 @@ impl Trackerless {
     }
 
     /// Whether a search is to begin now; it is under way then.
-    pub(super) fn take_due(&mut self, now: Instant) -> bool {
+    pub fn take_due(&mut self, now: Instant) -> bool {
         let due = self.next.is_some_and(|at| at <= now);
         if due {
             self.round = Round { number: self.round.number + 1, urgent: self.hungry };
@@ -94,27 +97,28 @@ impl Trackerless {
     }
 
     /// The search that was begun last.
-    pub(super) const fn round(&self) -> Round {
+    pub const fn round(&self) -> Round {
         self.round
     }
 
     /// A search has ended; so many nodes have answered, and named so many peers.
-    pub(super) fn ended(&mut self, now: Instant, round: u32, nodes: u32, peers: usize) {
+    pub fn ended(&mut self, now: Instant, round: u32, nodes: u32, peers: usize) {
         // One from before a pause says nothing.
         if self.stopped || round != self.round.number {
             return;
         }
         self.running = false;
-        let pause = if nodes == 0 || peers == 0 && self.hungry {
+        let soonest = if nodes == 0 || peers < FEW {
             self.last = None;
             let longer = (self.retry * 2).min(LEAST);
             std::mem::replace(&mut self.retry, longer)
         } else {
             self.retry = RETRY;
-            if self.hungry { LEAST } else { USUAL }
+            LEAST
         };
+        let pause = if nodes == 0 || self.hungry { soonest } else { USUAL };
         self.next = Some(now + pause);
-        self.earliest = now + pause;
+        self.earliest = now + soonest;
     }
 }
 
@@ -128,7 +132,7 @@ mod tests {
 
     #[test]
     fn it_searches_at_once_then_now_and_then() {
-        let mut t = Trackerless::new();
+        let mut t = Rounds::idle();
         assert!(!t.take_due(at(0)), "not started");
         t.start(at(0));
         assert!(t.take_due(at(0)) && !t.take_due(at(0)));
@@ -144,11 +148,16 @@ mod tests {
         t.need_peers(at(201));
         t.ended(at(203), t.round().number, 20, 0);
         assert_eq!(t.poll_timeout(), Some(at(203) + RETRY), "it found nobody");
+        t.take_due(at(204));
+        t.ended(at(205), t.round().number, 20, 1);
+        assert_eq!(t.poll_timeout(), Some(at(205) + USUAL));
+        t.need_peers(at(206));
+        assert_eq!(t.poll_timeout(), Some(at(206)), "it found hardly anybody");
     }
 
     #[test]
     fn while_nobody_answers_it_tries_again_ever_more_slowly() {
-        let mut t = Trackerless::new();
+        let mut t = Rounds::idle();
         t.start(at(0));
         let mut now = at(0);
         let mut pauses = Vec::new();
@@ -166,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_stopped_torrent_searches_no_more() {
-        let mut t = Trackerless::new();
+        let mut t = Rounds::idle();
         t.start(at(0));
         assert!(t.take_due(at(0)));
         t.stop();

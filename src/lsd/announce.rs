@@ -10,7 +10,7 @@ const HOSTS: [&str; 2] = ["239.192.152.143:6771", "[ff15::efc0:988f]:6771"];
 
 /// An announce.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LsdAnnounce {
+pub struct Announce {
     /// Where its sender listens for peers, not 0.
     pub port: u16,
     /// The torrents it has.
@@ -19,7 +19,7 @@ pub struct LsdAnnounce {
     pub cookie: Option<String>,
 }
 
-impl LsdAnnounce {
+impl Announce {
     /// The datagram, to the IPv6 group if `v6`.
     pub fn encode(&self, v6: bool) -> Vec<u8> {
         use std::fmt::Write as _;
@@ -49,7 +49,7 @@ impl LsdAnnounce {
         if !lines.next()?.starts_with("BT-SEARCH * HTTP/1.") {
             return None;
         }
-        let mut announce = LsdAnnounce { port: 0, info_hashes: Vec::new(), cookie: None };
+        let mut announce = Announce { port: 0, info_hashes: Vec::new(), cookie: None };
         for line in lines {
             let Some((name, value)) = line.split_once(':') else { continue };
             let value = value.trim();
@@ -77,10 +77,10 @@ mod tests {
         for v6 in [false, true] {
             for cookie in [None, Some("c00k1e".to_owned())] {
                 let info_hashes = vec![sha1(b"one"), sha1(b"two")];
-                let announce = LsdAnnounce { port: 6881, info_hashes, cookie };
+                let announce = Announce { port: 6881, info_hashes, cookie };
                 let datagram = announce.encode(v6);
                 assert!(datagram.ends_with(b"\r\n\r\n\r\n"));
-                assert_eq!(LsdAnnounce::decode(&datagram), Some(announce));
+                assert_eq!(Announce::decode(&datagram), Some(announce));
             }
         }
     }
@@ -92,7 +92,7 @@ mod tests {
             "BT-SEARCH * HTTP/1.1\r\nHOST: 239.192.152.143:6771\r\nPORT:7000\r\nX-What: ever\r\n\
              INFOHASH: {hash}\r\n\r\n\r\n"
         );
-        let announce = LsdAnnounce::decode(text.as_bytes()).expect("an announce");
+        let announce = Announce::decode(text.as_bytes()).expect("an announce");
         assert_eq!((announce.port, announce.info_hashes.len()), (7_000, 1));
         assert_eq!(announce.info_hashes[0].to_string(), hash.to_lowercase());
     }
@@ -109,10 +109,10 @@ mod tests {
             format!("BT-SEARCH * HTTP/1.1\r\nPort: 99999\r\nInfohash: {hash}\r\n\r\n"),
             "BT-SEARCH * HTTP/1.1\r\nPort: 5\r\nInfohash: xyz\r\n\r\n".to_owned(),
         ] {
-            assert_eq!(LsdAnnounce::decode(text.as_bytes()), None, "{text}");
+            assert_eq!(Announce::decode(text.as_bytes()), None, "{text}");
         }
         let many = format!("Infohash: {hash}\r\n").repeat(200);
         let text = format!("BT-SEARCH * HTTP/1.1\r\nPort: 5\r\n{many}\r\n");
-        assert_eq!(LsdAnnounce::decode(text.as_bytes()), None, "too long");
+        assert_eq!(Announce::decode(text.as_bytes()), None, "too long");
     }
 }
