@@ -16,6 +16,7 @@ use downpour::{
     pieces::job::FaultKind,
     sim::{
         HostId,
+        dht::{Families, Mischief, Plan},
         disk::DiskPlan,
         host::{Going, HostPlan},
         observer::Role,
@@ -88,6 +89,12 @@ fn blocks_all(settings: &mut Settings) {
 
 fn nothing(_: &mut Outside) {}
 
+/// A DHT of sixty.
+fn nodes() -> Plan {
+    let mischief = Mischief::IsSilent;
+    Plan { seed: 1, hosts: 60, families: Families::V4, rogues: 0, mischief, loss: 0, churn: 0 }
+}
+
 type Case = (&'static str, &'static str, &'static str, &'static str, fn() -> Vec<Finding>);
 
 /// Name of the cause, its line, a part of its evidence, a part of its remedy, and how it comes about.
@@ -137,22 +144,16 @@ const CASES: &[Case] = &[
         || after(alone(1), 20, nothing),
     ),
     ("asking", "no peers known (they are being asked for)", "from 1 tracker", "Wait", || {
-        after(alone(1), 20, |outside| {
-            let state = TrackerState::Asked;
-            outside.trackers = vec![Tracker { host: "a.example".to_owned(), state }];
-        })
+        let answer_time = secs(60);
+        let slow = TrackerPlan { answer_time, ..TrackerPlan::default() };
+        after(alone(1).tracker(slow), 20, nothing)
     }),
     (
         "dht_knows_nobody",
         "no peers known (the DHT knows nobody else)",
-        "8 nodes answered",
+        "nodes answered",
         "--peer",
-        || {
-            after(alone(1), 20, |outside| {
-                outside.trackers.clear();
-                outside.dht = Dht::Answered(8, 0);
-            })
-        },
+        || after(alone(1).dht(nodes()), 20, |outside| outside.trackers.clear()),
     ),
     ("dht_silent", "no peers known (no node of the DHT answers)", "no answer", "UDP", || {
         after(alone(1), 20, |outside| {

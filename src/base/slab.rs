@@ -46,7 +46,7 @@ impl Chunk<'_> {
 #[derive(Debug)]
 pub struct Slab {
     contents: Contents,
-    /// On whose account it is lent, if it is for a download.
+    /// On whose account it is lent, if it is of a pool.
     account: Option<Account>,
 }
 
@@ -58,7 +58,7 @@ enum Contents {
     Phantom(Box<[u64]>),
 }
 
-/// Those whose downloads have to leave room for the others': they wait for one disk.
+/// Those who have to leave room to the others: they wait for one disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Account(u16);
 
@@ -149,16 +149,15 @@ impl Slab {
 /// Who wants a slab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Room for blocks we are about to request: may use three quarters of the budget, and of several accounts one no
-    /// more than leaves room for the others.
+    /// Room for blocks we are about to request: may use three quarters of the budget.
     Download,
     /// Room for blocks to be served: may use all of it, so that downloads never starve uploads.
     Upload,
 }
 
 const CLASSES: usize = 5;
-/// Of several accounts each may have so many times what is left for downloads: one by itself three quarters of it,
-/// two together six sevenths.
+/// Of several accounts each may have so many times what is left: one by itself three quarters of all, two together
+/// six sevenths.
 const SHARE: usize = 3;
 
 /// Lends slabs under one budget.
@@ -173,8 +172,10 @@ pub struct Pool {
     phantom: bool,
     /// On whose account slabs are lent from now on.
     account: Account,
-    /// Bytes lent for downloads, by account.
-    downloads: Vec<usize>,
+    /// Bytes lent, by account.
+    by_account: Vec<usize>,
+    /// Several accounts are in use: each leaves room to the others.
+    is_shared: bool,
 }
 
 impl Pool {
@@ -187,7 +188,8 @@ impl Pool {
             free_bytes: 0,
             phantom: false,
             account: Account::default(),
-            downloads: vec![0],
+            by_account: vec![0],
+            is_shared: false,
         }
     }
 
@@ -198,9 +200,14 @@ impl Pool {
 
     /// One more account than the default one. When there are very many it is that.
     pub fn open_account(&mut self) -> Account {
-        let Ok(number) = u16::try_from(self.downloads.len()) else { return Account::default() };
-        self.downloads.push(0);
+        let Ok(number) = u16::try_from(self.by_account.len()) else { return Account::default() };
+        self.by_account.push(0);
         Account(number)
+    }
+
+    /// Whether more than one account is in use.
+    pub const fn share(&mut self, is_shared: bool) {
+        self.is_shared = is_shared;
     }
 
     /// What is taken from now on is on this account.
@@ -218,22 +225,15 @@ impl Pool {
             Purpose::Download => self.budget / 4 * 3,
             Purpose::Upload => self.budget,
         };
-        let account = (purpose == Purpose::Download).then_some(self.account);
-        if self.lent + size > limit || account.is_some_and(|account| self.is_over(account, size)) {
+        let own = self.by_account[usize::from(self.account.0)];
+        let left = limit.saturating_sub(self.lent);
+        if size > left || self.is_shared && own + size > left * SHARE {
             return None;
         }
         let contents = self.contents(class)?;
         self.lent += size;
-        if let Some(Account(number)) = account {
-            self.downloads[usize::from(number)] += size;
-        }
-        Some(Slab { contents, account })
-    }
-
-    /// Whether `size` more on that account would leave too little for others.
-    fn is_over(&self, Account(number): Account, size: usize) -> bool {
-        let left = (self.budget / 4 * 3).saturating_sub(self.downloads.iter().sum());
-        self.downloads.len() > 1 && self.downloads[usize::from(number)] + size > left * SHARE
+        self.by_account[usize::from(self.account.0)] += size;
+        Some(Slab { contents, account: Some(self.account) })
     }
 
     /// What a slab of that class, which is to be lent, consists of.
@@ -262,8 +262,8 @@ impl Pool {
         let class = class_of(slab.capacity());
         self.lent = self.lent.saturating_sub(class_len(class));
         if let Some(Account(number)) = slab.account {
-            let downloads = &mut self.downloads[usize::from(number)];
-            *downloads = downloads.saturating_sub(class_len(class));
+            let lent = &mut self.by_account[usize::from(number)];
+            *lent = lent.saturating_sub(class_len(class));
         }
         self.free_bytes += class_len(class);
         self.free[class].push(slab);
@@ -281,7 +281,7 @@ impl Pool {
 
     /// Whether little is left for downloads: what can come back should come back soon.
     pub const fn is_short(&self) -> bool {
-        self.lent > self.budget / 8 * 5
+        self.lent > self.budget / 8 * if self.is_shared { 4 } else { 5 }
     }
 
     /// Whether not even one more slab of the largest size can be lent.
@@ -359,6 +359,7 @@ mod tests {
         assert_eq!(first.len(), 192, "nobody else is there");
         first.into_iter().for_each(|slab| pool.give(slab));
         let [second, third] = [(); 2].map(|()| pool.open_account());
+        pool.share(true);
         first = take(&mut pool, only);
         assert_eq!(first.len(), 144, "three quarters");
         let stuck = take(&mut pool, second);

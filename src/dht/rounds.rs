@@ -1,7 +1,7 @@
 //! When a torrent searches the DHT for peers, and announces itself there at the same time.
 //!
 //! Pure. Announces are good for half an hour (BEP 5), so they are repeated a little more often; a torrent
-//! that needs peers searches again sooner, and soon while it finds none.
+//! that needs peers searches again sooner, and soon while it finds hardly any.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const USUAL: Duration = Duration::from_secs(15 * 60);
 const LEAST: Duration = Duration::from_secs(60);
 /// Before a search is repeated that nobody answered, or that found hardly anybody; doubles up to [`LEAST`].
 const RETRY: Duration = Duration::from_millis(500);
-/// With fewer peers a torrent that needs them has hardly found anybody: others have perhaps just come.
+/// With fewer others a torrent that needs them has found hardly anybody: more have perhaps just come.
 const FEW: usize = 3;
 
 /// One search of a torrent.
@@ -35,9 +35,9 @@ pub struct Rounds {
     /// It needs peers, and did when the last search ended.
     hungry: bool,
     round: Round,
-    /// When the last one began that somebody answered.
+    /// When the last one began, unless it found hardly anybody.
     last: Option<Instant>,
-    /// Hardly anybody was found: no search before then.
+    /// No search before then if the last one found hardly anybody, or nobody answered.
     earliest: Instant,
     retry: Duration,
 }
@@ -101,19 +101,19 @@ impl Rounds {
         self.round
     }
 
-    /// A search has ended; so many nodes have answered, and named so many peers.
-    pub fn ended(&mut self, now: Instant, round: u32, nodes: u32, peers: usize) {
+    /// A search has ended; so many nodes have answered, and named so many peers other than ourselves.
+    pub fn ended(&mut self, now: Instant, round: u32, nodes: u32, others: usize) {
         // One from before a pause says nothing.
         if self.stopped || round != self.round.number {
             return;
         }
         self.running = false;
-        let soonest = if nodes == 0 || peers < FEW {
+        let soonest = if nodes == 0 || others < FEW {
             self.last = None;
             let longer = (self.retry * 2).min(LEAST);
             std::mem::replace(&mut self.retry, longer)
         } else {
-            self.retry = RETRY;
+            self.retry = (self.retry / 2).max(RETRY);
             LEAST
         };
         let pause = if nodes == 0 || self.hungry { soonest } else { USUAL };

@@ -4,6 +4,7 @@
 //! shared [`FilePool`]. Of files that nobody wants, what has to be kept is in one hidden file (`aside`);
 //! to the outside they are files of full length that were never written.
 
+mod looks;
 mod unwanted;
 
 use std::{
@@ -177,41 +178,6 @@ impl Files {
         file_system.open(&self.root, self.path(index), access)
     }
 
-    /// Whether the output folder is the one that it was.
-    fn look_at_root(&self) -> io::Result<()> {
-        let now = self.pool.file_system().identity(&self.root)?;
-        let mut seen = self.seen_root.lock().expect("nothing panics while it is locked");
-        if *seen.get_or_insert(now) == now {
-            return Ok(());
-        }
-        let text = "the output folder is another one than before";
-        Err(io::Error::new(io::ErrorKind::NotFound, text))
-    }
-
-    /// Looks whether `handle` is still what goes by the name of a file; if not, it is closed.
-    fn look_by_name(&self, index: FileIndex, handle: &dyn OpenFile) -> io::Result<()> {
-        let open = || self.pool.file_system().open(&self.root, self.path(index), Access::Read);
-        let named = self.pool.open(open);
-        let inode = stamp_of(handle).map(|stamp| stamp.inode);
-        match &named {
-            Ok((_, stamp)) if Some(stamp.inode) == inode => self.look(index, handle),
-            Ok((other, _)) => {
-                self.look(index, &**other);
-                self.close();
-            }
-            Err(_) => self.close(),
-        }
-        named.map(drop)
-    }
-
-    /// Compares a file with what it was.
-    fn look(&self, index: FileIndex, handle: &dyn OpenFile) {
-        if self.touches.look(self.home(index), || stamp_of(handle)) {
-            // The next save has to tell.
-            self.mark(index);
-        }
-    }
-
     /// We write to a file for as long as what is returned lives.
     fn own_write<'a>(&'a self, index: FileIndex, handle: &'a dyn OpenFile) -> OwnWrite<'a> {
         if self.touches.begin(self.home(index), || stamp_of(handle)) {
@@ -348,17 +314,6 @@ impl Files {
         })
     }
 
-    /// Whether the output folder, where no file tells, may be used in place of what it was `before`: it is on the same
-    /// device, or the same one of a device that has another number now, or a device is mounted there. Else it may be
-    /// the folder on which one was mounted.
-    fn is_the_same_place(&self, before: (u64, u64), now: (u64, u64)) -> bool {
-        let is_mounted = || {
-            let outside = self.pool.file_system().identity(&self.root.join(".."));
-            outside.is_ok_and(|(device, _)| device != now.0)
-        };
-        before.0 == now.0 || before.1 == now.1 || is_mounted()
-    }
-
     /// A device was away, and whatever it had not written by then may be lost, without a word.
     fn doubt_what_was_not_flushed(&self) {
         for (at, word) in self.written.get().into_iter().flatten().enumerate() {
@@ -386,6 +341,9 @@ impl Backend for Files {
                 .map_err(|error| self.fault(file, "open".into(), &error))?;
         }
         read_exact_at(&*handle, into, offset).map_err(|error| {
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                self.touches.doubt(self.home(file));
+            }
             let operation = format!("read {} bytes at offset {offset} of", into.len());
             self.fault(file, operation, &error)
         })
@@ -422,7 +380,10 @@ impl Backend for Files {
         let open = || self.pool.file_system().open(&self.root, self.path(file), Access::Read);
         match self.pool.open(open) {
             Ok((handle, stamp)) => {
-                self.look(file, &*handle);
+                if self.look(file, &*handle) {
+                    // What is open may be another one.
+                    self.close();
+                }
                 Ok(Some(self.seen(file, stamp)))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -611,7 +572,9 @@ mod tests {
             let dir = tempfile::tempdir().expect("dir");
             let args = ["-t", "tmpfs", "-o", options, "none"];
             let done = Command::new("mount").args(args).arg(dir.path()).output();
-            done.is_ok_and(|output| output.status.success()).then(|| Mount(dir))
+            let done = done.is_ok_and(|output| output.status.success());
+            assert!(done || std::env::var_os("DOWNPOUR_MOUNTS").is_none(), "it cannot be mounted");
+            done.then(|| Mount(dir))
         }
     }
 

@@ -103,6 +103,8 @@ pub(super) enum Input {
         nodes: u32,
         /// Peers they named.
         peers: usize,
+        /// How many of those are not we ourselves.
+        others: usize,
     },
 }
 
@@ -318,11 +320,11 @@ impl Discovery {
                     announcer.show(now);
                 }
             }
-            Input::Searched { torrent, round, nodes, peers } => {
-                self.search(torrent, |rounds, now| rounds.ended(now, round, nodes, peers));
+            Input::Searched { torrent, round, nodes, peers, others } => {
+                self.search(torrent, |rounds, now| rounds.ended(now, round, nodes, others));
                 let now = self.clock.now();
                 if let Some(announcer) = self.torrents.get_mut(&torrent) {
-                    announcer.outcomes.searched(nodes, peers);
+                    announcer.outcomes.searched(nodes, others);
                     announcer.show(now);
                     if nodes > 0 {
                         announcer.shared.tell(|| TorrentEvent::DhtReply { nodes, peers });

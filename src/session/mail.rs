@@ -34,7 +34,7 @@ pub(super) struct Letters {
     pub(super) saved: Vec<(TorrentId, SaveResult)>,
     /// Storages that were looked at, and if they can be used again which pieces are lost there.
     pub(super) looked: Vec<(TorrentId, Option<Vec<PieceIndex>>)>,
-    /// Pieces that were served and looked at again, and whether they are right.
+    /// Pieces that were looked at, and whether they are right.
     pub(super) sampled: Vec<Sampled>,
     pub(super) dialled: Vec<Dialled>,
     /// Torrents whose handle wants something, see `Shared::take_request`.

@@ -476,8 +476,10 @@ impl Shard {
             tenant.jobs -= 1;
             tenant.writes -= usize::from(!matches!(event, DiskEvent::Read { .. }));
         }
-        if let DiskEvent::Read { run, result, .. } = &event {
-            self.sampling.served(now, id, run.piece, result);
+        if let (DiskEvent::Read { run, result, .. }, Some(tenant)) = (&event, self.tenants.get(&id))
+        {
+            let of = (id, tenant.storage.volume());
+            self.sampling.was_read(now, of, run.piece, result);
         }
         if matches!(event, DiskEvent::Spilled { .. }) {
             self.changed(now, id, SLAB_LEN.into());

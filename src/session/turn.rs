@@ -5,6 +5,7 @@
 //! log; what takes time (disk, dials) it leaves in [`Wishes`]. The clock is read by the caller, once
 //! per turn. Generic over the stream, so that a benchmark can run it over memory.
 
+mod accounts;
 mod succession;
 mod wishes;
 
@@ -18,6 +19,7 @@ use std::{
     task::Poll,
 };
 
+use accounts::Accounts;
 use tokio::sync::Notify;
 
 use super::{
@@ -72,8 +74,7 @@ pub struct Turns<T> {
     /// Each in a box, because a table has room for twice as many.
     hosted: HashMap<TorrentId, Box<Hosted<T>>>,
     pool: Pool,
-    /// Volumes that torrents were ever on: each waits for its own disk alone.
-    accounts: Vec<(Volume, Account)>,
+    accounts: Accounts,
     buf: Pages,
     list: Arc<ReadyList>,
     /// Connections to read, in the order in which they rang.
@@ -95,7 +96,8 @@ pub struct Turns<T> {
 
 struct Hosted<T> {
     torrent: Torrent,
-    /// On which it borrows memory.
+    /// Where its files are, and on which account it borrows memory.
+    volume: Volume,
     account: Account,
     /// By slot of the peer key.
     connections: Vec<Option<Box<Connection<T>>>>,
@@ -131,7 +133,7 @@ impl<T: Transport> Turns<T> {
         Turns {
             hosted: HashMap::new(),
             pool: Pool::new(slab_budget),
-            accounts: Vec::new(),
+            accounts: Accounts::default(),
             buf: Pages::zeroed(READ_LEN),
             list: Arc::new(ReadyList::new(wake)),
             ready: VecDeque::new(),
@@ -149,24 +151,10 @@ impl<T: Transport> Turns<T> {
 
     /// Takes a torrent in, whose files are on `volume`.
     pub fn host(&mut self, id: TorrentId, torrent: Torrent, volume: Volume) {
-        let (account, connections) = (self.account_of(volume), Vec::new());
-        let hosted = Hosted { torrent, account, connections, armed: None, touched: false };
+        let (account, connections) = (self.accounts.of(volume, &mut self.pool), Vec::new());
+        let hosted = Hosted { torrent, volume, account, connections, armed: None, touched: false };
         self.hosted.insert(id, Box::new(hosted));
         self.touch(id);
-    }
-
-    fn account_of(&mut self, volume: Volume) -> Account {
-        // Whatever waits for no disk does not keep one to its share.
-        if volume == Volume::default() {
-            return Account::default();
-        }
-        if let Some((_, account)) = self.accounts.iter().find(|(known, _)| *known == volume) {
-            return *account;
-        }
-        let is_first = self.accounts.is_empty();
-        let account = if is_first { Account::default() } else { self.pool.open_account() };
-        self.accounts.push((volume, account));
-        account
     }
 
     /// Gives a torrent up: its connections close and its slabs return. Disk work under way is
@@ -175,6 +163,7 @@ impl<T: Transport> Turns<T> {
         self.handle(now, id, Input::Command(Command::Pause));
         self.drain(now);
         let hosted = *self.hosted.remove(&id)?;
+        self.accounts.leave(hosted.volume, &mut self.pool);
         for mut connection in hosted.connections.into_iter().flatten() {
             connection.out.clear(&mut self.pool);
             self.connections -= 1;
@@ -577,20 +566,5 @@ impl<T: Transport> Turns<T> {
             }
             self.touch(id);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::memory::MemoryStream;
-
-    #[test]
-    fn torrents_of_one_volume_share_their_memory() {
-        let mut turns = Turns::<MemoryStream>::new(1 << 20, Arc::new(Notify::new()), Instant::ZERO);
-        let [of_none, first, second, again] =
-            [0, 5, 7, 5].map(|volume| turns.account_of(Volume(volume)));
-        assert_eq!([of_none, first], [Account::default(); 2]);
-        assert!(second != first && again == first);
     }
 }

@@ -96,6 +96,8 @@ struct Host {
     /// When it is woken next.
     wake: Instant,
     alive: bool,
+    /// It leaves when its owner says so, and not by chance.
+    stays: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -254,7 +256,9 @@ impl World {
         let known =
             self.hosts.iter().take(ENTRANCES).flat_map(|host| host.addrs).flatten().collect();
         let node = self.honest(addrs, known);
-        self.place(addrs, Kind::Honest(node))
+        let host = self.place(addrs, Kind::Honest(node));
+        self.hosts[host].stays = true;
+        host
     }
 
     /// The host leaves without a word.
@@ -314,7 +318,7 @@ impl World {
             self.by_addr.insert(addr, n);
         }
         let floods = matches!(kind, Kind::Rogue(_)) && self.plan.mischief == Mischief::Floods;
-        self.hosts.push(Host { addrs, kind, wake: Instant::FAR, alive: true });
+        self.hosts.push(Host { addrs, kind, wake: Instant::FAR, alive: true, stays: false });
         self.settle(n);
         if floods {
             self.wake_at(n, self.now + rogue::FLOOD_EVERY);
@@ -338,7 +342,7 @@ impl World {
     /// Somebody leaves without a word; somebody else comes.
     fn replace_somebody(&mut self) {
         let gone = self.rng.index(self.hosts.len());
-        if self.hosts[gone].alive && gone > 20 {
+        if self.hosts[gone].alive && !self.hosts[gone].stays && gone > 20 {
             self.hosts[gone].alive = false;
             self.join();
         }

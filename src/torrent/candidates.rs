@@ -334,7 +334,23 @@ impl Candidates {
         }
     }
 
+    /// We have connected to ourselves from that address: what listens there where we do is us. The other end of that
+    /// connection does not hear it, and would be tried once more.
+    pub(super) fn is_us(&mut self, ip: IpAddr) {
+        self.never_dial(SocketAddr::new(ip, self.own_port));
+    }
+
+    fn never_dial(&mut self, addr: SocketAddr) {
+        if let Some(known) = self.known.get_mut(&addr) {
+            self.dialling -= u32::from(known.state == State::Dialling);
+            known.state = State::Never;
+        }
+    }
+
     pub(super) fn connection_ended(&mut self, now: Instant, addr: SocketAddr, ended: Ended) {
+        if self.known.get(&addr).is_some_and(|known| known.state == State::Never) {
+            return;
+        }
         match ended {
             Ended::Lost => {
                 if let Some(known) = self.known.get_mut(&addr) {
@@ -355,12 +371,7 @@ impl Candidates {
                 self.set_idle(addr, now + FIRST_WAIT * 12);
             }
             Ended::Banned => self.ban(addr),
-            Ended::Never => {
-                if let Some(known) = self.known.get_mut(&addr) {
-                    self.dialling -= u32::from(known.state == State::Dialling);
-                    known.state = State::Never;
-                }
-            }
+            Ended::Never => self.never_dial(addr),
         }
     }
 
@@ -629,6 +640,19 @@ mod tests {
         assert!(!c.is_banned(v6(1, 1, 1)) && c.is_banned(v6(2, 1, 1)), "the oldest made room");
         c.ban(SocketAddr::from(([127, 0, 0, 1], 1)));
         assert!(!c.is_banned(SocketAddr::from(([127, 0, 0, 1], 2))));
+        c.check_invariants();
+    }
+
+    /// A node of the DHT, or a tracker, that names us used to be told by `why` as one that hangs up on a plain handshake.
+    #[test]
+    fn we_are_dialled_once() {
+        let mut c = candidates(Some(6881), Policy::Allowed);
+        c.found(Instant::ZERO, Source::Dht, &[addr(1)]);
+        assert_eq!(c.next(Instant::ZERO, false, MOST), Some(addr(1)));
+        c.connected(addr(1), PeerKey { slot: 0, generation: 0 });
+        c.is_us(addr(1).ip());
+        c.connection_ended(Instant::ZERO, addr(1), Ended::Silent);
+        assert_eq!((c.next_due(false), c.tally().known), (None, 0));
         c.check_invariants();
     }
 

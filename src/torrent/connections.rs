@@ -272,6 +272,9 @@ impl Torrent {
             return Err(Disconnect::WrongInfoHash);
         }
         if hello.peer_id == self.peer_id {
+            if let Some(peer) = self.peers.get(key).filter(|peer| !peer.outgoing) {
+                self.candidates.is_us(peer.addr.ip());
+            }
             return Err(Disconnect::Ourselves);
         }
         self.settle_duplicate(key, hello.peer_id)?;

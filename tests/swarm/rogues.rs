@@ -36,19 +36,19 @@ use crate::{
 
 /// So many seeds tell a median from chance.
 const MANY: usize = 15;
-/// Most that a rogue may cost, in the median of many seeds and in any one. 1.05 is aimed at: a tracker that names
-/// 1,900 strangers, and is the only one, costs 1.12, who comes again and again to take 1.07.
-const MEDIAN: f64 = 1.15;
+/// Most that a rogue may cost, in the median of many seeds. Some rows have more.
+const MEDIAN: f64 = 1.05;
+/// Most that it may cost with any one seed.
 const WORST: f64 = 1.2;
 /// Most pieces that may fail at one peer for what one poisoner sends: the first, which others had a part in, and one
-/// that it sends alone; and one that the disk was checking beside the first, in one of a hundred runs.
-const BAD: u32 = 3;
+/// that it sends alone.
+const BAD: u32 = 2;
 /// Most that may fail for what it has sent before it was banned: what the disk was checking then.
 const LATE: u32 = 1;
-/// Most work of honest peers over that without, in the median.
+/// Most work of honest peers over that without, in the median. Who sends 2,000 messages a second is heard.
 const WORK: f64 = 3.0;
 /// Most bytes that an honest peer may hold for rogues.
-const HELD: usize = 1 << 20;
+const HELD: usize = 512 << 10;
 
 /// The honest swarms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +111,20 @@ struct Row {
     crowd: Crowd,
     cast: Box<dyn Fn(Scenario) -> Scenario + Sync>,
     gets: Gets,
+    /// What it may cost in the median, and how many pieces may fail.
+    may: (f64, u32),
+}
+
+impl Row {
+    /// It costs more than is aimed at: so much at most.
+    fn costs(self, most: f64) -> Row {
+        Row { may: (most, self.may.1), ..self }
+    }
+
+    /// In one of a hundred runs the disk checks another bad piece beside the first.
+    fn has_one_more(self) -> Row {
+        Row { may: (self.may.0, BAD + 1), ..self }
+    }
 }
 
 fn row(
@@ -119,7 +133,7 @@ fn row(
     gets: Gets,
     cast: impl Fn(Scenario) -> Scenario + Sync + 'static,
 ) -> Row {
-    Row { name, crowd, cast: Box::new(cast), gets }
+    Row { name, crowd, cast: Box::new(cast), gets, may: (MEDIAN, BAD) }
 }
 
 /// A row of one who plays a part among peers that are as they usually are.
@@ -147,8 +161,8 @@ fn poisoners() -> Vec<Row> {
         part("all blocks are wrong", Banned, serving(Serve::Wrong(1))),
         several("three send wrong blocks only", 3, 1),
         several("three send one of 20 wrong", 3, 20),
-        among("one block of 100 is wrong, pieces of 4 MiB", Crowd::Long, 1, 100),
-        among("all blocks are wrong, pieces of 4 MiB", Crowd::Long, 1, 1),
+        among("one block of 100 is wrong, pieces of 4 MiB", Crowd::Long, 1, 100).has_one_more(),
+        among("all blocks are wrong, pieces of 4 MiB", Crowd::Long, 1, 1).costs(1.1),
     ]
 }
 
@@ -171,13 +185,14 @@ fn stallers() -> Vec<Row> {
             Borne,
             Part { unchoke: false, interested: true, claims: Claims::Nothing, ..silent() },
         ),
-        row("takes all that it can get", Crowd::Plain, Borne, taker(None)),
-        row("the same, and comes again every 11 s", Crowd::Plain, Borne, taker(Some(secs(11)))),
+        row("takes all that it can get", Crowd::Plain, Borne, taker(None)).costs(1.08),
+        row("the same, and comes again every 11 s", Crowd::Plain, Borne, taker(Some(secs(11))))
+            .costs(1.08),
         part("unchokes and answers nothing", Borne, silent()),
         part("the same, without extensions", Borne, Part { extensions: false, ..silent() }),
         part("answers nothing, has half", Borne, Part { claims: Claims::Every(2), ..silent() }),
         part("rejects everything", Borne, serving(Serve::Reject)),
-        part("a block every 8 s", Borne, serving(Serve::Slowly(secs(8)))),
+        part("a block every 8 s", Borne, serving(Serve::Slowly(secs(8)))).costs(1.09),
         part("a byte every second", Borne, serving(Serve::Trickle(secs(1)))),
         part("60 blocks and nothing more", Borne, serving(Serve::Times(60))),
         part(
@@ -191,7 +206,7 @@ fn stallers() -> Vec<Row> {
             let crowd = crowd.rogue("rogue", part, UP);
             crowd.each(Role::Rogue, |_, p| p.takes = Some(64 << 10))
         }),
-        part("takes no requests", Borne, Part { reqq: Some(0), ..silent() }),
+        part("takes no requests", Borne, Part { reqq: Some(0), ..silent() }).costs(1.08),
         part("takes four billion requests", Borne, Part { reqq: Some(u32::MAX), ..silent() }),
     ]
 }
@@ -262,6 +277,7 @@ fn namers() -> Vec<Row> {
     vec![
         exchange("a peer names 50 that do not exist", 50),
         exchange("a peer names 2,000 that do not exist", 2_000),
+        // Nobody hears honest ones among so many: those have a tracker besides.
         row("announces 500 a second to neighbours", Crowd::Neighbours, Borne, |crowd| {
             crowd.rogue("rogue", Part { announces: 500, ..serving(Serve::Never) }, UP)
         }),
@@ -279,7 +295,8 @@ fn namers() -> Vec<Row> {
             "the tracker names 1,900 strangers",
             Borne,
             TrackerPlan { strangers: 1_900, ..honest() },
-        ),
+        )
+        .costs(1.13),
     ]
 }
 
@@ -431,7 +448,7 @@ fn try_all(rows: &[Row]) {
         let seen = Seen::of(honest, with);
         println!("{:42} {seen}", row.name);
         let many = seeds.len() >= MANY;
-        if many && seen.finish > MEDIAN || !many && seen.worst > WORST {
+        if many && seen.finish > row.may.0 || !many && seen.worst > WORST {
             wrong.push(format!("{}: it held the others up", row.name));
         }
         if seen.work > WORK {
@@ -452,7 +469,7 @@ fn fault(row: &Row, report: &Report) -> Option<&'static str> {
     let faults = [
         (framed, "an honest peer was banned"),
         (banned != matches!(row.gets, Banned), "somebody was banned, or nobody"),
-        (report.most_bad.0 > BAD, "a poisoner was believed for too long"),
+        (report.most_bad.0 > row.may.1, "a poisoner was believed for too long"),
         (report.most_bad.1 > LATE, "what a poisoner had sent was not taken back"),
         (overlooked, "nobody found it out"),
         (held(report) > HELD, "somebody holds too much memory"),

@@ -46,6 +46,7 @@ impl Shard {
             let _ = reply.send(());
         }
         self.dialler.forget(id);
+        self.sampling.forget(id);
         self.watched.retain(|&watched| watched != id);
         self.leaving.retain(|&leaving| leaving != id);
     }

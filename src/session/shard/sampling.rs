@@ -1,9 +1,12 @@
 //! A slow look at what is served: now and then one of the pieces that were read for peers lately is hashed,
 //! so that a disk that goes bad, or somebody who writes without leaving a trace, does not go on for ever. Once
 //! somebody is found to have written to a file, all pieces in it are looked at, one after the other.
+//!
+//! Such a check takes half of one thread at most, of each volume; who writes again and again has his files
+//! checked ever more rarely, and what is read of them for peers is verified all the same.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -13,36 +16,65 @@ use tokio::task;
 use super::Shard;
 use crate::{
     base::{index::PieceIndex, rng::Rng, time::Instant},
+    disk::Volume,
     pieces::job::{DiskFault, FaultKind},
     session::id::TorrentId,
-    torrent::Input,
+    torrent::{Input, Phase},
 };
+
+/// Between two looks of a check at least; as long as the last one took, if that is longer.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
+/// Between the first two checks of a torrent; doubles with each.
+const FIRST_REST: Duration = Duration::from_secs(60);
+const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 /// What is looked at next.
 #[derive(Debug)]
 pub(super) struct Sampling {
     /// How often a piece is looked at.
     every: Duration,
-    /// One of those served since the last look.
+    /// One of those read since the last look.
     piece: Option<(TorrentId, PieceIndex)>,
     /// How many reads there were to choose from.
     reads: u64,
-    /// When; `None` if nothing was served.
+    /// When; `None` if nothing was read.
     at: Option<Instant>,
-    /// Torrents to whose files somebody wrote, and from which piece on they were not looked at since.
-    checks: VecDeque<(TorrentId, PieceIndex)>,
-    /// Torrents that are looked at now: one of them may wait for a disk that does not answer.
-    looking: HashSet<TorrentId>,
+    /// Torrents to whose files somebody wrote: one entry each.
+    checks: VecDeque<Check>,
+    /// How long each of them rests before it is checked once more.
+    rests: HashMap<TorrentId, Duration>,
+    /// The torrents that are looked at now, since when, and where: the disk may not answer.
+    looking: HashMap<TorrentId, (Instant, Volume)>,
     rng: Rng,
+}
+
+/// A check that has not come to its end.
+#[derive(Debug)]
+struct Check {
+    torrent: TorrentId,
+    volume: Volume,
+    /// What comes before was looked at.
+    from: PieceIndex,
+    at: Instant,
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+enum Look {
+    /// That piece.
+    Sample(PieceIndex),
+    /// The first piece from there on that is doubted.
+    Check(PieceIndex),
 }
 
 /// What came of a look.
 #[derive(Debug)]
 pub(in crate::session) struct Sampled {
     torrent: TorrentId,
+    look: Look,
     /// The piece that was looked at, if there was one, and whether it is right.
     piece: Option<(PieceIndex, Result<bool, DiskFault>)>,
-    /// A file of the torrent is doubted, and this piece of it not looked at.
+    /// The first other piece that is doubted, if one is; of a check one that comes after it, if one does.
     doubted: Option<PieceIndex>,
 }
 
@@ -54,26 +86,27 @@ impl Sampling {
             reads: 0,
             at: None,
             checks: VecDeque::new(),
-            looking: HashSet::new(),
+            rests: HashMap::new(),
+            looking: HashMap::new(),
             rng: Rng::new(0),
         }
     }
 
     /// When the next piece is looked at.
     pub(super) fn next(&self) -> Option<Instant> {
-        if self.next_check().is_some() { Some(Instant::ZERO) } else { self.at }
+        self.checks.iter().filter(|check| self.may_go_on(check)).map(|c| c.at).chain(self.at).min()
     }
 
-    /// Which of the checks can go on.
-    fn next_check(&self) -> Option<usize> {
-        self.checks.iter().position(|(id, _)| !self.looking.contains(id))
+    /// Nothing else is looked at on its volume.
+    fn may_go_on(&self, check: &Check) -> bool {
+        self.looking.values().all(|(_, volume)| *volume != check.volume)
     }
 
-    /// A part of `piece` was read for a peer, or it was found that it should not be. Each read has the same chance.
-    pub(super) fn served(
+    /// A part of `piece` was read for a peer, or it was found that it must not be. Each read has the same chance.
+    pub(super) fn was_read(
         &mut self,
         now: Instant,
-        torrent: TorrentId,
+        (torrent, volume): (TorrentId, Volume),
         piece: PieceIndex,
         result: &Result<(), DiskFault>,
     ) {
@@ -85,71 +118,109 @@ impl Sampling {
                 }
                 self.at.get_or_insert(now + self.every);
             }
-            Err(fault) if fault.kind == FaultKind::Changed => {
-                if self.checks.iter().all(|(id, _)| *id != torrent) {
-                    self.checks.push_back((torrent, PieceIndex(0)));
-                }
-            }
+            Err(fault) if fault.kind == FaultKind::Changed => self.begin(now, torrent, volume),
             Err(_) => {}
         }
     }
 
-    /// The torrent, and the piece to look at; with `true` the first doubted one from it on.
-    fn take_due(&mut self, now: Instant) -> Option<(TorrentId, PieceIndex, bool)> {
-        if self.next().is_none_or(|at| at > now) {
-            return None;
+    /// Somebody wrote to a file of the torrent: it is checked, after a rest if that is nothing new.
+    fn begin(&mut self, now: Instant, torrent: TorrentId, volume: Volume) {
+        if self.checks.iter().any(|check| check.torrent == torrent) {
+            return;
         }
-        if let Some((id, from)) = self.next_check().and_then(|at| self.checks.remove(at)) {
-            return Some((id, from, true));
+        let rest = self.rests.get(&torrent).copied().unwrap_or_default();
+        self.rests.insert(torrent, (rest * 2).clamp(FIRST_REST, LONGEST_REST));
+        let from = PieceIndex(0);
+        self.checks.push_back(Check { torrent, volume, from, at: now + rest });
+    }
+
+    /// The torrent, and what is looked at of it, if it is time.
+    fn take_due(&mut self, now: Instant) -> Option<(TorrentId, Look)> {
+        let is_due = |check: &Check| check.at <= now && self.may_go_on(check);
+        if let Some(check) =
+            self.checks.iter().position(is_due).and_then(|at| self.checks.remove(at))
+        {
+            return Some((check.torrent, Look::Check(check.from)));
+        }
+        if self.at.is_none_or(|at| at > now) {
+            return None;
         }
         (self.at, self.reads) = (None, 0);
         let (id, piece) = self.piece.take()?;
-        (!self.looking.contains(&id)).then_some((id, piece, false))
+        (!self.looking.contains_key(&id)).then_some((id, Look::Sample(piece)))
+    }
+
+    /// The torrent is gone.
+    pub(super) fn forget(&mut self, id: TorrentId) {
+        self.checks.retain(|check| check.torrent != id);
+        self.rests.remove(&id);
     }
 }
 
 impl Shard {
     /// Has a piece looked at if it is time, where that may block.
     pub(super) fn sample(&mut self, now: Instant) {
-        let Some((id, piece, is_check)) = self.sampling.take_due(now) else { return };
+        let Some((id, look)) = self.sampling.take_due(now) else { return };
         let (Some(tenant), Some(machine)) = (self.tenants.get(&id), self.turns.torrent(id)) else {
             return;
         };
-        let have = machine.have().clone();
+        let phase = machine.snapshot(now).phase;
+        if !matches!(phase, Phase::Downloading | Phase::Seeding) || tenant.retiring.is_some() {
+            return;
+        }
+        let mut have = machine.have().clone();
         let (storage, mail) = (Arc::clone(&tenant.storage), Arc::clone(&self.mail));
-        self.sampling.looking.insert(id);
+        self.sampling.looking.insert(id, (now, storage.volume()));
         task::spawn_blocking(move || {
-            let at = if is_check { storage.next_doubtful(piece, &have) } else { Some(piece) };
+            let at = match look {
+                Look::Sample(piece) => Some(piece),
+                Look::Check(from) => storage.next_doubtful(from, &have),
+            };
             let piece = at.map(|piece| (piece, storage.is_right(piece)));
-            let from = PieceIndex(at.filter(|_| is_check).map_or(0, |piece| piece.0 + 1));
-            let doubted = at.and_then(|_| storage.next_doubtful(from, &have));
-            mail.post(|letters| letters.sampled.push(Sampled { torrent: id, piece, doubted }));
+            if let Some((piece, _)) = piece {
+                have.remove(piece);
+            }
+            let behind = at.map_or(0, |piece| piece.0 + 1);
+            let next = |from| storage.next_doubtful(PieceIndex(from), &have);
+            let doubted = next(behind).or_else(|| next(0));
+            let sampled = Sampled { torrent: id, look, piece, doubted };
+            mail.post(|letters| letters.sampled.push(sampled));
         });
     }
 
     /// A piece was looked at.
     pub(super) fn sampled(&mut self, now: Instant, sampled: Sampled) {
-        let Sampled { torrent: id, piece, doubted } = sampled;
-        self.sampling.looking.remove(&id);
-        let mut goes_on = doubted;
+        let Sampled { torrent: id, look, piece, doubted } = sampled;
+        let Some((began, volume)) = self.sampling.looking.remove(&id) else { return };
         match piece {
             None | Some((_, Ok(true))) => {}
             Some((piece, Ok(false))) => {
                 let kind = FaultKind::Changed;
                 self.turns.handle(now, id, Input::PieceLost { piece, kind });
             }
-            Some((_, Err(fault))) => {
-                // Whoever reads it next is told.
-                goes_on = None;
-                if fault.kind == FaultKind::Gone {
-                    self.turns.handle(now, id, Input::StorageGone(fault));
-                }
+            // The file ends before it.
+            Some((piece, Err(DiskFault { kind: kind @ FaultKind::Changed, .. }))) => {
+                self.turns.handle(now, id, Input::PieceLost { piece, kind });
             }
+            Some((_, Err(fault))) if fault.kind == FaultKind::Gone => {
+                return self.turns.handle(now, id, Input::StorageGone(fault));
+            }
+            // Whoever reads it next is told.
+            Some((_, Err(_))) => {}
         }
-        if let Some(from) = goes_on {
-            let checks = &mut self.sampling.checks;
-            checks.retain(|(other, _)| *other != id);
-            checks.push_back((id, from));
+        if !self.tenants.contains_key(&id) {
+            return;
+        }
+        match (look, doubted) {
+            (Look::Check(before), Some(from)) if from >= before => {
+                let at = now + now.since(began).max(LEAST_PAUSE);
+                let checks = &mut self.sampling.checks;
+                // At its end it is seen whether somebody has written once more.
+                checks.retain(|check| check.torrent != id);
+                checks.push_back(Check { torrent: id, volume, from, at });
+            }
+            (_, Some(_)) => self.sampling.begin(now, id, volume),
+            (_, None) => {}
         }
     }
 }

@@ -8,7 +8,8 @@ impl<T: Transport> Turns<T> {
     pub fn succeed(&mut self, now: Instant, older: TorrentId, id: TorrentId) {
         self.drain(now);
         let Some(hosted) = self.hosted.remove(&older) else { return };
-        let Hosted { torrent, mut connections, .. } = *hosted;
+        let Hosted { torrent, volume, mut connections, .. } = *hosted;
+        self.accounts.leave(volume, &mut self.pool);
         self.up.forget(older);
         self.down.forget(older);
         let Some(heir) = self.hosted.get_mut(&id) else { return };

@@ -155,10 +155,11 @@ impl World {
         *known = answer.peers.len();
         if let Some(summary) = &answer.summary {
             let round = searches.rounds.round().number;
-            searches.rounds.ended(self.now, round, summary.answered, *known);
+            let others = answer.peers.iter().filter(|peer| **peer != h.addr).count();
+            searches.rounds.ended(self.now, round, summary.answered, others);
             searches.last = match summary.answered {
                 0 => why::Dht::Silent,
-                nodes => why::Dht::Answered(nodes, *known),
+                nodes => why::Dht::Answered(nodes, others),
             };
             searches.running = None;
             self.plan_search(host);

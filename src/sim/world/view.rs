@@ -143,7 +143,7 @@ impl World {
 
     /// Nothing will ever happen any more.
     pub fn is_over(&self) -> bool {
-        self.agenda.is_empty()
+        self.agenda.is_empty() && self.trackerless.dht.is_none()
     }
 
     /// What each host is doing and why it waits, for people: at most `hosts` hosts that lack
