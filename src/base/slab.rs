@@ -156,8 +156,8 @@ pub enum Purpose {
 }
 
 const CLASSES: usize = 5;
-/// Of several accounts each may have so many times what is left: one by itself three quarters of all, two together
-/// six sevenths.
+/// Of several accounts each may have so many times what is left: of what downloads may have one by itself has three
+/// quarters, two together six sevenths. By uploads nobody has more than one could have by downloads.
 const SHARE: usize = 3;
 
 /// Lends slabs under one budget.
@@ -225,15 +225,20 @@ impl Pool {
             Purpose::Download => self.budget / 4 * 3,
             Purpose::Upload => self.budget,
         };
-        let own = self.by_account[usize::from(self.account.0)];
-        let left = limit.saturating_sub(self.lent);
-        if size > left || self.is_shared && own + size > left * SHARE {
+        if self.is_over(size, limit) {
             return None;
         }
         let contents = self.contents(class)?;
         self.lent += size;
         self.by_account[usize::from(self.account.0)] += size;
         Some(Slab { contents, account: Some(self.account) })
+    }
+
+    /// Whether `size` more would be over `limit`, or leave too little to other accounts.
+    fn is_over(&self, size: usize, limit: usize) -> bool {
+        let own = self.by_account[usize::from(self.account.0)] + size;
+        let left = limit.saturating_sub(self.lent);
+        size > left || self.is_shared && own > (left * SHARE).min(self.budget / 16 * 9)
     }
 
     /// What a slab of that class, which is to be lent, consists of.
@@ -284,9 +289,9 @@ impl Pool {
         self.lent > self.budget / 8 * if self.is_shared { 4 } else { 5 }
     }
 
-    /// Whether not even one more slab of the largest size can be lent.
-    pub const fn is_spent(&self) -> bool {
-        self.lent + SLAB_LEN as usize > self.budget
+    /// Whether not even one more slab of the largest size can be lent on this account.
+    pub fn is_spent(&self) -> bool {
+        self.is_over(SLAB_LEN as usize, self.budget)
     }
 
     /// Frees unused slabs beyond `keep` bytes.

@@ -341,8 +341,9 @@ impl Backend for Files {
                 .map_err(|error| self.fault(file, "open".into(), &error))?;
         }
         read_exact_at(&*handle, into, offset).map_err(|error| {
-            if error.kind() == io::ErrorKind::UnexpectedEof {
-                self.touches.doubt(self.home(file));
+            let ends = error.kind() == io::ErrorKind::UnexpectedEof;
+            if ends && !self.look(file, &*handle) && !self.is_doubtful(file) {
+                self.doubt(file);
             }
             let operation = format!("read {} bytes at offset {offset} of", into.len());
             self.fault(file, operation, &error)
@@ -381,8 +382,7 @@ impl Backend for Files {
         match self.pool.open(open) {
             Ok((handle, stamp)) => {
                 if self.look(file, &*handle) {
-                    // What is open may be another one.
-                    self.close();
+                    self.replaced(file);
                 }
                 Ok(Some(self.seen(file, stamp)))
             }

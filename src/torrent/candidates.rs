@@ -294,7 +294,7 @@ impl Candidates {
         if let Some(past) = &mut self.past {
             past.rests = 0;
         }
-        if let Some(known) = self.known.get_mut(&addr) {
+        if let Some(known) = self.known.get_mut(&addr).filter(|k| k.state != State::Never) {
             self.dialling -= u32::from(known.state == State::Dialling);
             known.state = State::Connected(key);
         }
@@ -334,10 +334,14 @@ impl Candidates {
         }
     }
 
-    /// We have connected to ourselves from that address: what listens there where we do is us. The other end of that
-    /// connection does not hear it, and would be tried once more.
-    pub(super) fn is_us(&mut self, ip: IpAddr) {
-        self.never_dial(SocketAddr::new(ip, self.own_port));
+    /// Somebody has connected to us who says that he is us, and who would listen there: he is believed if we are
+    /// connecting there at this moment, which `is_waiting` says of a connection on which nothing was heard. The other
+    /// end of that does not hear it, and would be tried once more.
+    pub(super) fn is_us(&mut self, addr: SocketAddr, is_waiting: bool) {
+        let state = self.known.get(&addr).map(|known| known.state);
+        if is_waiting || state == Some(State::Dialling) {
+            self.never_dial(addr);
+        }
     }
 
     fn never_dial(&mut self, addr: SocketAddr) {
@@ -538,7 +542,7 @@ impl Candidates {
     }
 
     fn set_idle(&mut self, addr: SocketAddr, at: Instant) {
-        if let Some(known) = self.known.get_mut(&addr) {
+        if let Some(known) = self.known.get_mut(&addr).filter(|k| k.state != State::Never) {
             self.dialling -= u32::from(known.state == State::Dialling);
             known.state = State::Idle(at);
         }
@@ -649,11 +653,27 @@ mod tests {
         let mut c = candidates(Some(6881), Policy::Allowed);
         c.found(Instant::ZERO, Source::Dht, &[addr(1)]);
         assert_eq!(c.next(Instant::ZERO, false, MOST), Some(addr(1)));
-        c.connected(addr(1), PeerKey { slot: 0, generation: 0 });
-        c.is_us(addr(1).ip());
+        let key = PeerKey { slot: 0, generation: 0 };
+        c.connected(addr(1), key);
+        c.is_us(addr(1), false);
+        assert_eq!(c.tally().known, 1, "whoever says so");
+        c.is_us(addr(1), true);
         c.connection_ended(Instant::ZERO, addr(1), Ended::Silent);
         assert_eq!((c.next_due(false), c.tally().known), (None, 0));
-        c.check_invariants();
+        // One end may be heard of before the other.
+        let mut c = candidates(Some(6881), Policy::Required);
+        for failed in [false, true] {
+            c.found(Instant::ZERO, Source::Dht, &[addr(2 + u16::from(failed))]);
+            let dialled = c.next(Instant::ZERO, false, MOST).expect("it is known");
+            c.is_us(dialled, false);
+            match failed {
+                true => c.dial_failed(Instant::ZERO, dialled, DialFailure::Declined),
+                false => c.connected(dialled, key),
+            }
+            c.connection_ended(Instant::ZERO, dialled, Ended::Silent);
+            assert_eq!((c.next_due(false), c.tally().known), (None, 0));
+            c.check_invariants();
+        }
     }
 
     #[test]

@@ -272,9 +272,7 @@ impl Torrent {
             return Err(Disconnect::WrongInfoHash);
         }
         if hello.peer_id == self.peer_id {
-            if let Some(peer) = self.peers.get(key).filter(|peer| !peer.outgoing) {
-                self.candidates.is_us(peer.addr.ip());
-            }
+            self.have_met_ourselves(key);
             return Err(Disconnect::Ourselves);
         }
         self.settle_duplicate(key, hello.peer_id)?;
@@ -296,6 +294,18 @@ impl Torrent {
         self.introduce(key);
         self.begin_showing(now, key);
         Ok(())
+    }
+
+    /// The peer says that it is us: where we dial ourselves we do so no more.
+    fn have_met_ourselves(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get(key).filter(|peer| !peer.outgoing) else { return };
+        let ip = peer.addr.ip();
+        for port in [self.listen_port, self.mapped.peers].into_iter().flatten() {
+            let addr = SocketAddr::new(ip, port);
+            let waits = |peer: &Peer| peer.addr == addr && peer.outgoing && !peer.is_open();
+            let is_waiting = self.peers.iter().any(|(_, peer)| waits(peer));
+            self.candidates.is_us(addr, is_waiting);
+        }
     }
 
     /// What we say first after the handshake: what we have, and our extension handshake.

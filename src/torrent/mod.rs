@@ -404,6 +404,11 @@ impl Torrent {
         !self.is_done() && self.pieces.is_endgame()
     }
 
+    /// What it does at this moment.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
     /// What every mutation ends with: consequences that concern other peers.
     fn settle(&mut self, now: Instant, pool: &mut Pool) {
         self.drop_doomed(now, pool);

@@ -38,7 +38,7 @@ use crate::{
 const MANY: usize = 15;
 /// Most that a rogue may cost, in the median of many seeds. Some rows have more.
 const MEDIAN: f64 = 1.05;
-/// Most that it may cost with any one seed.
+/// Most that it may cost with any one, where they are few.
 const WORST: f64 = 1.2;
 /// Most pieces that may fail at one peer for what one poisoner sends: the first, which others had a part in, and one
 /// that it sends alone.

@@ -31,12 +31,17 @@ impl Files {
             }
             Ok((other, _)) => {
                 self.look(index, &**other);
-                self.touches.doubt(self.home(index));
-                self.close();
+                self.replaced(index);
             }
             Err(_) => self.close(),
         }
         named.map(drop)
+    }
+
+    /// What is open may be another file. Whoever verifies what he reads of it meanwhile has not verified what is there.
+    pub(super) fn replaced(&self, index: FileIndex) {
+        self.close();
+        self.touches.doubt(self.home(index));
     }
 
     /// Compares a file with what it was; true if that is something else.

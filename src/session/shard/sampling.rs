@@ -41,8 +41,8 @@ pub(super) struct Sampling {
     at: Option<Instant>,
     /// Torrents to whose files somebody wrote: one entry each.
     checks: VecDeque<Check>,
-    /// How long each of them rests before it is checked once more.
-    rests: HashMap<TorrentId, Duration>,
+    /// How long each of them rests before it is checked once more, and when that was begun last.
+    rests: HashMap<TorrentId, (Duration, Instant)>,
     /// The torrents that are looked at now, since when, and where: the disk may not answer.
     looking: HashMap<TorrentId, (Instant, Volume)>,
     rng: Rng,
@@ -128,10 +128,15 @@ impl Sampling {
         if self.checks.iter().any(|check| check.torrent == torrent) {
             return;
         }
-        let rest = self.rests.get(&torrent).copied().unwrap_or_default();
-        self.rests.insert(torrent, (rest * 2).clamp(FIRST_REST, LONGEST_REST));
         let from = PieceIndex(0);
-        self.checks.push_back(Check { torrent, volume, from, at: now + rest });
+        let at = now + self.rest_of(now, torrent);
+        self.checks.push_back(Check { torrent, volume, from, at });
+    }
+
+    /// Nothing at first, and when there was nothing for long.
+    fn rest_of(&self, now: Instant, torrent: TorrentId) -> Duration {
+        let recent = self.rests.get(&torrent).filter(|(_, at)| now.since(*at) < LONGEST_REST * 2);
+        recent.map_or(Duration::ZERO, |(rest, _)| *rest)
     }
 
     /// The torrent, and what is looked at of it, if it is time.
@@ -140,6 +145,10 @@ impl Sampling {
         if let Some(check) =
             self.checks.iter().position(is_due).and_then(|at| self.checks.remove(at))
         {
+            if check.from == PieceIndex(0) {
+                let rest = self.rest_of(now, check.torrent) * 2;
+                self.rests.insert(check.torrent, (rest.clamp(FIRST_REST, LONGEST_REST), now));
+            }
             return Some((check.torrent, Look::Check(check.from)));
         }
         if self.at.is_none_or(|at| at > now) {
@@ -164,8 +173,13 @@ impl Shard {
         let (Some(tenant), Some(machine)) = (self.tenants.get(&id), self.turns.torrent(id)) else {
             return;
         };
-        let phase = machine.snapshot(now).phase;
-        if !matches!(phase, Phase::Downloading | Phase::Seeding) || tenant.retiring.is_some() {
+        let is_away = tenant.fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::Gone);
+        if machine.phase() == Phase::Paused || is_away || tenant.retiring.is_some() {
+            // Whoever takes the disk away is not kept from it.
+            if let Look::Check(from) = look {
+                let (volume, at) = (tenant.storage.volume(), now + FIRST_REST);
+                self.sampling.checks.push_back(Check { torrent: id, volume, from, at });
+            }
             return;
         }
         let mut have = machine.have().clone();
@@ -218,6 +232,8 @@ impl Shard {
                 // At its end it is seen whether somebody has written once more.
                 checks.retain(|check| check.torrent != id);
                 checks.push_back(Check { torrent: id, volume, from, at });
+                let of_it = checks.iter_mut().filter(|check| check.volume == volume);
+                of_it.for_each(|check| check.at = check.at.max(at));
             }
             (_, Some(_)) => self.sampling.begin(now, id, volume),
             (_, None) => {}
