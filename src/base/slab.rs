@@ -157,7 +157,7 @@ pub enum Purpose {
 
 const CLASSES: usize = 5;
 /// Of several accounts each may have so many times what is left: of what downloads may have one by itself has three
-/// quarters, two together six sevenths. By uploads nobody has more than one could have by downloads.
+/// quarters, two together six sevenths. By uploads it has a little more, and not all that downloads may have.
 const SHARE: usize = 3;
 
 /// Lends slabs under one budget.
@@ -221,11 +221,7 @@ impl Pool {
         debug_assert!(length > 0 && length <= SLAB_LEN);
         let class = class_of(length);
         let size = class_len(class);
-        let limit = match purpose {
-            Purpose::Download => self.budget / 4 * 3,
-            Purpose::Upload => self.budget,
-        };
-        if self.is_over(size, limit) {
+        if self.is_over(size, purpose) {
             return None;
         }
         let contents = self.contents(class)?;
@@ -234,11 +230,15 @@ impl Pool {
         Some(Slab { contents, account: Some(self.account) })
     }
 
-    /// Whether `size` more would be over `limit`, or leave too little to other accounts.
-    fn is_over(&self, size: usize, limit: usize) -> bool {
+    /// Whether `size` more would be over the limit, or leave too little to other accounts.
+    fn is_over(&self, size: usize, purpose: Purpose) -> bool {
+        let (limit, most) = match purpose {
+            Purpose::Download => (self.budget / 4 * 3, self.budget / 16 * 9),
+            Purpose::Upload => (self.budget, self.budget / 16 * 10),
+        };
         let own = self.by_account[usize::from(self.account.0)] + size;
         let left = limit.saturating_sub(self.lent);
-        size > left || self.is_shared && own > (left * SHARE).min(self.budget / 16 * 9)
+        size > left || self.is_shared && own > (left * SHARE).min(most)
     }
 
     /// What a slab of that class, which is to be lent, consists of.
@@ -291,7 +291,7 @@ impl Pool {
 
     /// Whether not even one more slab of the largest size can be lent on this account.
     pub fn is_spent(&self) -> bool {
-        self.is_over(SLAB_LEN as usize, self.budget)
+        self.is_over(SLAB_LEN as usize, Purpose::Upload)
     }
 
     /// Frees unused slabs beyond `keep` bytes.
@@ -367,6 +367,9 @@ mod tests {
         pool.share(true);
         first = take(&mut pool, only);
         assert_eq!(first.len(), 144, "three quarters");
+        let upload =
+            pool.take(SLAB_LEN, Purpose::Upload).expect("its downloads leave room for its uploads");
+        pool.give(upload);
         let stuck = take(&mut pool, second);
         assert_eq!(stuck.len(), 36);
         assert_eq!(take(&mut pool, third).len(), 9);

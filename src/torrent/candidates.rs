@@ -238,9 +238,13 @@ impl Candidates {
         self.known.get(&addr).is_some_and(|known| known.encrypted)
     }
 
-    /// The peer that was dialled there has answered: that is the way to dial it.
-    pub(super) fn greeted(&mut self, addr: SocketAddr) {
+    /// The peer that was dialled there has answered: that is the way to dial it. It is somebody else than we, whoever
+    /// said so.
+    pub(super) fn greeted(&mut self, addr: SocketAddr, key: PeerKey) {
         if let Some(known) = self.known.get_mut(&addr) {
+            if known.state == State::Never {
+                known.state = State::Connected(key);
+            }
             (known.tried_both, known.miss) = (false, None);
             let past = self.past.get_or_insert_default();
             past.records[known.source as usize].note(true);
@@ -522,7 +526,14 @@ impl Candidates {
     /// We are somewhere else in the network, or have slept: who could not be reached perhaps can be now.
     pub(super) fn moved(&mut self, now: Instant) {
         let Candidates { known, rng, past, .. } = self;
-        for known in known.values_mut().filter(|known| known.miss.is_some()) {
+        for known in known.values_mut() {
+            if known.state == State::Never {
+                // Our old address may be somebody else's.
+                known.state = State::Idle(now + FIRST_WAIT);
+            }
+            if known.miss.is_none() {
+                continue;
+            }
             known.failures = known.failures.min(1);
             if let State::Idle(at) = &mut known.state {
                 *at = (*at).min(now + FIRST_WAIT.mul_f64(rng.unit()));
@@ -744,7 +755,7 @@ mod tests {
         assert_eq!(dialled.iter().filter(|addr| vain.contains(addr)).count(), 1);
         // It is not held against them for ever.
         for _ in 0..20 {
-            c.greeted(vain[0]);
+            c.greeted(vain[0], PeerKey { slot: 0, generation: 0 });
         }
         let dialled: Vec<_> = (0..20).map(|_| next(&mut c)).collect();
         assert!(dialled.iter().filter(|addr| vain.contains(addr)).count() > 10);
@@ -841,7 +852,7 @@ mod tests {
             let encrypted = c.is_encrypted(dialled);
             ways.push(encrypted);
             if takes(encrypted) {
-                c.greeted(dialled);
+                c.greeted(dialled, PeerKey { slot: 0, generation: 0 });
                 c.connection_ended(now, dialled, Ended::Lost);
             } else if encrypted {
                 c.dial_failed(now, dialled, DialFailure::Declined);

@@ -286,7 +286,7 @@ impl Torrent {
         peer.dht = hello.reserved.dht();
         if peer.outgoing {
             let addr = peer.addr;
-            self.candidates.greeted(addr);
+            self.candidates.greeted(addr, key);
         } else {
             Recent::note(&mut self.recent, now, Happening::Incoming, 1);
             self.send_handshake(now, key, hello.info_hash);
@@ -299,13 +299,13 @@ impl Torrent {
     /// The peer says that it is us: where we dial ourselves we do so no more.
     fn have_met_ourselves(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.get(key).filter(|peer| !peer.outgoing) else { return };
-        let ip = peer.addr.ip();
-        for port in [self.listen_port, self.mapped.peers].into_iter().flatten() {
-            let addr = SocketAddr::new(ip, port);
-            let waits = |peer: &Peer| peer.addr == addr && peer.outgoing && !peer.is_open();
-            let is_waiting = self.peers.iter().any(|(_, peer)| waits(peer));
-            self.candidates.is_us(addr, is_waiting);
-        }
+        let mapped = if is_outside(peer) { self.mapped.peers } else { None };
+        let Some(port) = mapped.or(self.listen_port) else { return };
+        let mut addr = peer.addr;
+        addr.set_port(port);
+        let waits = |peer: &Peer| peer.addr == addr && peer.outgoing && !peer.is_open();
+        let is_waiting = self.peers.iter().any(|(_, peer)| waits(peer));
+        self.candidates.is_us(addr, is_waiting);
     }
 
     /// What we say first after the handshake: what we have, and our extension handshake.

@@ -220,7 +220,8 @@ async fn a_file_that_somebody_wrote_to_is_checked_whole() {
         .expect("cut");
     let mut lost = Vec::new();
     while lost.len() < 7 {
-        let event = timeout(Duration::from_secs(60), events.recv()).await.expect("it is found");
+        // What is written after a check has begun is looked at a minute later.
+        let event = timeout(Duration::from_secs(120), events.recv()).await.expect("it is found");
         if let TorrentEvent::PieceLost(piece) = event.expect("it runs") {
             lost.push(piece.0);
         }

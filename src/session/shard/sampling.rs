@@ -41,7 +41,7 @@ pub(super) struct Sampling {
     at: Option<Instant>,
     /// Torrents to whose files somebody wrote: one entry each.
     checks: VecDeque<Check>,
-    /// How long each of them rests before it is checked once more, and when that was begun last.
+    /// How long each of them rests before it is checked once more, and when that was begun or ended last.
     rests: HashMap<TorrentId, (Duration, Instant)>,
     /// The torrents that are looked at now, since when, and where: the disk may not answer.
     looking: HashMap<TorrentId, (Instant, Volume)>,
@@ -145,10 +145,6 @@ impl Sampling {
         if let Some(check) =
             self.checks.iter().position(is_due).and_then(|at| self.checks.remove(at))
         {
-            if check.from == PieceIndex(0) {
-                let rest = self.rest_of(now, check.torrent) * 2;
-                self.rests.insert(check.torrent, (rest.clamp(FIRST_REST, LONGEST_REST), now));
-            }
             return Some((check.torrent, Look::Check(check.from)));
         }
         if self.at.is_none_or(|at| at > now) {
@@ -157,6 +153,24 @@ impl Sampling {
         (self.at, self.reads) = (None, 0);
         let (id, piece) = self.piece.take()?;
         (!self.looking.contains_key(&id)).then_some((id, Look::Sample(piece)))
+    }
+
+    /// That is looked at now.
+    fn starts(&mut self, now: Instant, id: TorrentId, volume: Volume, look: Look) {
+        if let Look::Check(PieceIndex(0)) = look {
+            let rest = self.rest_of(now, id) * 2;
+            self.rests.insert(id, (rest.clamp(FIRST_REST, LONGEST_REST), now));
+        }
+        self.looking.insert(id, (now, volume));
+    }
+
+    /// A check goes on later.
+    fn put_off(&mut self, now: Instant, torrent: TorrentId, volume: Volume, look: Look) {
+        if let Look::Check(from) = look
+            && self.checks.iter().all(|check| check.torrent != torrent)
+        {
+            self.checks.push_back(Check { torrent, volume, from, at: now + FIRST_REST });
+        }
     }
 
     /// The torrent is gone.
@@ -176,15 +190,12 @@ impl Shard {
         let is_away = tenant.fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::Gone);
         if machine.phase() == Phase::Paused || is_away || tenant.retiring.is_some() {
             // Whoever takes the disk away is not kept from it.
-            if let Look::Check(from) = look {
-                let (volume, at) = (tenant.storage.volume(), now + FIRST_REST);
-                self.sampling.checks.push_back(Check { torrent: id, volume, from, at });
-            }
-            return;
+            let volume = tenant.storage.volume();
+            return self.sampling.put_off(now, id, volume, look);
         }
         let mut have = machine.have().clone();
         let (storage, mail) = (Arc::clone(&tenant.storage), Arc::clone(&self.mail));
-        self.sampling.looking.insert(id, (now, storage.volume()));
+        self.sampling.starts(now, id, storage.volume(), look);
         task::spawn_blocking(move || {
             let at = match look {
                 Look::Sample(piece) => Some(piece),
@@ -217,6 +228,7 @@ impl Shard {
                 self.turns.handle(now, id, Input::PieceLost { piece, kind });
             }
             Some((_, Err(fault))) if fault.kind == FaultKind::Gone => {
+                self.sampling.put_off(now, id, volume, look);
                 return self.turns.handle(now, id, Input::StorageGone(fault));
             }
             // Whoever reads it next is told.
@@ -235,8 +247,15 @@ impl Shard {
                 let of_it = checks.iter_mut().filter(|check| check.volume == volume);
                 of_it.for_each(|check| check.at = check.at.max(at));
             }
-            (_, Some(_)) => self.sampling.begin(now, id, volume),
-            (_, None) => {}
+            (_, again) => {
+                if let (Look::Check(_), Some((_, ended))) = (look, self.sampling.rests.get_mut(&id))
+                {
+                    *ended = now;
+                }
+                if again.is_some() {
+                    self.sampling.begin(now, id, volume);
+                }
+            }
         }
     }
 }
