@@ -132,8 +132,12 @@ def made_anew(run):
 
 
 def proxied(scheme, run):
-    swarm = Swarm(run)
-    port = free_port()
+    around_none(scheme, Swarm(run))
+
+
+def around_none(scheme, swarm):
+    """Everything goes by a proxy of that scheme."""
+    run, port = swarm.run, free_port()
     swarm.host.start_driver("proxy", PROXY, port, WORLD)
     ip("link", "set", OTHER, "down")
     capture = Capture(ALLOWED, lambda packet: destination(packet) == PROXY)
@@ -179,10 +183,5 @@ def by_link(run):
 
 def proxied_by_link(run):
     swarm = Link(run)
-    port = free_port()
-    swarm.host.start_driver("proxy", PROXY, port, WORLD)
-    ip("link", "set", OTHER, "down")
-    capture = Capture(ALLOWED, lambda packet: destination(packet) == PROXY)
-    swarm.complete(*swarm.download("--proxy", f"socks5://{PROXY}:{port}"))
-    capture.expect_nothing()
+    around_none("socks5", swarm)
     swarm.expect_both()
