@@ -581,6 +581,24 @@ mod tests {
         assert_ne!(b, FileStamp::doubtful(b.inode));
     }
 
+    /// What was open used to be read, and believed of the file that had taken its place.
+    #[test]
+    fn a_file_that_was_replaced_is_read_by_its_name() {
+        let dir = tempfile::tempdir().expect("dir");
+        let s = sample(32_768, &[("a", 40_000), ("b", 90_000)]);
+        let storage = on_disk(&s, dir.path());
+        s.store(&storage);
+        // The first read looks by itself.
+        assert_eq!(storage.is_right(PieceIndex(2)), Ok(true));
+        let (there, other) = (dir.path().join("t/b"), dir.path().join("t/other"));
+        let mut bytes = fs::read(&there).expect("read");
+        bytes[26_000] ^= 1;
+        fs::write(&other, bytes).expect("written");
+        fs::rename(&other, &there).expect("renamed");
+        assert_eq!(storage.is_right(PieceIndex(2)), Ok(false));
+        assert!(!storage.backend().is_verified(PieceIndex(2)));
+    }
+
     #[test]
     fn what_was_not_flushed_when_the_files_went_away_is_looked_at_when_they_are_back() {
         let dir = tempfile::tempdir().expect("dir");
