@@ -1,8 +1,7 @@
 //! Broken swarms in virtual time, and what is said of them first.
 //!
 //! One case a line of the table: what is broken, the first line that [`downpour::why`] gives, a part of its
-//! evidence and of its remedy. What no simulated swarm has, such as clocks and limits of the session, is said
-//! beside it.
+//! evidence and of its remedy.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -27,7 +26,7 @@ use downpour::{
         world::World,
     },
     torrent::{Command, Settings},
-    why::{Cause, Dht, Door, Finding, Limit, Outside, Told, Tracker, TrackerState, Trouble},
+    why::{Cause, Dht, Door, Finding, Told, Tracker, TrackerState, Trouble},
 };
 
 const UP: u64 = 500_000;
@@ -50,17 +49,20 @@ fn changed(mut change: impl FnMut(&mut HostPlan)) -> Scenario {
     alone(1).seeders(1, UP).each(Role::Leecher, |_, plan| change(plan))
 }
 
-/// What the leecher finds after so long, with what else it knows.
-fn after(scenario: Scenario, seconds: u64, know: impl FnOnce(&mut Outside)) -> Vec<Finding> {
-    let mut world = scenario.build();
-    world.run_until(Instant::ZERO + secs(seconds));
-    found(&world, know)
+/// A leecher changed so, and nobody else.
+fn lonely(change: impl Fn(&mut HostPlan)) -> Scenario {
+    alone(1).each(Role::Leecher, |_, plan| change(plan))
 }
 
-fn found(world: &World, know: impl FnOnce(&mut Outside)) -> Vec<Finding> {
-    let mut outside = world.outside(HostId(0));
-    know(&mut outside);
-    world.why(HostId(0), &outside)
+/// What the leecher finds after so long.
+fn after(scenario: Scenario, seconds: u64) -> Vec<Finding> {
+    let mut world = scenario.build();
+    world.run_until(Instant::ZERO + secs(seconds));
+    found(&world)
+}
+
+fn found(world: &World) -> Vec<Finding> {
+    world.why(HostId(0), &world.outside(HostId(0)))
 }
 
 /// Three seeders that have gone without a word before the leecher comes; the tracker still names them.
@@ -74,9 +76,9 @@ fn gone(leecher: impl FnMut(usize, &mut HostPlan)) -> Scenario {
         .each(Role::Leecher, leecher)
 }
 
-fn tracker_says(outside: &mut Outside, trouble: Trouble, text: &str) {
-    let state = TrackerState::Failed(trouble, text.to_owned());
-    outside.trackers = vec![Tracker { host: "a.example".to_owned(), state }];
+/// A leecher and its tracker, of which this is said.
+fn refused(trouble: Trouble, text: &'static str) -> Scenario {
+    alone(1).tracker(TrackerPlan { refusal: Some((trouble, text)), ..TrackerPlan::default() })
 }
 
 /// Someone who blocks every address of a simulated world.
@@ -87,12 +89,11 @@ fn blocks_all(settings: &mut Settings) {
     settings.blocked = std::sync::Arc::new(builder.build());
 }
 
-fn nothing(_: &mut Outside) {}
-
-/// A DHT of sixty.
-fn nodes() -> Plan {
-    let mischief = Mischief::IsSilent;
-    Plan { seed: 1, hosts: 60, families: Families::V4, rogues: 0, mischief, loss: 0, churn: 0 }
+/// A leecher that asks a DHT of sixty and nobody else; of a hundred datagrams so many are lost.
+fn in_dht(loss: u64) -> Scenario {
+    let (families, mischief) = (Families::V4, Mischief::IsSilent);
+    let plan = Plan { seed: 1, hosts: 60, families, rogues: 0, mischief, loss, churn: 0 };
+    lonely(|plan| plan.tracker = false).dht(plan)
 }
 
 type Case = (&'static str, &'static str, &'static str, &'static str, fn() -> Vec<Finding>);
@@ -100,7 +101,7 @@ type Case = (&'static str, &'static str, &'static str, &'static str, fn() -> Vec
 /// Name of the cause, its line, a part of its evidence, a part of its remedy, and how it comes about.
 const CASES: &[Case] = &[
     ("nobody_asked", "no peers known (nobody is asked for any)", "--no-dht", "--no-dht", || {
-        after(alone(1), 20, |outside| outside.trackers.clear())
+        after(lonely(|plan| plan.tracker = false), 20)
     }),
     (
         "nobody_asked",
@@ -108,10 +109,8 @@ const CASES: &[Case] = &[
         "no tracker is named",
         "--tracker",
         || {
-            after(alone(1), 20, |outside| {
-                outside.trackers.clear();
-                outside.private = true;
-            })
+            let private = lonely(|plan| (plan.tracker, plan.private) = (false, true));
+            after(private, 20)
         },
     ),
     (
@@ -122,44 +121,37 @@ const CASES: &[Case] = &[
         || {
             let down =
                 TrackerPlan { outages: vec![secs(0)..secs(9_999)], ..TrackerPlan::default() };
-            after(alone(1).seeders(1, UP).tracker(down), 20, nothing)
+            after(alone(1).seeders(1, UP).tracker(down), 20)
         },
     ),
     (
         "trackers_fail",
-        "no peers known (tracker a.example refused: not registered)",
+        "no peers known (tracker tracker.sim refused: not registered)",
         "not registered",
         "what the tracker wants",
-        || {
-            after(alone(1), 20, |outside| {
-                tracker_says(outside, Trouble::Refused, "a.example refused: not registered");
-            })
-        },
+        || after(refused(Trouble::Refused, "tracker.sim refused: not registered"), 20),
     ),
     (
         "trackers_know_nobody",
         "no peers known (1 tracker knows nobody else)",
         "named no peer",
         "--peer",
-        || after(alone(1), 20, nothing),
+        || after(alone(1), 20),
     ),
     ("asking", "no peers known (they are being asked for)", "from 1 tracker", "Wait", || {
         let answer_time = secs(60);
         let slow = TrackerPlan { answer_time, ..TrackerPlan::default() };
-        after(alone(1).tracker(slow), 20, nothing)
+        after(alone(1).tracker(slow), 20)
     }),
     (
         "dht_knows_nobody",
         "no peers known (the DHT knows nobody else)",
         "nodes answered",
         "--peer",
-        || after(alone(1).dht(nodes()), 20, |outside| outside.trackers.clear()),
+        || after(in_dht(0), 20),
     ),
     ("dht_silent", "no peers known (no node of the DHT answers)", "no answer", "UDP", || {
-        after(alone(1), 20, |outside| {
-            outside.trackers.clear();
-            outside.dht = Dht::Silent;
-        })
+        after(in_dht(100), 20)
     }),
     (
         "blocked",
@@ -172,7 +164,7 @@ const CASES: &[Case] = &[
                 // Who dials from there the session turns away.
                 plan.listens = false;
             });
-            after(scenario, 20, nothing)
+            after(scenario, 20)
         },
     ),
     (
@@ -180,7 +172,7 @@ const CASES: &[Case] = &[
         "no peers known, 1 web seed failed",
         "1 web seed of no use now",
         "--tracker",
-        || after(alone(1).server("server", Answer::Status(404), UP), 60, nothing),
+        || after(alone(1).server("server", Answer::Status(404), UP), 60),
     ),
     (
         "no_sockets",
@@ -190,7 +182,7 @@ const CASES: &[Case] = &[
         || {
             // Who dials from there the session turns away.
             let scenario = changed(|plan| (plan.sockets, plan.listens) = (false, false));
-            after(scenario, 20, nothing)
+            after(scenario, 20)
         },
     ),
     (
@@ -198,19 +190,19 @@ const CASES: &[Case] = &[
         "3 peers known, none reachable (3 do not answer)",
         "when they were tried last: 3 do not answer",
         "firewall",
-        || after(gone(|_, _| ()), 60, |outside| outside.door = Door::Mapped),
+        || after(gone(|_, plan| plan.door = Door::Mapped), 60),
     ),
     ("unreachable", "1 peer known, none reachable (1 refuses)", "1 refuses", "find others", || {
         let closed = |_: usize, plan: &mut HostPlan| plan.listens = false;
         let both = alone(1).seeders(1, UP).each(Role::Seeder, closed);
-        after(both.each(Role::Leecher, closed), 60, nothing)
+        after(both.each(Role::Leecher, closed), 60)
     }),
     (
         "port",
         "3 peers cannot be dialled, and nobody can dial us",
         "nobody has connected to us on port 6881; no router has let peers in",
         "Forward port 6881",
-        || after(gone(|_, _| ()), 60, |outside| outside.door = Door::Unmapped),
+        || after(gone(|_, plan| plan.door = Door::Unmapped), 60),
     ),
     (
         "encryption",
@@ -220,7 +212,7 @@ const CASES: &[Case] = &[
         || {
             let plain = |_: usize, plan: &mut HostPlan| plan.settings.encryption = Policy::Disabled;
             let scenario = changed(|plan| plan.settings.encryption = Policy::Required);
-            after(scenario.each(Role::Seeder, plain), 60, nothing)
+            after(scenario.each(Role::Seeder, plain), 60)
         },
     ),
     (
@@ -230,7 +222,7 @@ const CASES: &[Case] = &[
         "Leave out --encryption disabled",
         || {
             let only = |_: usize, plan: &mut HostPlan| plan.settings.encryption = Policy::Required;
-            after(changed(|_| ()).each(Role::Seeder, only), 60, nothing)
+            after(changed(|_| ()).each(Role::Seeder, only), 60)
         },
     ),
     (
@@ -240,7 +232,8 @@ const CASES: &[Case] = &[
         "take turns",
         || {
             let miser = Part { unchoke: false, ..Part::default() };
-            after(rogues(3, &miser), 60, |outside| outside.door = Door::Mapped)
+            let mapped = |_: usize, plan: &mut HostPlan| plan.door = Door::Mapped;
+            after(rogues(3, &miser).each(Role::Leecher, mapped), 60)
         },
     ),
     (
@@ -251,7 +244,7 @@ const CASES: &[Case] = &[
         || {
             let miser = Part { unchoke: false, ..Part::default() };
             let few = |_: usize, plan: &mut HostPlan| plan.settings.max_peers = 2;
-            after(rogues(3, &miser).each(Role::Leecher, few), 60, nothing)
+            after(rogues(3, &miser).each(Role::Leecher, few), 60)
         },
     ),
     (
@@ -261,7 +254,7 @@ const CASES: &[Case] = &[
         "Wait for a seed",
         || {
             let half = Part { claims: Claims::Every(2), ..Part::default() };
-            after(rogues(1, &half), 60, nothing)
+            after(rogues(1, &half), 60)
         },
     ),
     (
@@ -271,7 +264,7 @@ const CASES: &[Case] = &[
         "others are looked for",
         || {
             let silent = Part { serve: Serve::Never, ..Part::default() };
-            after(rogues(2, &silent), 60, nothing)
+            after(rogues(2, &silent), 60)
         },
     ),
     (
@@ -281,7 +274,7 @@ const CASES: &[Case] = &[
         "torrent file",
         || {
             let scenario = rogues(1, &Part::default());
-            after(scenario.each(Role::Leecher, |_, plan| plan.knows = false), 60, nothing)
+            after(scenario.each(Role::Leecher, |_, plan| plan.knows = false), 60)
         },
     ),
     (
@@ -291,7 +284,7 @@ const CASES: &[Case] = &[
         "--blocklist",
         || {
             let liar = Part { serve: Serve::Wrong(1), ..Part::default() };
-            after(rogues(3, &liar), 60, nothing)
+            after(rogues(3, &liar), 60)
         },
     ),
     ("disk", "the disk is full", "could not", "Make room", || {
@@ -303,7 +296,6 @@ const CASES: &[Case] = &[
                     DiskPlan { faults: faults.clone(), resume_after: None, ..DiskPlan::default() };
             }),
             60,
-            nothing,
         )
     }),
     ("disk_slow", "the disk is slow", "wait to be checked and written", "--output", || {
@@ -312,45 +304,35 @@ const CASES: &[Case] = &[
             plan.memory = 512 << 10;
         };
         let scenario = changed(slow).pieces(64);
-        after(scenario, 30, nothing)
+        after(scenario, 30)
     }),
     (
         "limited",
         "limited by --max-down (1.0 KiB/s)",
         "1 connection waits",
         "Raise --max-down",
-        || {
-            let silent = Part { serve: Serve::Never, ..Part::default() };
-            after(rogues(1, &silent), 20, |outside| {
-                let limit = Limit { rate: ByteRate(1024), option: "--max-down", waiting: 1 };
-                outside.limit = Some(limit);
-            })
-        },
+        || after(changed(|plan| plan.max_down = Some(ByteRate(1024))), 20),
     ),
     (
         "clock",
         "the clock of this computer seems to be behind",
-        "a.example: could not reach it: certificate not valid yet",
+        "tracker.sim: could not reach it: certificate not valid yet",
         "Set the clock",
         || {
-            after(alone(1), 20, |outside| {
-                let text = "could not reach it: certificate not valid yet";
-                tracker_says(outside, Trouble::NotYetValid, text);
-            })
+            let text = "could not reach it: certificate not valid yet";
+            after(refused(Trouble::NotYetValid, text), 20)
         },
     ),
     ("not_fetching", "8 pieces are missing and are not fetched", "8 pieces", "`download`", || {
-        after(changed(|plan| plan.settings.fetch = false), 20, nothing)
+        after(changed(|plan| plan.settings.fetch = false), 20)
     }),
     ("paused", "paused", "while something was missing", "Resume", || {
         let mut world = rogues(1, &Part { serve: Serve::Never, ..Part::default() }).build();
         world.run_until(Instant::ZERO + secs(5));
         world.command(HostId(0), Command::Pause);
-        found(&world, nothing)
+        found(&world)
     }),
-    ("dialling", "dialling 3 peers", "3 being dialled", "Wait", || {
-        after(gone(|_, _| ()), 8, nothing)
-    }),
+    ("dialling", "dialling 3 peers", "3 being dialled", "Wait", || after(gone(|_, _| ()), 8)),
 ];
 
 #[test]
@@ -395,7 +377,7 @@ fn no_cause_is_without_its_swarm() {
 /// How much comes is not for a table.
 #[test]
 fn what_comes_slowly_is_said_to_be_slow() {
-    let causes = after(alone(1).pieces(64).seeders(1, 40_000), 20, nothing);
+    let causes = after(alone(1).pieces(64).seeders(1, 40_000), 20);
     let Some(Finding { cause: Cause::Slow { connected, sending, .. }, .. }) = causes.first() else {
         panic!("{causes:?}")
     };
@@ -407,17 +389,20 @@ fn a_swarm_in_which_all_is_well_has_no_causes_in_the_end() {
     let mut world = alone(1).seeders(1, UP).build();
     world.run_until(Instant::ZERO + secs(600));
     assert!(world.finished(HostId(0)).is_some());
-    assert_eq!(found(&world, nothing), []);
+    assert_eq!(found(&world), []);
 }
 
 /// A tracker that fails is not what holds a swarm up that has peers.
 #[test]
 fn what_matters_less_comes_after() {
     let miser = Part { unchoke: false, ..Part::default() };
-    let causes = after(rogues(2, &miser), 60, |outside| {
-        tracker_says(outside, Trouble::Refused, "a.example refused: busy");
-        outside.dht = Dht::Silent;
-    });
+    let mut world = rogues(2, &miser).build();
+    world.run_until(Instant::ZERO + secs(60));
+    let mut outside = world.outside(HostId(0));
+    outside.dht = Dht::Silent;
+    let busy = TrackerState::Failed(Trouble::Refused, "a.example refused: busy".to_owned());
+    outside.trackers = vec![Tracker { host: "a.example".to_owned(), state: busy }];
+    let causes = world.why(HostId(0), &outside);
     let names: Vec<&str> = causes.iter().map(|found| found.cause.name()).collect();
     assert_eq!(names, ["all_choke", "trackers_fail", "dht_silent"]);
     let Cause::TrackersFail { alone, .. } = &causes[1].cause else { panic!("{causes:?}") };

@@ -36,6 +36,6 @@ pub use guard::Key;
 pub use id::NodeId;
 pub use item::Item;
 pub use node::{Config, Node, Output, Status};
-pub use rounds::{Round, Rounds};
+pub use rounds::{NO_ENTRANCE_AFTER, Round, Rounds};
 pub use search::{Announce, Found, Question, SearchId, Summary};
 pub use table::Contact;

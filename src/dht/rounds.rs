@@ -13,6 +13,8 @@ const USUAL: Duration = Duration::from_secs(15 * 60);
 const LEAST: Duration = Duration::from_secs(60);
 /// Before a search is repeated that nobody answered, or that found hardly anybody; doubles up to [`LEAST`].
 const RETRY: Duration = Duration::from_millis(500);
+/// A search waits until some node is known. After so long it counts as one that nobody has answered so far.
+pub const NO_ENTRANCE_AFTER: Duration = Duration::from_secs(8);
 /// With fewer others a torrent that needs them has found hardly anybody: more have perhaps just come.
 const FEW: usize = 3;
 

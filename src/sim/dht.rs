@@ -261,6 +261,11 @@ impl World {
         host
     }
 
+    /// Whether a host that means well knows nobody.
+    pub(super) fn is_lonely(&self, host: usize) -> bool {
+        self.hosts[host].kind.node().is_some_and(|node| node.status().nodes == [0, 0])
+    }
+
     /// The host leaves without a word.
     pub(super) fn leave(&mut self, host: usize) {
         self.hosts[host].alive = false;

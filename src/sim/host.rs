@@ -7,6 +7,7 @@ use crate::{
     lsd::Local,
     pieces::Priority,
     torrent::{Settings, Torrent},
+    why::Door,
 };
 
 use super::{
@@ -46,6 +47,8 @@ pub struct HostPlan {
     pub up: Option<ByteRate>,
     /// Bytes per second in; `None` takes no time.
     pub down: Option<ByteRate>,
+    /// Bytes per second that its owner lets it receive; `None` is no limit.
+    pub max_down: Option<ByteRate>,
     /// Time to and from the middle of the network, on top of the world's delay.
     pub access: Duration,
     /// When it starts.
@@ -58,8 +61,14 @@ pub struct HostPlan {
     pub takes: Option<u64>,
     /// Others can dial it.
     pub listens: bool,
+    /// What it knows of that.
+    pub door: Door,
     /// There are sockets left for what it dials.
     pub sockets: bool,
+    /// It asks the tracker.
+    pub tracker: bool,
+    /// Its torrent is private: nobody but the tracker is asked (BEP 27).
+    pub private: bool,
     /// It is on the local network, announces itself there and hears others.
     pub lsd: bool,
     /// It has a node of the DHT, if there is one: see [`super::scenario::Scenario::dht`].
@@ -92,13 +101,17 @@ impl HostPlan {
             role,
             up: Some(ByteRate(up)),
             down: None,
+            max_down: None,
             access: Duration::ZERO,
             join: Duration::ZERO,
             going: None,
             back_after: None,
             takes: None,
             listens: true,
+            door: Door::Unknown,
             sockets: true,
+            tracker: true,
+            private: false,
             lsd: false,
             dht: true,
             web_seed: false,
@@ -176,7 +189,7 @@ impl Host {
             addr,
             mind: Mind::Absent { silent: false },
             up: Uplink::new(plan.up.map(|r| r.0), overhead),
-            down: plan.down.map(|r| Downlink::new(r.0, overhead)),
+            down: narrower(plan.down, plan.max_down).map(|r| Downlink::new(r.0, overhead)),
             disk,
             pool: Pool::phantom(plan.memory),
             limit: UploadLimit::new(plan.upload_limit),
@@ -253,6 +266,11 @@ impl Host {
         self.resume_planned = false;
         self.keys.clear();
     }
+}
+
+/// The lower of two rates, of which either may be none at all.
+fn narrower(a: Option<ByteRate>, b: Option<ByteRate>) -> Option<ByteRate> {
+    [a, b].into_iter().flatten().min_by_key(|rate| rate.0)
 }
 
 impl fmt::Debug for Host {

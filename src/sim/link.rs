@@ -262,6 +262,11 @@ impl Air {
         Some(len)
     }
 
+    /// Whether something waits for the downlink.
+    pub(super) const fn has_landed(&self) -> bool {
+        self.landed > 0
+    }
+
     /// The next unit is through.
     pub(super) fn land(&mut self) -> Option<Unit> {
         self.landed = self.landed.saturating_sub(1);

@@ -22,6 +22,8 @@ pub struct TrackerPlan {
     pub min_interval: Duration,
     /// When it does not answer; a host tries again after [`RETRY`], then twice as long, and so on.
     pub outages: Vec<Range<Duration>>,
+    /// It never answers, and hosts are told this instead: why, and in one sentence.
+    pub refusal: Option<(Trouble, &'static str)>,
     /// Peers in each answer, beside the true ones, that never answer: so many addresses.
     pub strangers: u16,
     /// Whether it names who asks.
@@ -36,6 +38,7 @@ impl Default for TrackerPlan {
             interval: Duration::from_secs(1_800),
             min_interval: Duration::from_secs(60),
             outages: Vec::new(),
+            refusal: None,
             strangers: 0,
             names_asker: false,
         }
@@ -46,6 +49,9 @@ impl Default for TrackerPlan {
 pub const RETRY: Duration = Duration::from_secs(15);
 /// Longest such wait.
 const MAX_RETRY: Duration = Duration::from_secs(600);
+
+/// What is said of one that does not answer.
+const SILENCE: (Trouble, &str) = (Trouble::TimedOut, "tracker.sim did not answer in time");
 
 /// How one host stands with the tracker.
 #[derive(Debug, Default)]
@@ -66,11 +72,11 @@ impl Announcer {
     }
 
     /// What the tracker does for the host.
-    pub(super) fn state(&self) -> TrackerState {
+    pub(super) fn state(&self, plan: &TrackerPlan) -> TrackerState {
         match self.named {
             _ if self.failures > 0 => {
-                let text = "tracker.sim did not answer in time";
-                TrackerState::Failed(Trouble::TimedOut, text.to_owned())
+                let (trouble, text) = plan.refusal.unwrap_or(SILENCE);
+                TrackerState::Failed(trouble, text.to_owned())
             }
             Some(named) => TrackerState::Answered(named),
             None => TrackerState::Asked,
@@ -128,7 +134,7 @@ impl Tracker {
 
     pub(super) fn is_up(&self, now: Instant) -> bool {
         let at = now.since(Instant::ZERO);
-        !self.plan.outages.iter().any(|o| o.contains(&at))
+        self.plan.refusal.is_none() && !self.plan.outages.iter().any(|o| o.contains(&at))
     }
 
     /// `host` is in the swarm.

@@ -59,6 +59,8 @@ pub(super) struct Searches {
     pub(super) rounds: Rounds,
     /// The search that is under way, and how many of the peers that it has found the torrent knows of.
     pub(super) running: Option<((usize, SearchId), usize)>,
+    /// When that began.
+    pub(super) began: Instant,
     /// What came of the last one.
     pub(super) last: why::Dht,
     /// The earliest planned `Due::Search`.

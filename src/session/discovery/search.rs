@@ -6,7 +6,6 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
-    time::Duration,
 };
 
 use tokio::time::sleep;
@@ -16,13 +15,10 @@ use super::{
     Identity, Input, Line,
 };
 use crate::{
-    dht::{Announce, Found, Question, Round},
+    dht::{Announce, Found, NO_ENTRANCE_AFTER, Question, Round},
     net::dht::Dht,
     torrent::Source,
 };
-
-/// A search waits until some node is known. After so long it is told that none has answered so far.
-const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Searches for the peers of a torrent, announces it, and tells discovery by `line` what came of it.
 pub(super) async fn run(
@@ -38,7 +34,7 @@ pub(super) async fn run(
         .then_some(Announce { port: Some(identity.port), mapped: identity.mapped });
     let mut search = dht.search(Question::Peers(place, announce), urgent);
     let (mut nodes, mut peers) = (0, Vec::new());
-    let mut patience = pin!(sleep(PATIENCE));
+    let mut patience = pin!(sleep(NO_ENTRANCE_AFTER));
     let mut is_patient = true;
     loop {
         let found = tokio::select! {

@@ -131,7 +131,7 @@ impl World {
     /// The host asks the tracker at `at`, or before if it is to ask before anyway.
     pub(super) fn plan_announce(&mut self, host: HostId, at: Instant) {
         let h = &mut self.hosts[host.at()];
-        if !h.plan.web_seed && h.announcer.plan(at) {
+        if h.plan.tracker && !h.plan.web_seed && h.announcer.plan(at) {
             self.agenda.push(at, Due::Announce(host));
         }
     }

@@ -27,6 +27,9 @@ impl World {
     /// The host begins to look for others by itself, as its plan says.
     pub(super) fn look_around(&mut self, host: HostId) {
         let h = &mut self.hosts[host.at()];
+        if h.plan.private {
+            return;
+        }
         if h.plan.lsd {
             let mut local = Local::new(&mut self.rng);
             local.start(self.now, ());
@@ -39,7 +42,8 @@ impl World {
             rounds.start(self.now);
             let node = dht.world.enter(h.addr);
             let (running, last, armed) = (None, why::Dht::Asked, Instant::FAR);
-            h.searches = Some(Searches { node, rounds, running, last, armed });
+            let began = self.now;
+            h.searches = Some(Searches { node, rounds, running, began, last, armed });
             self.plan_search(host);
         }
     }
@@ -125,6 +129,7 @@ impl World {
             let announce = Announce { port: Some(PORT), mapped: None };
             let question = Question::Peers(self.info_hash, Some(announce));
             searches.running = Some((dht.world.search(searches.node, question), 0));
+            searches.began = self.now;
         }
         self.plan_search(host);
     }

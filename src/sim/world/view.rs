@@ -4,14 +4,15 @@ use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr};
 
 use crate::{
     base::{bitfield::Bitfield, hash::Sha1Hash, time::Instant},
+    dht::NO_ENTRANCE_AFTER,
     sim::{
-        HostId,
+        HostId, StreamId,
         disk::Content,
         host::{HostPlan, Mind},
         observer::Observer,
     },
     torrent::{PeerSnapshot, Torrent},
-    why::{Dht, Finding, Outside, Tracker, diagnose},
+    why::{Dht, Finding, Limit, Outside, Tracker, diagnose},
 };
 
 use super::{Ban, World};
@@ -132,18 +133,33 @@ impl World {
         evidence.map_or_else(Vec::new, |swarm| diagnose(&swarm, outside))
     }
 
-    /// What a host knows besides its swarm: the tracker, the local network and the DHT.
-    pub fn outside(&self, host: HostId) -> Outside {
-        let host = &self.hosts[host.at()];
-        let trackers =
-            vec![Tracker { host: "tracker.sim".to_owned(), state: host.announcer.state() }];
-        let dht = host.searches.as_ref().map_or(Dht::Off, |searches| searches.last);
-        Outside { trackers, dht, local: host.local.is_some(), ..Outside::default() }
+    /// What a host knows besides its swarm: who is asked for peers, what holds it back, whether others get in.
+    pub fn outside(&self, id: HostId) -> Outside {
+        let host = &self.hosts[id.at()];
+        let state = host.announcer.state(self.tracker.plan());
+        let tracker = Tracker { host: "tracker.sim".to_owned(), state };
+        let waits = |&stream: &StreamId| self.sides[stream.opposite().at()].air.has_landed();
+        let waiting = || self.open_streams(id).iter().filter(|stream| waits(stream)).count() as u32;
+        let limit = |rate| Limit { rate, option: "--max-down", waiting: waiting() };
+        Outside {
+            private: host.plan.private,
+            trackers: host.plan.tracker.then_some(tracker).into_iter().collect(),
+            dht: self.said_of_dht(id),
+            local: host.local.is_some(),
+            limit: host.plan.max_down.map(limit),
+            door: host.plan.door,
+            ..Outside::default()
+        }
     }
 
-    /// Nothing will ever happen any more.
-    pub fn is_over(&self) -> bool {
-        self.agenda.is_empty() && self.trackerless.dht.is_none()
+    fn said_of_dht(&self, id: HostId) -> Dht {
+        let searches = self.hosts[id.at()].searches.as_ref();
+        let (Some(searches), Some(beside)) = (searches, &self.trackerless.dht) else {
+            return Dht::Off;
+        };
+        let is_late = self.now.since(searches.began) >= NO_ENTRANCE_AFTER;
+        let waits = searches.running.is_some() && is_late && beside.world.is_lonely(searches.node);
+        if waits { Dht::Silent } else { searches.last }
     }
 
     /// What each host is doing and why it waits, for people: at most `hosts` hosts that lack
