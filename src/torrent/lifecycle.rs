@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     base::{limits, slab::Pool, time::Instant},
     peer::{Peer, Stage},
-    pieces::job::{DiskFault, FaultKind},
+    pieces::job::DiskFault,
     wire::{self, Message},
 };
 
@@ -148,7 +148,7 @@ impl Torrent {
         }
     }
 
-    /// The files are not there: nothing is fetched, and all peers are choked, until they are. What was verified
+    /// The files are not there, or cannot be read: nothing is fetched, and all peers are choked, until they are. What was verified
     /// stays so.
     pub(super) fn storage_gone(&mut self, fault: DiskFault, pool: &mut Pool) {
         if matches!(self.phase, Phase::Paused | Phase::Failed) {
@@ -170,7 +170,7 @@ impl Torrent {
 
     /// Whether the files are not there.
     pub(super) fn is_storage_gone(&self) -> bool {
-        self.fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::Gone)
+        self.fault.as_ref().is_some_and(|fault| fault.kind.is_away())
     }
 
     /// Figures of this moment.
@@ -240,5 +240,41 @@ fn overdue(peer: &Peer, now: Instant) -> Option<Disconnect> {
             });
             if idle { Some(Disconnect::Idle) } else { unread.then_some(Disconnect::Unread) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::{super::messages::tests::torrent, *};
+    use crate::{
+        base::bitfield::Bitfield,
+        torrent::{DialFailure, Input, Source},
+    };
+
+    #[test]
+    fn more_are_dialled_where_hardly_anybody_answers_and_no_more_than_so_many() {
+        let (mut torrent, mut pool) = (torrent(Bitfield::empty(64)), Pool::phantom(1 << 20));
+        torrent.settings.max_peers = 1_000;
+        for (n, source) in [Source::Tracker, Source::Dht].into_iter().enumerate() {
+            let addrs = (0..=255).map(|host| ([10, 0, n as u8, host], 1).into()).collect();
+            torrent.handle(Instant::ZERO, Input::PeersFound { source, addrs }, &mut pool);
+        }
+        let (mut under_way, mut counts) = (VecDeque::new(), Vec::new());
+        for _ in 0..400 {
+            let outputs = std::iter::from_fn(|| torrent.poll());
+            under_way.extend(outputs.filter_map(|output| match output {
+                Output::Connect { addr, .. } => Some(addr),
+                _ => None,
+            }));
+            counts.push(under_way.len() as u32);
+            let addr = under_way.pop_front().expect("somebody is dialled");
+            let silent = Input::DialFailed { addr, failure: DialFailure::TimedOut };
+            torrent.handle(Instant::ZERO, silent, &mut pool);
+        }
+        let usual = torrent.settings.max_dialling;
+        assert_eq!(counts.iter().max(), Some(&(usual * MORE_DIALS)));
+        assert_eq!(counts[0], usual, "nothing is known of anybody");
     }
 }
