@@ -96,11 +96,13 @@ impl Kept {
                 self.is_proven(now, from, token);
                 let addr = SocketAddr::new(from.ip(), port.unwrap_or(from.port()));
                 let peers = self.peers.entry(info_hash.into()).or_default();
-                let (ip, local) = (network(addr.ip()), is_local(addr.ip()));
-                peers.retain(|(other, _)| match local {
-                    true => *other != addr,
-                    false => network(other.ip()) != ip,
-                });
+                peers.retain(|(other, _)| *other != addr);
+                let by = network(addr.ip());
+                let its: Vec<usize> =
+                    (0..peers.len()).filter(|&at| network(peers[at].0.ip()) == by).collect();
+                if !is_local(addr.ip()) && its.len() >= limits::MAX_DHT_PEERS_OF_ONE {
+                    peers.remove(its[0]);
+                }
                 if peers.len() >= limits::MAX_DHT_PEERS {
                     peers.remove(0);
                 }

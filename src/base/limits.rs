@@ -215,6 +215,8 @@ pub const MAX_DHT_SAVED: usize = 200;
 pub const MAX_DHT_TORRENTS: usize = 2_000;
 /// Peers kept of one torrent.
 pub const MAX_DHT_PEERS: usize = 100;
+/// Of them, those of one network: the hosts behind one address, as a rule.
+pub const MAX_DHT_PEERS_OF_ONE: usize = 4;
 /// Bytes of an item's value (BEP 44).
 pub const MAX_DHT_ITEM: usize = 1_000;
 /// Bytes of an item's salt (BEP 44).

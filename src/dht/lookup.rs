@@ -45,6 +45,8 @@ struct Candidate {
     state: State,
     /// What it wants to see before it stores something.
     token: Option<Box<[u8]>>,
+    /// The number of the item that it has.
+    sequence: Option<i64>,
     /// Answers that lead to it from our own table.
     hops: u8,
 }
@@ -66,6 +68,8 @@ pub(super) struct Lookup {
 pub(super) struct Store {
     pub(super) contact: Contact,
     pub(super) token: Box<[u8]>,
+    /// The number of the item that it has, if it has one that changes.
+    pub(super) sequence: Option<i64>,
 }
 
 impl Lookup {
@@ -84,8 +88,8 @@ impl Lookup {
             return;
         }
         let hops = via.and_then(|via| self.find(via)).map_or(0, |via| via.hops.saturating_add(1));
-        let state = State::Fresh;
-        let candidate = Candidate { id, addr, distance, fits, state, token: None, hops };
+        let (state, token, sequence) = (State::Fresh, None, None);
+        let candidate = Candidate { id, addr, distance, fits, state, token, sequence, hops };
         let place = self.candidates.partition_point(|other| other.distance <= distance);
         self.candidates.insert(place, candidate);
     }
@@ -191,6 +195,13 @@ impl Lookup {
         true
     }
 
+    /// What has answered there has an item of that number.
+    pub(super) fn has_item(&mut self, addr: SocketAddr, sequence: i64) {
+        if let Some(candidate) = self.find_mut(addr) {
+            candidate.sequence = Some(sequence);
+        }
+    }
+
     /// No answer from `addr` for long: another is asked besides.
     pub(super) fn slow(&mut self, addr: SocketAddr) {
         if let Some(candidate) = self.find_mut(addr).filter(|c| c.state == State::Asked) {
@@ -248,7 +259,7 @@ impl Lookup {
         let answered = |c: &&Candidate| c.state == State::Answered && (c.fits || !trusted);
         let store = |c: &Candidate| {
             let contact = Contact { id: c.id?, addr: c.addr };
-            Some(Store { contact, token: c.token.clone()? })
+            Some(Store { contact, token: c.token.clone()?, sequence: c.sequence })
         };
         self.candidates.iter().filter(answered).filter_map(store).take(BUCKET).collect()
     }

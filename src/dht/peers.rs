@@ -9,7 +9,7 @@ use super::id::NodeId;
 use crate::base::{
     compact::{is_local, network},
     hash::Sha1Hash,
-    limits::{MAX_DHT_PEERS, MAX_DHT_TORRENTS},
+    limits::{MAX_DHT_PEERS, MAX_DHT_PEERS_OF_ONE, MAX_DHT_TORRENTS},
     rng::Rng,
     time::Instant,
 };
@@ -60,12 +60,16 @@ impl Peers {
             return;
         }
         let peers = self.torrents.entry(info_hash).or_default();
-        // One place for a host, but on a local network, where many share an address.
-        let same = |peer: &Announced| match is_local(addr.ip()) {
-            true => peer.addr == addr,
-            false => network(peer.addr.ip()) == network(addr.ip()),
-        };
-        peers.retain(|peer| !same(peer));
+        peers.retain(|peer| peer.addr != addr);
+        // Some hosts share an address, and many on a local network; nobody has all the room.
+        let by = network(addr.ip());
+        let its = |peer: &Announced| network(peer.addr.ip()) == by;
+        if !is_local(addr.ip())
+            && peers.iter().filter(|peer| its(peer)).count() >= MAX_DHT_PEERS_OF_ONE
+            && let Some(oldest) = peers.iter().position(its)
+        {
+            peers.remove(oldest);
+        }
         if peers.len() >= MAX_DHT_PEERS {
             peers.remove(0);
         }
@@ -174,16 +178,27 @@ mod tests {
         let mut rng = Rng::new(1);
         let v4 = |n: u8, port: u16| SocketAddr::from(([203, 0, 113, n], port));
         let v6: SocketAddr = "[2001:db8::1]:9".parse().expect("valid");
-        for addr in [v4(1, 1), v4(2, 1), v4(1, 2), v6] {
+        for addr in [v4(1, 1), v4(2, 1), v4(1, 2), v4(1, 1), v6] {
             peers.announce(NOW, &OWN, hash(1), addr);
         }
-        assert_eq!(peers.some(NOW, &hash(1), false, 10, &mut rng), [v4(2, 1), v4(1, 2)]);
+        let two = [v4(2, 1), v4(1, 2), v4(1, 1)];
+        assert_eq!(peers.some(NOW, &hash(1), false, 10, &mut rng), two);
         assert_eq!(peers.some(NOW, &hash(1), true, 10, &mut rng), [v6]);
         assert_eq!(peers.some(NOW, &hash(1), false, 1, &mut rng).len(), 1);
         assert!(peers.some(NOW, &hash(2), false, 10, &mut rng).is_empty());
         assert!(peers.some(NOW + LIFE, &hash(1), false, 10, &mut rng).is_empty());
         peers.expire(NOW + LIFE);
         assert_eq!(peers.torrents(), 0);
+    }
+
+    /// Of those who share an address only the last one was given.
+    #[test]
+    fn of_one_network_so_many_are_kept_and_no_more() {
+        let (mut peers, mut rng) = (Peers::default(), Rng::new(1));
+        let one = |port: u16| SocketAddr::from(([203, 0, 113, 1], port));
+        (1..=9).for_each(|port| peers.announce(NOW, &OWN, hash(1), one(port)));
+        let kept = peers.some(NOW, &hash(1), false, 10, &mut rng);
+        assert_eq!(kept, [6, 7, 8, 9].map(one));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::{
 pub struct Saved {
     /// Its ids, for IPv4 and IPv6.
     pub ids: [Option<NodeId>; 2],
+    /// Where it had these ids: a node elsewhere is another one, which may run at the same time. 0 if nowhere.
+    pub port: u16,
     /// Nodes that were there.
     pub nodes: Vec<SocketAddr>,
 }
@@ -26,7 +28,7 @@ impl Saved {
         let (v4, v6): (Vec<_>, Vec<_>) =
             good.map(|contact| contact.addr).partition(SocketAddr::is_ipv4);
         let some = |addrs: Vec<SocketAddr>| addrs.into_iter().take(MAX_DHT_SAVED);
-        Saved { ids, nodes: some(v4).chain(some(v6)).collect() }
+        Saved { ids, port: 0, nodes: some(v4).chain(some(v6)).collect() }
     }
 
     /// As bytes.
@@ -41,6 +43,7 @@ impl Saved {
             }
             saved.bytes("nodes4", v4);
             saved.bytes("nodes6", v6);
+            saved.int("port", self.port);
         })
     }
 
@@ -53,7 +56,8 @@ impl Saved {
         let v4 = compact::v4_peers(bytes("nodes4").unwrap_or_default());
         let v6 = compact::v6_peers(bytes("nodes6").unwrap_or_default());
         let nodes = v4.take(MAX_DHT_SAVED).chain(v6.take(MAX_DHT_SAVED)).collect();
-        Some(Saved { ids: ["id4", "id6"].map(id), nodes })
+        let port = dict.get(b"port").and_then(Value::as_u64).and_then(|port| port.try_into().ok());
+        Some(Saved { ids: ["id4", "id6"].map(id), port: port.unwrap_or(0), nodes })
     }
 }
 
@@ -66,6 +70,7 @@ mod tests {
         let nodes = ["1.2.3.4:5", "6.7.8.9:10", "[2001:db8::1]:6881"];
         let saved = Saved {
             ids: [Some(NodeId([4; 20])), None],
+            port: 6881,
             nodes: nodes.map(|addr| addr.parse().expect("valid")).into(),
         };
         assert_eq!(Saved::decode(&saved.encode()), Some(saved));

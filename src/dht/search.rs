@@ -275,13 +275,17 @@ impl Node {
             _ => Vec::new(),
         };
         search.storing = Some(stores.len());
-        for Store { contact, token } in &stores {
+        for Store { contact, token, sequence } in &stores {
             let method = match &question {
                 Question::Peers(info_hash, Some(announce)) => {
                     let (info_hash, port) = (*info_hash, announce.port_for(contact.addr));
                     Method::AnnouncePeer { info_hash, port, token }
                 }
-                Question::Put { item, cas } => Method::Put { token, item: item.raw(), cas: *cas },
+                Question::Put { item, cas } => {
+                    // One that has missed a change is to have this one all the same.
+                    let cas = cas.filter(|cas| sequence.is_some_and(|has| has >= *cas));
+                    Method::Put { token, item: item.raw(), cas }
+                }
                 _ => continue,
             };
             self.send(now, contact.addr, Some(contact.id), method, Purpose::Store(id));
@@ -316,6 +320,9 @@ impl Node {
         let Some(search) = self.searches.get_mut(&id) else { return };
         let Some(lookup) = search.lookups[usize::from(from.is_ipv6())].as_mut() else { return };
         lookup.answered(from, reply.id, reply.token);
+        if let Some(signed) = reply.item.and_then(|item| item.signed) {
+            lookup.has_item(from, signed.sequence);
+        }
         if !matches!(search.question, Question::Ping(_)) {
             let blocked = &self.blocked;
             let usable = |addr: SocketAddr| may_name(from, addr) && !blocked.blocks(addr.ip());
@@ -456,7 +463,11 @@ mod tests {
         base::{limits::MAX_DHT_ASKED, rng::Rng},
         dht::{
             Config, Key,
-            message::{Message, code, encode_error, encode_reply, write_nodes, write_peers},
+            item::SecretKey,
+            message::{
+                Body, Message, code, encode_error, encode_reply, write_item, write_nodes,
+                write_peers,
+            },
         },
     };
 
@@ -497,6 +508,39 @@ mod tests {
             }
         };
         assert!(summary.asked >= 16, "{summary:?}");
+    }
+
+    /// A node that had missed one change refused all that came after it, and in the end so did all.
+    #[test]
+    fn who_has_missed_a_change_gets_the_next_one_all_the_same() {
+        let (mut node, mut rng) = (node([true, false]), Rng::new(3));
+        let key = SecretKey::from_seed(&[7; 32]);
+        let item = |sequence| Item::mutable(b"i1e", &key, b"", sequence).expect("an item");
+        let has = [Some(7), Some(6), None];
+        let addrs = [1, 2, 3].map(|n| SocketAddr::from(([9, 0, 0, n], 1)));
+        let ids = addrs.map(|addr| NodeId::for_address(addr.ip(), &mut rng));
+        for (id, addr) in ids.into_iter().zip(addrs) {
+            node.table_mut(addr).answered(NOW, Contact { id, addr });
+        }
+        node.search(NOW, Question::Put { item: item(8), cas: Some(7) }, true);
+        let mut sent = [None; 3];
+        while let Some(output) = node.poll() {
+            let Output::Send { to, datagram } = output else { continue };
+            let message = Message::decode(&datagram).expect("ours");
+            let Body::Query(query) = message.body else { panic!("{message:?}") };
+            let at = addrs.iter().position(|addr| *addr == to).expect("one of them");
+            if let Method::Put { cas, .. } = query.method {
+                sent[at] = Some(cas);
+                continue;
+            }
+            let stored = has[at].map(item);
+            let answer = encode_reply(message.transaction, to, ids[at], |r| {
+                r.bytes("token", b"t");
+                stored.iter().for_each(|item| write_item(r, &item.raw()));
+            });
+            node.handle_datagram(NOW, to, &answer);
+        }
+        assert_eq!(sent, [Some(Some(7)), Some(None), Some(None)]);
     }
 
     #[test]

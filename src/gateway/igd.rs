@@ -36,6 +36,9 @@ pub const CONFLICT: u16 = 718;
 /// The device knows only mappings without an end: `OnlyPermanentLeasesSupported`.
 pub const ONLY_PERMANENT: u16 = 725;
 
+/// It did not work (`ActionFailed`): some devices say no more, whatever the reason.
+pub const FAILED: u16 = 501;
+
 /// The datagrams of a search.
 pub fn searches() -> impl Iterator<Item = String> {
     TARGETS.into_iter().map(|target| {

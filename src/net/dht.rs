@@ -288,7 +288,8 @@ impl Driver {
                     Some(saved) => saved.clone(),
                     None => {
                         let ids = [self.node.id(false), self.node.id(true)];
-                        Saved::new(ids, self.node.good_nodes(now))
+                        let saved = Saved::new(ids, self.node.good_nodes(now));
+                        Saved { port: self.hub.port(), ..saved }
                     }
                 };
                 drop(reply.send(saved));

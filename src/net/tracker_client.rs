@@ -30,6 +30,10 @@ use crate::{
 
 /// Once one family has answered, so long the other one may still take.
 const OTHER_FAMILY_GRACE: Duration = Duration::from_secs(3);
+/// Hosts of one name that are asked over UDP, one after the other.
+const HOSTS_TRIED: usize = 3;
+/// One that says nothing for so long loses its turn to the next: it was asked once then (BEP 15).
+const ANOTHER_HOST_AFTER: Duration = Duration::from_secs(15);
 
 /// Why an announce or a scrape failed. The texts name the host only: the rest of a URL may hold a passkey.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -242,6 +246,19 @@ impl TrackerClient {
             return Err(TrackerError::BadUrl);
         };
         let unreachable = |cause: String| TrackerError::Unreachable { host: name.clone(), cause };
+        let explain = |error| match error {
+            UdpTrackerError::Unreachable(error) => unreachable(error.to_string()),
+            UdpTrackerError::Exchange(ExchangeError::Silent) => {
+                TrackerError::TimedOut { host: name.clone() }
+            }
+            UdpTrackerError::Exchange(ExchangeError::Refused(reason)) => {
+                let refusal = Refusal { reason, retry: None };
+                TrackerError::Refused { host: name.clone(), refusal }
+            }
+            UdpTrackerError::Exchange(ExchangeError::Malformed(error)) => {
+                TrackerError::Malformed { host: name.clone(), cause: error.to_string() }
+            }
+        };
         if !self.udp.hub().is_carried() {
             return Err(unreachable("UDP cannot pass an HTTP proxy".to_owned()));
         }
@@ -257,22 +274,20 @@ impl TrackerClient {
             (Route::V6, Place::Addr(addr)) => addr.is_ipv6(),
             (Route::Any, _) | (_, Place::Name(..)) => true,
         };
-        let Some(place) = places.into_iter().find(fits) else {
+        let places: Vec<Place> = places.into_iter().filter(fits).take(HOSTS_TRIED).collect();
+        let Some((last, others)) = places.split_last() else {
             return Err(unreachable("it has no address of that family".to_owned()));
         };
-        self.udp.ask(place, question).await.map_err(|error| match error {
-            UdpTrackerError::Unreachable(error) => unreachable(error.to_string()),
-            UdpTrackerError::Exchange(ExchangeError::Silent) => {
-                TrackerError::TimedOut { host: name.clone() }
+        // The name may stand for several hosts, of which one is down.
+        for place in others {
+            let asked = self.udp.ask(place.clone(), question.clone());
+            match timeout(ANOTHER_HOST_AFTER, asked).await {
+                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Err(error)) if !is_silence(&error) => return Err(explain(error)),
+                Ok(Err(_)) | Err(_) => {}
             }
-            UdpTrackerError::Exchange(ExchangeError::Refused(reason)) => {
-                let refusal = Refusal { reason, retry: None };
-                TrackerError::Refused { host: name.clone(), refusal }
-            }
-            UdpTrackerError::Exchange(ExchangeError::Malformed(error)) => {
-                TrackerError::Malformed { host: name.clone(), cause: error.to_string() }
-            }
-        })
+        }
+        self.udp.ask(last.clone(), question).await.map_err(explain)
     }
 
     async fn get(&self, url: &Url, route: Route) -> Result<HttpReply, TrackerError> {
@@ -289,6 +304,14 @@ impl TrackerClient {
             }
         })
     }
+}
+
+/// Whether nobody has answered.
+const fn is_silence(error: &UdpTrackerError) -> bool {
+    matches!(
+        error,
+        UdpTrackerError::Unreachable(_) | UdpTrackerError::Exchange(ExchangeError::Silent)
+    )
 }
 
 impl From<UrlError> for TrackerError {
@@ -460,6 +483,31 @@ mod tests {
 
     fn patient() -> TrackerClient {
         client(20_000, Outlet::default())
+    }
+
+    /// A name that stands for several hosts was as dead as the first of them.
+    #[tokio::test]
+    async fn the_next_host_of_a_name_is_asked_where_one_is_down() {
+        let server = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let port = server.local_addr().expect("bound").port();
+        let answers = tokio::spawn(async move {
+            let mut asked = [0; 2048];
+            // How it answers `connect`, and `announce` (BEP 15).
+            for (action, rest) in
+                [(0, vec![7; 8]), (1, [&[0; 12][..], &[9, 9, 9, 9, 0, 1]].concat())]
+            {
+                let (_, from) = server.recv_from(&mut asked).await.expect("asked");
+                let answer = [&[0, 0, 0, action], &asked[12..16], &rest].concat();
+                server.send_to(&answer, from).await.expect("answered");
+            }
+        });
+        // No datagram leaves for the first one.
+        let hosts = [Ipv4Addr::BROADCAST, Ipv4Addr::LOCALHOST].map(IpAddr::V4);
+        let names = FixedResolver::new([("t.example", &hosts)]);
+        let url = format!("udp://t.example:{port}/announce");
+        let reply = client(20_000, knowing(names)).announce(&url, &request(Families::Any)).await;
+        assert_eq!(reply.expect("an answer").peers, [SocketAddr::from(([9, 9, 9, 9], 1))]);
+        answers.await.expect("all were answered");
     }
 
     /// Reads the head of one request.

@@ -69,8 +69,8 @@ pub(super) fn start(
         Some(nodes) => nodes.iter().map(|node| (node.host.clone(), node.port)).collect(),
     };
     let mut saved = state_dir.map(|dir| load(&place(dir))).unwrap_or_default();
-    if options.read_only {
-        // Those ids are the session's, which may be running.
+    if options.read_only || saved.port != hub.port() {
+        // Those ids are another node's, which may be running.
         saved.ids = [None, None];
     }
     let config = DhtConfig { read_only: options.read_only, saved, bootstrap, well_known, blocked };
@@ -105,7 +105,9 @@ fn store(path: &Path, saved: &Saved) -> io::Result<()> {
 /// Saves what `dht` knows now. Nothing else suffers if that fails: the next run enters as the first did.
 pub(super) async fn save(dht: &Dht, state_dir: &Path) {
     let (path, saved) = (place(state_dir), dht.saved().await);
-    if let Some(saved) = saved.filter(|saved| !saved.nodes.is_empty()) {
+    // What was not asked for anything knows no more than was saved before, perhaps by another run.
+    let is_ours = |saved: &Saved| !saved.nodes.is_empty() && saved.port == dht.port();
+    if let Some(saved) = saved.filter(is_ours) {
         // A panic there has been reported.
         let _ = spawn_blocking(move || store(&path, &saved)).await;
     }
@@ -130,7 +132,7 @@ mod tests {
         let path = place(dir.path());
         assert_eq!(load(&path), Saved::default());
         let nodes = vec!["192.0.2.1:6881".parse().expect("valid")];
-        let saved = Saved { ids: [Some(NodeId([1; 20])), None], nodes };
+        let saved = Saved { ids: [Some(NodeId([1; 20])), None], port: 1, nodes };
         store(&path, &saved).expect("stored");
         assert_eq!(load(&path), saved);
         fs::write(&path, b"d3:id4").expect("written");

@@ -12,7 +12,7 @@ use super::{
     discovery::{self, Announcing},
     error::{AddError, TorrentError},
     handle::TorrentHandle,
-    persist::{Record, torrents},
+    persist::{Kept, Record, torrents},
     shared::Shared,
 };
 use crate::{
@@ -45,6 +45,8 @@ pub struct FetchMetadata {
 #[derive(Debug)]
 pub struct Fetching {
     handle: TorrentHandle,
+    /// Those that were named.
+    peers: Vec<SocketAddr>,
     /// What the torrent has besides.
     trackers: Vec<String>,
     web_seeds: Vec<String>,
@@ -75,10 +77,10 @@ impl Session {
             Ok(kept) => (kept, None),
             Err(trouble) => (None, Some(trouble)),
         };
-        let wanted = Wanted { info, code: None, trackers, peers, kept };
+        let wanted = Wanted { info, code: None, trackers, peers: peers.clone(), kept };
         let handle = self.core.fetch_metadata(wanted).await?;
         let Magnet { trackers, web_seeds, .. } = magnet;
-        Ok(Fetching { handle, trackers, web_seeds, trouble })
+        Ok(Fetching { handle, peers, trackers, web_seeds, trouble })
     }
 
     /// Begins to fetch the info dictionary that belongs to `code` from peers who know it; `peers` are tried
@@ -94,9 +96,10 @@ impl Session {
         // The info hash is what nobody knows yet.
         let info = Info::unknown(InfoHash::v1(code.password()), Some(SHARED));
         let (trackers, kept) = (Vec::new(), None);
-        let wanted = Wanted { info, code: Some(code), trackers, peers, kept };
+        let wanted = Wanted { info, code: Some(code), trackers, peers: peers.clone(), kept };
         let handle = self.core.fetch_metadata(wanted).await?;
-        Ok(Fetching { handle, trackers: Vec::new(), web_seeds: Vec::new(), trouble: None })
+        let (trackers, web_seeds) = (Vec::new(), Vec::new());
+        Ok(Fetching { handle, peers, trackers, web_seeds, trouble: None })
     }
 }
 
@@ -159,7 +162,8 @@ impl Core {
         let web_seeds = Vec::new();
         let recorded = self.config.state_dir.as_deref().map(|dir| {
             let (file_system, place) = (self.files.file_system(), shared.place());
-            (Record::of_link(file_system, dir, &shared.info, place), false)
+            let record = Record::of_link(file_system, dir, &shared.info, place);
+            Kept { record, settled: false, is_true: false, uploaded: 0 }
         });
         let hosting = Hosting {
             setup,
@@ -209,13 +213,14 @@ impl Fetching {
     }
 
     /// Adds the torrent itself: it takes over the peers, unless it is private. Then peers have to come
-    /// from its trackers, and who told of these is not known (BEP 27).
+    /// from its trackers, and who told of these is not known (BEP 27); those that were named stay.
     ///
     /// # Errors
     /// An [`AddError`]; the fetching has ended then too.
-    pub async fn add(self, add: AddTorrent) -> Result<TorrentHandle, AddError> {
+    pub async fn add(mut self, mut add: AddTorrent) -> Result<TorrentHandle, AddError> {
         let core = self.handle.core.clone();
         if add.metainfo.info.private() {
+            add.peers.append(&mut self.peers);
             self.finish().await;
             return core.add_one(add, None).await;
         }

@@ -254,8 +254,8 @@ impl Torrent {
 
     fn web_seed_failed(&mut self, now: Instant, peer: PeerFigures, failure: Failure) {
         let PeerFigures { number, gave } = peer;
-        if let Failure::NoFile { file, status } = failure {
-            return self.web_seed_lacks(now, number, file, status);
+        if let Some((file, of_many)) = failure.of_file() {
+            return self.web_seed_lacks(now, number, file, [failure, of_many]);
         }
         if failure.is_final() {
             return self.change_web_seed(number, State::GivenUp, WebSeedChange::GivenUp(failure));
@@ -280,16 +280,15 @@ impl Torrent {
         now: Instant,
         number: WebSeedNumber,
         file: FileIndex,
-        status: u16,
+        [of_one, of_many]: [Failure; 2],
     ) {
         let Some(seed) = self.web_seeds.seeds.get_mut(usize::from(number.0)) else { return };
         let (state, change) = if seed.lacks.len() < MAX_FILES_LACKED && !seed.lacks.contains(&file)
         {
             seed.lacks.push(file);
-            let failure = Failure::NoFile { file, status };
-            (State::Idle(now), WebSeedChange::Rests(failure, Duration::ZERO))
+            (State::Idle(now), WebSeedChange::Rests(of_one, Duration::ZERO))
         } else {
-            (State::GivenUp, WebSeedChange::GivenUp(Failure::Status(status)))
+            (State::GivenUp, WebSeedChange::GivenUp(of_many))
         };
         self.change_web_seed(number, state, change);
     }

@@ -41,6 +41,12 @@ pub enum Failure {
         /// The status code.
         status: u16,
     },
+    /// That file is longer or shorter there than the torrent says; others may be as they should.
+    #[error("one of the files there has another length")]
+    OtherFile {
+        /// Which one.
+        file: FileIndex,
+    },
     /// A whole file came where a part of it was asked for.
     #[error("the server gives whole files only")]
     NoRanges,
@@ -69,12 +75,22 @@ impl Failure {
             Failure::Status(status) => matches!(status, 400..=407 | 409..=424 | 426..=499),
             Failure::BadUrl
             | Failure::NoFile { .. }
+            | Failure::OtherFile { .. }
             | Failure::Redirect
             | Failure::NoRanges
             | Failure::WrongRange
             | Failure::WrongLength
             | Failure::BadData
             | Failure::Encoded => true,
+        }
+    }
+
+    /// The file that cannot be had there, if it is only that; and what it comes to if there are many.
+    pub const fn of_file(self) -> Option<(FileIndex, Failure)> {
+        match self {
+            Failure::NoFile { file, status } => Some((file, Failure::Status(status))),
+            Failure::OtherFile { file } => Some((file, Failure::WrongLength)),
+            _ => None,
         }
     }
 

@@ -177,12 +177,16 @@ impl Translator {
         encode::encode(&Message::Unchoke, &mut self.soon);
     }
 
-    /// What it means that `file` could not be had: that this file is not there, if others may be.
+    /// What it means that `file` could not be had: that this file is not there, or is another one, if others may be.
     pub fn explain(&self, file: FileIndex, failure: Failure) -> Failure {
-        let Failure::Status(status @ (403 | 404 | 410)) = failure else { return failure };
+        let of_file = match failure {
+            Failure::Status(status @ (403 | 404 | 410)) => Failure::NoFile { file, status },
+            Failure::WrongLength => Failure::OtherFile { file },
+            other => return other,
+        };
         let mut others = self.has.clone();
         take_out(&self.info, file, &mut others);
-        if others.is_empty() { failure } else { Failure::NoFile { file, status } }
+        if others.is_empty() { failure } else { of_file }
     }
 
     fn cancel(&mut self, block: Block) {
@@ -644,6 +648,9 @@ mod tests {
         assert_eq!(missing(&scene, 3), Failure::Status(404), "nothing is left");
         let all = Scene::new(&files);
         assert_eq!(missing(&all, 3), no_file(3));
+        let grown = |scene: &Scene| scene.translator.explain(FileIndex(3), Failure::WrongLength);
+        assert_eq!(grown(&all), Failure::OtherFile { file: FileIndex(3) });
+        assert_eq!(grown(&scene), Failure::WrongLength, "nothing is left");
         let others = [Failure::Status(500), Failure::Status(416), Failure::TimedOut];
         for other in others {
             assert_eq!(all.translator.explain(FileIndex(1), other), other);

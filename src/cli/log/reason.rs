@@ -67,6 +67,7 @@ pub(super) const fn of_web_seed(failure: &Failure) -> &'static str {
         Failure::Busy { .. } => "busy",
         Failure::Status(_) => "status",
         Failure::NoFile { .. } => "no_file",
+        Failure::OtherFile { .. } => "other_file",
         Failure::NoRanges => "no_ranges",
         Failure::WrongRange => "wrong_range",
         Failure::WrongLength => "wrong_length",
@@ -82,6 +83,8 @@ pub(super) const fn of_disk(kind: FaultKind) -> &'static str {
         FaultKind::Permission => "permission",
         FaultKind::Missing => "missing",
         FaultKind::Gone => "gone",
+        FaultKind::Unreadable => "unreadable",
+        FaultKind::Exhausted => "exhausted",
         FaultKind::Changed => "changed",
         FaultKind::Io => "io",
     }

@@ -132,8 +132,8 @@ impl Device {
             }
             code = igd::error_code(&text).ok_or(Trouble::Refused(Refusal::Nonsense))?;
             match code {
-                igd::CONFLICT => outside = 10_000 + rng.below(50_000) as u16,
-                igd::ONLY_PERMANENT if seconds > 0 => seconds = 0,
+                igd::ONLY_PERMANENT | igd::FAILED if seconds > 0 => seconds = 0,
+                igd::CONFLICT | igd::FAILED => outside = 10_000 + rng.below(50_000) as u16,
                 _ => break,
             }
         }
