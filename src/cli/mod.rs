@@ -39,7 +39,6 @@ mod why;
 mod work;
 
 use std::{
-    borrow::Cow,
     ffi::OsString,
     fs::File,
     io::{self, Write as _},
@@ -139,17 +138,18 @@ fn not_parsed(args: &[OsString], end: ParseEnd) -> Exit {
     match end {
         ParseEnd::Clap(e) => {
             let exit = if e.use_stderr() { Exit::Usage } else { Exit::Done };
-            let text = e.to_string();
-            let told = redact::secrets(&text);
+            let told = args::not_taken(&e);
             if general.json && exit != Exit::Done {
                 let first = told.lines().next().unwrap_or_default();
                 let message = first.trim_start_matches("error: ");
                 Terminal::new(&general).failure_object(&Failure::new(exit, message));
             }
             // A closed pipe is success, and nobody is left to be told of anything else.
-            let _ = match told {
-                Cow::Owned(told) if exit != Exit::Done => write!(io::stderr(), "{told}"),
-                _ => e.print(),
+            let _ = if exit == Exit::Done || told == e.to_string() {
+                // In colours, for there is nothing to be left out.
+                e.print()
+            } else {
+                write!(io::stderr(), "{told}")
             };
             exit
         }

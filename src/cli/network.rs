@@ -19,7 +19,7 @@ use crate::{
     metainfo::{HostPort, Magnet},
     session::{
         Check, Config, DhtOptions, EncryptionPolicy, FetchMetadata, Limits, LimitsConfig,
-        ListenConfig, LsdOptions, Outlet, Session, SessionError, peer_names,
+        ListenConfig, LsdOptions, Outlet, Session, SessionError, make_state_folder, peer_names,
     },
 };
 
@@ -123,7 +123,7 @@ pub(super) fn state_dir(
         return Ok(Some(named.to_owned()));
     }
     let Some(dir) = args::state_folder() else { return Ok(None) };
-    match std::fs::create_dir_all(&dir) {
+    match make_state_folder(&dir) {
         Ok(()) => Ok(Some(dir)),
         Err(error) => {
             terminal.warn(&format!(

@@ -34,7 +34,7 @@ pub(super) fn short_hash(hash: &str) -> &str {
 /// without codes.
 pub(super) fn secrets(text: &str) -> Cow<'_, str> {
     // Each kind has a character that hardly any sentence has.
-    if !text.contains("://") && !text.contains(['?', '-']) {
+    if !text.contains("://") && !text.contains(['?', '-', '@']) {
         return Cow::Borrowed(text);
     }
     words(text, "", |word| {
@@ -46,9 +46,29 @@ pub(super) fn secrets(text: &str) -> Cow<'_, str> {
         if let Some((scheme, rest)) = word.split_once("://") {
             return Some(format!("{scheme}://{}", authority(rest)));
         }
+        // A proxy without its scheme.
+        if let Some((user, host)) = word.rsplit_once('@')
+            && is_user(user)
+            && is_host(host)
+        {
+            return Some(format!("…@{host}"));
+        }
         let is_code = word.len() == CODE && word.parse::<ShareCode>().is_ok();
         is_code.then(|| "(a code)".to_owned())
     })
+}
+
+/// Whether it is a name with a password.
+fn is_user(text: &str) -> bool {
+    let of_name = |c: char| c.is_ascii_alphanumeric() || "._%+-".contains(c);
+    text.split_once(':').is_some_and(|(name, password)| {
+        !name.is_empty() && name.chars().all(of_name) && !password.contains(['/', '\\'])
+    })
+}
+
+/// Whether it is a host, perhaps with a port.
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c))
 }
 
 /// Host and port of what follows `://`.
@@ -122,6 +142,10 @@ mod tests {
             ("(https://a:b@[::1]:7/?q) é", "(https://[::1]:7/…) é"),
             ("3 of 4 pieces - or none?", "3 of 4 pieces - or none?"),
             ("a://b", "a://b"),
+            ("no `user:pa:ss@p.example:1080`", "no `…@p.example:1080`"),
+            ("write to a@b.example", "write to a@b.example"),
+            ("C:\\data\\me@host", "C:\\data\\me@host"),
+            ("`a:b@c/d.mkv`, `[12:30]me@e.mkv`", "`a:b@c/d.mkv`, `[12:30]me@e.mkv`"),
             ("", ""),
         ] {
             assert_eq!(secrets(text), told);

@@ -115,7 +115,7 @@ impl Terminal {
         let Some(log) = self.log.filter(|log| log.wants(level)) else { return };
         if let Err(error) = log.write(&fill(Line::new(level, what))) {
             // The run matters more than what is written of it.
-            let _ = self.warn(&format!("nothing more is written into the log: {error}"));
+            let _ = self.warn(&format!("the log cannot be written: {error}; that is tried again"));
         }
     }
 

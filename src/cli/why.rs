@@ -2,7 +2,7 @@
 //!
 //! What there is to be found is in [`crate::why`]; here is how it is told, to people and to programs.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind::NotFound, path::PathBuf};
 
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ use crate::{
     base::{hash::Sha1Hash, units::ByteCount},
     session::{
         Told,
-        unfinished::{self, Unfinished},
+        unfinished::{self, Listing, Unfinished},
     },
 };
 
@@ -45,14 +45,24 @@ struct End {
 
 pub(super) async fn run(args: &args::Why, terminal: Terminal) -> Result<Exit, Failure> {
     let dir = args.state_dir.clone().or_else(args::state_folder);
+    // The user's own need not be there: then nothing was ever begun.
+    let dir = dir.filter(|dir| args.state_dir.is_some() || dir.is_dir());
     let found = match &dir {
         Some(dir) => unfinished::list(dir).map_err(|error| {
             let message = format!("could not read the state folder `{}`", dir.display());
-            Failure::new(Exit::Disk, message).cause(&error)
+            let exit = if error.kind() == NotFound { Exit::Input } else { Exit::Disk };
+            Failure::new(exit, message).cause(&error)
         })?,
-        None => Vec::new(),
+        None => Listing::default(),
     };
-    let folder = dir.unwrap_or_else(|| PathBuf::from("."));
+    for path in &found.unreadable {
+        terminal.warn(&format!(
+            "`{}` is damaged, or of another version: why its torrent did not get on is not known",
+            path.display()
+        ))?;
+    }
+    let found = found.torrents;
+    let folder = dir.or_else(args::state_folder).unwrap_or_else(|| PathBuf::from("."));
     let Some(text) = &args.torrent else {
         return list(&found, &folder, terminal);
     };

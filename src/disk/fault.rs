@@ -13,9 +13,29 @@ pub(super) fn fault(operation: String, file: String, error: &io::Error) -> DiskF
         }
         io::ErrorKind::NotFound => FaultKind::Missing,
         io::ErrorKind::UnexpectedEof => FaultKind::Changed,
-        _ => FaultKind::Io,
+        io::ErrorKind::OutOfMemory => FaultKind::Exhausted,
+        _ => of_device(error).unwrap_or(FaultKind::Io),
     };
     DiskFault { kind, operation, file, cause: error.to_string() }
+}
+
+/// What is not a matter of the file.
+#[cfg(unix)]
+fn of_device(error: &io::Error) -> Option<FaultKind> {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error)? {
+        // It was taken away, or is a mount of which the other end is gone.
+        Errno::NODEV | Errno::NXIO | Errno::STALE | Errno::NOTCONN | Errno::SHUTDOWN => {
+            Some(FaultKind::Gone)
+        }
+        Errno::MFILE | Errno::NFILE => Some(FaultKind::Exhausted),
+        _ => None,
+    }
+}
+
+#[cfg(not(unix))]
+fn of_device(_error: &io::Error) -> Option<FaultKind> {
+    None
 }
 
 #[cfg(test)]
@@ -32,6 +52,11 @@ mod tests {
             (30, FaultKind::Permission),
             (2, FaultKind::Missing),
             (5, FaultKind::Io),
+            (19, FaultKind::Gone),
+            (116, FaultKind::Gone),
+            (107, FaultKind::Gone),
+            (24, FaultKind::Exhausted),
+            (12, FaultKind::Exhausted),
         ] {
             let error = io::Error::from_raw_os_error(errno);
             assert_eq!(fault("read".into(), "a".into(), &error).kind, kind, "{error}");

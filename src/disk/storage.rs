@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    backend::Backend,
+    backend::{Backend, Extent},
     file_pool::FilePool,
     files::Files,
     memory::Memory,
@@ -28,6 +28,9 @@ use crate::{
     metainfo::Info,
     pieces::job::{DiskEvent, DiskFault, DiskJob, FaultKind, Held},
 };
+
+/// Other pieces that are tried when one cannot be read.
+const OTHERS_TRIED: u32 = 3;
 
 /// The bytes of one torrent.
 #[derive(Debug)]
@@ -195,9 +198,13 @@ impl Storage {
             .collect()
     }
 
-    /// Looks again after a fault of that kind, which may pass: whether it can be used, and which pieces are not in the
-    /// files that were written before it. What was hashed of unfinished pieces is not believed any more.
-    pub fn look_again(&self, after: FaultKind) -> Option<Vec<PieceIndex>> {
+    /// Looks again after a fault of that kind, which may pass, when pieces were `unreadable`: whether it can be used, and
+    /// which of those are lost, or of what was written before it. What was hashed of unfinished pieces is not believed any more.
+    pub fn look_again(
+        &self,
+        after: FaultKind,
+        unreadable: &BTreeSet<PieceIndex>,
+    ) -> Option<Vec<PieceIndex>> {
         self.prefixes.clear();
         if !self.backend.is_usable(after) {
             return None;
@@ -211,17 +218,52 @@ impl Storage {
             let of = |at: u64| ((offset + at) / u64::from(geometry.piece_length())) as u32;
             (of(bytes.start)..=of(bytes.end - 1)).map(PieceIndex)
         });
-        let pieces: BTreeSet<PieceIndex> = pieces.collect();
+        let mut pieces: BTreeSet<PieceIndex> = pieces.collect();
+        pieces.extend(unreadable);
         let mut lost = Vec::new();
         for piece in pieces {
             match self.is_right(piece) {
                 Ok(true) => {}
-                Err(fault) if fault.kind == FaultKind::Gone => return None,
+                // It is one place that is bad.
+                Err(fault) if fault.kind == FaultKind::Unreadable && self.is_readable(piece) => {
+                    lost.push(piece);
+                }
+                Err(fault) if fault.kind.is_away() => return None,
                 // Of a file that is there nothing is read only where it ends too early.
                 Ok(false) | Err(_) => lost.push(piece),
             }
         }
         Some(lost)
+    }
+
+    /// Whether most other pieces than `but`, here and there, can be read, as far as that tells anything.
+    pub fn is_readable(&self, but: PieceIndex) -> bool {
+        let pieces = u64::from(self.info.geometry().pieces());
+        let others = (1..=OTHERS_TRIED).map(|n| {
+            let away = pieces * u64::from(n) / u64::from(OTHERS_TRIED + 1);
+            PieceIndex(((u64::from(but.0) + away) % pieces) as u32)
+        });
+        let tried: Vec<bool> =
+            others.filter(|piece| *piece != but).filter_map(|piece| self.answers(piece)).collect();
+        let good = tried.iter().filter(|&&good| good).count();
+        good * 2 >= tried.len()
+    }
+
+    /// Whether the disk gives the first block of `piece`, or says that there is none; `None` if it is not asked for
+    /// what nobody has written.
+    fn answers(&self, piece: PieceIndex) -> Option<bool> {
+        let length = BLOCK_LEN.min(self.info.geometry().piece_len(piece));
+        let run = Block { piece, begin: 0, length };
+        let mut spans = self.info.layout().spans(self.info.geometry().offset(run), 1);
+        let span = spans.next().filter(|span| self.is_stored(span.file))?;
+        if matches!(self.backend.extent(span.file, span.offset), Ok(Extent::Hole { .. })) {
+            return None;
+        }
+        let mut bytes = vec![0; length as usize];
+        Some(match self.read_run(run, &mut bytes) {
+            Ok(()) => true,
+            Err(fault) => matches!(fault.kind, FaultKind::Missing | FaultKind::Changed),
+        })
     }
 
     /// Closes the files, such as when the torrent pauses. They open again by themselves.
@@ -232,6 +274,10 @@ impl Storage {
 
     /// Reads `run` for a peer. If a file of its piece is doubtful, the piece is verified first.
     fn read_to_serve(&self, run: Block, into: &mut [u8]) -> Result<(), DiskFault> {
+        self.read_believed(run, into).map_err(not_read)
+    }
+
+    fn read_believed(&self, run: Block, into: &mut [u8]) -> Result<(), DiskFault> {
         self.read_run(run, into)?;
         let geometry = self.info.geometry();
         let (offset, length) = (geometry.piece_offset(run.piece), geometry.piece_len(run.piece));
@@ -262,6 +308,10 @@ impl Storage {
     /// # Errors
     /// It cannot be read.
     pub fn is_right(&self, piece: PieceIndex) -> Result<bool, DiskFault> {
+        self.look_at(piece).map_err(not_read)
+    }
+
+    fn look_at(&self, piece: PieceIndex) -> Result<bool, DiskFault> {
         for file in self.stored_in(piece) {
             // Finds out whether somebody wrote to it.
             self.backend.stamp(file)?;
@@ -361,6 +411,14 @@ impl Storage {
     }
 }
 
+/// What is there and cannot be read, whatever the system calls that.
+fn not_read(fault: DiskFault) -> DiskFault {
+    match fault.kind {
+        FaultKind::Io | FaultKind::Permission => DiskFault { kind: FaultKind::Unreadable, ..fault },
+        _ => fault,
+    }
+}
+
 /// A job that has been begun.
 enum Begun {
     /// It is done.
@@ -445,7 +503,11 @@ mod tests {
         pieces::job::Verdict,
     };
     use proptest::prelude::*;
-    use std::{fs, path::Path, sync::atomic::AtomicBool};
+    use std::{
+        fs,
+        path::Path,
+        sync::{Mutex, atomic::AtomicBool},
+    };
 
     fn check_quietly(storage: &Storage) -> super::super::Found {
         let watch = Watch { progress: &|_| {}, cancel: &AtomicBool::new(false) };
@@ -599,6 +661,75 @@ mod tests {
         assert!(!storage.backend().is_verified(PieceIndex(2)));
     }
 
+    /// Of what could not be read nobody heard, and it was announced ever after.
+    #[test]
+    fn a_bad_place_is_a_lost_piece_and_a_disk_that_gives_nothing_is_waited_for() {
+        #[derive(Debug)]
+        struct Scratched(Memory, Arc<Mutex<std::ops::Range<u64>>>);
+
+        impl Backend for Scratched {
+            fn read(&self, file: FileIndex, offset: u64, into: &mut [u8]) -> Result<(), DiskFault> {
+                let end = offset + into.len() as u64;
+                let bad = self.1.lock().expect("nobody panics");
+                if bad.start < end && offset < bad.end {
+                    let error = std::io::Error::from_raw_os_error(5);
+                    return Err(super::super::fault::fault("read".into(), "a".into(), &error));
+                }
+                self.0.read(file, offset, into)
+            }
+
+            fn write(&self, file: FileIndex, offset: u64, bytes: &[u8]) -> Result<(), DiskFault> {
+                self.0.write(file, offset, bytes)
+            }
+
+            fn create(&self, file: FileIndex) -> Result<(), DiskFault> {
+                self.0.create(file)
+            }
+
+            fn stamp(&self, file: FileIndex) -> Result<Option<FileStamp>, DiskFault> {
+                self.0.stamp(file)
+            }
+
+            fn extent(&self, file: FileIndex, offset: u64) -> Result<Extent, DiskFault> {
+                self.0.extent(file, offset)
+            }
+
+            fn sync(&self) -> Result<Vec<(FileIndex, FileStamp)>, DiskFault> {
+                self.0.sync()
+            }
+
+            fn found(&self, _file: FileIndex) {}
+
+            fn close(&self) {}
+        }
+
+        let s = sample(32_768, &[("a", 10 * 32_768)]);
+        let bad = Arc::new(Mutex::new(0..0));
+        let backend = Scratched(Memory::new(Arc::clone(&s.info)), Arc::clone(&bad));
+        let storage = Storage::new(Arc::clone(&s.info), Box::new(backend));
+        s.store(&storage);
+        let serve = |piece| {
+            let peer = crate::base::id::PeerKey { slot: 0, generation: 0 };
+            let run = Block { piece: PieceIndex(piece), begin: 0, length: BLOCK_LEN };
+            storage.perform(DiskJob::Read { peer, run, slab: Slab::zeroed(BLOCK_LEN) })
+        };
+        let scratch = |from: u64, to: u64| {
+            *bad.lock().expect("nobody panics") = from * 32_768..to * 32_768;
+        };
+        let bad_ones = [4, 7].map(PieceIndex).into();
+        let look = || storage.look_again(FaultKind::Unreadable, &bad_ones);
+        scratch(4, 5);
+        expect_fault(serve(4), FaultKind::Unreadable);
+        assert_eq!(look(), Some(vec![PieceIndex(4)]));
+        scratch(0, 10);
+        expect_fault(serve(7), FaultKind::Unreadable);
+        assert_eq!(look(), None);
+        scratch(7, 8);
+        assert_eq!(look(), Some(vec![PieceIndex(7)]));
+        scratch(0, 0);
+        assert!(matches!(serve(7), DiskEvent::Read { result: Ok(()), .. }));
+    }
+
     #[test]
     fn what_was_not_flushed_when_the_files_went_away_is_looked_at_when_they_are_back() {
         let dir = tempfile::tempdir().expect("dir");
@@ -617,24 +748,38 @@ mod tests {
         };
         // Piece 2 begins 25,536 bytes into b.
         spoil(26_000);
-        assert_eq!(storage.look_again(FaultKind::Full), Some(vec![]), "it keeps what it has");
-        assert_eq!(storage.look_again(FaultKind::Gone), Some(vec![PieceIndex(2)]));
+        assert_eq!(
+            storage.look_again(FaultKind::Full, &BTreeSet::new()),
+            Some(vec![]),
+            "it keeps what it has"
+        );
+        assert_eq!(
+            storage.look_again(FaultKind::Gone, &BTreeSet::new()),
+            Some(vec![PieceIndex(2)])
+        );
         spoil(26_000);
-        assert_eq!(storage.look_again(FaultKind::Gone), Some(vec![]));
+        assert_eq!(storage.look_again(FaultKind::Gone, &BTreeSet::new()), Some(vec![]));
         // One that came back shorter than it was.
         let whole = fs::read(dir.path().join("t/b")).expect("read");
         fs::write(dir.path().join("t/b"), &whole[..80_000]).expect("cut");
-        assert_eq!(storage.look_again(FaultKind::Gone), Some(vec![PieceIndex(3)]));
+        assert_eq!(
+            storage.look_again(FaultKind::Gone, &BTreeSet::new()),
+            Some(vec![PieceIndex(3)])
+        );
         fs::write(dir.path().join("t/b"), &whole).expect("mended");
         // Nothing is flushed between its coming back and the look.
         fs::rename(dir.path().join("t"), dir.path().join("u")).expect("away");
         expect_fault(storage.sync().map_or_else(failed, |_| panic!("flushed")), FaultKind::Gone);
         fs::rename(dir.path().join("u"), dir.path().join("t")).expect("back");
         expect_fault(storage.sync().map_or_else(failed, |_| panic!("flushed")), FaultKind::Gone);
-        assert_eq!(storage.look_again(FaultKind::Gone), Some(vec![]));
+        assert_eq!(storage.look_again(FaultKind::Gone, &BTreeSet::new()), Some(vec![]));
         storage.sync().expect("flushed");
         spoil(26_000);
-        assert_eq!(storage.look_again(FaultKind::Gone), Some(vec![]), "it was durable");
+        assert_eq!(
+            storage.look_again(FaultKind::Gone, &BTreeSet::new()),
+            Some(vec![]),
+            "it was durable"
+        );
     }
 
     #[test]
@@ -681,7 +826,7 @@ mod tests {
             let fault = expect_fault(storage.perform(s.verify(P0)), FaultKind::Permission);
             assert!(fault.cause.contains("symbolic link"), "{fault}");
             let run = Block { piece: P0, begin: 0, length: 10 };
-            expect_fault(read(&storage, run), FaultKind::Permission);
+            expect_fault(read(&storage, run), FaultKind::Unreadable);
             assert!(matches!(check_quietly(&storage).files[0].state, FileState::Unreadable(_)));
             assert_eq!(fs::read(&secret).expect("read"), vec![7; 70_000]);
             assert_eq!(fs::read_dir(outside.path()).expect("list").count(), 1);
@@ -713,7 +858,7 @@ mod tests {
         .expect("made a pipe");
         expect_fault(
             read(&storage, Block { piece: P0, begin: 0, length: 1 }),
-            FaultKind::Permission,
+            FaultKind::Unreadable,
         );
         fs::remove_dir_all(dir.path().join("t/d")).expect("removed");
         fs::write(dir.path().join("t/d"), "a file in place of a folder").expect("written");
@@ -803,7 +948,7 @@ mod tests {
         assert_eq!(storage.sync().expect_err("b is gone").kind, FaultKind::Gone);
         fs::rename(dir.path().join("t/c"), &b).expect("renamed");
         assert_eq!(storage.sync().expect_err("it was away").kind, FaultKind::Gone);
-        assert_eq!(storage.look_again(FaultKind::Gone), Some(vec![]));
+        assert_eq!(storage.look_again(FaultKind::Gone, &BTreeSet::new()), Some(vec![]));
         let flushed = storage.sync().expect("flushed");
         let [(FileIndex(0), a), (FileIndex(1), b)] = flushed[..] else { panic!("{flushed:?}") };
         assert_eq!([a, b].map(|stamp| stamp == FileStamp::doubtful(stamp.inode)), [true; 2]);

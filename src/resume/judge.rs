@@ -188,6 +188,7 @@ pub(super) mod tests {
             files: vec![stamp(100), stamp(100)],
             saved: 105 * SECOND,
             settled,
+            uploaded: 0,
             peers: Vec::new(),
         };
         (info, state)
@@ -280,6 +281,7 @@ pub(super) mod tests {
             files: vec![stamp(100), stamp(100), None],
             saved: 105 * SECOND,
             settled: true,
+            uploaded: 0,
             peers: Vec::new(),
         };
         let judged = state.judge(&info, &[stamp(101), stamp(100), None]);

@@ -44,6 +44,8 @@ pub struct ResumeState {
     pub saved: i64,
     /// No write was to follow: the torrent was complete or at rest.
     pub settled: bool,
+    /// Payload bytes that were sent to peers, in all runs.
+    pub uploaded: u64,
     /// Peers to which connections were made.
     pub peers: Vec<SocketAddr>,
 }
@@ -91,6 +93,7 @@ impl ResumeState {
             state.bytes("peers6", v6);
             state.int("saved", self.saved);
             state.int("settled", u8::from(self.settled));
+            state.int("uploaded", self.uploaded);
         });
         bencode::write::dict(|file| {
             file.bytes("checksum", sha1(&state).0);
@@ -137,6 +140,8 @@ impl ResumeState {
             files: files(string(state, "files")?, info.layout().len())?,
             saved: int(state, "saved")?,
             settled: int(state, "settled")? == 1,
+            // States of earlier versions do not say it.
+            uploaded: state.get(b"uploaded").and_then(Value::as_u64).unwrap_or(0),
             peers,
         })
     }
@@ -224,6 +229,7 @@ mod tests {
             files: vec![Some(stamp), None, Some(stamp)],
             saved: 1 << 60,
             settled: seed.is_multiple_of(2),
+            uploaded: seed / 3,
             peers: vec![([1, 2, 3, 4], 5).into(), ([9; 16], 6).into()],
         }
     }

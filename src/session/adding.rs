@@ -468,7 +468,11 @@ fn silence(shared: &Shared, limit: Duration) -> DiskFault {
 /// Refuses files that are longer than the torrent says, before anything else is done, unless they may
 /// be used by `force`.
 fn look(storage: &Storage, force: bool) -> Result<(), AddError> {
-    let stamps = storage.stamps()?;
+    let stamps = match storage.stamps() {
+        // What is not there may be waited for.
+        Err(fault) if fault.kind.is_away() => return Ok(()),
+        stamps => stamps?,
+    };
     let files = storage.info().layout().files();
     let longer = (0..).map(FileIndex).zip(files).zip(&stamps).find_map(|((index, file), stamp)| {
         let length = stamp.map(|stamp| stamp.length).filter(|&length| length > file.length)?;

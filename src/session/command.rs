@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{id::TorrentId, persist::Record, shared::Shared, slots::Slot};
+use super::{id::TorrentId, persist::Kept, shared::Shared, slots::Slot};
 use crate::{
     disk::{Lock, Storage},
     gateway::Mapped,
@@ -62,8 +62,8 @@ pub(super) struct Hosting {
     pub(super) shared: Arc<Shared>,
     /// Whether it goes on once it is complete.
     pub(super) keep_seeding: bool,
-    /// Where its resume state is kept, and whether what is there now is true and settled.
-    pub(super) recorded: Option<(Arc<Record>, bool)>,
+    /// Where its resume state is kept, if it is.
+    pub(super) recorded: Option<Kept>,
     /// What fetched its metadata: this takes over from it.
     pub(super) older: Option<TorrentId>,
 }

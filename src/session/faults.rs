@@ -17,7 +17,7 @@ use std::{
 use super::{
     adding::Check,
     id::TorrentId,
-    persist::{self, Record, Save},
+    persist::{self, Kept, Record, Save},
     present::{self, Present, Terms},
 };
 use crate::{
@@ -196,10 +196,10 @@ impl Machine {
             // Whoever tries again adds it anew.
             storage = Arc::new(self.storage());
         };
-        let (record, mut settled) = recorded.expect("state is kept");
+        let Kept { record, mut settled, is_true, .. } = recorded.expect("state is kept");
         self.compare(&have);
         let mut missing: Vec<_> = self.wanted().into_iter().filter(|p| !have.has(*p)).collect();
-        if !settled || !missing.is_empty() {
+        if !is_true || !missing.is_empty() {
             match self.save(&storage, &record, &have, &[], false) {
                 Some(Over::Ended) => return Over::Ended,
                 saved => settled &= saved.is_none(),
@@ -379,6 +379,7 @@ impl Machine {
             partial: partial.to_vec(),
             peers: Vec::new(),
             settled,
+            uploaded: 0,
             why: None,
         };
         let [(_, result)] = &persist::perform(vec![save], self.disk.time())[..] else {

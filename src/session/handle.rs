@@ -1,6 +1,9 @@
 //! A torrent as its owner holds it: look, listen, wait, steer.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use tokio::sync::broadcast;
 
@@ -47,6 +50,11 @@ impl TorrentHandle {
     /// state show at once. Costs next to nothing.
     pub fn snapshot(&self) -> Arc<TorrentSnapshot> {
         self.shared.snapshot()
+    }
+
+    /// Bytes of payload that earlier runs have sent to peers, as far as resume state tells; known once it was checked.
+    pub fn uploaded_before(&self) -> u64 {
+        self.shared.sent_before.load(Ordering::Relaxed)
     }
 
     /// What happens from now on. A receiver that falls more than a thousand events behind loses the

@@ -86,7 +86,11 @@ mod uplink;
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -212,7 +216,7 @@ impl Session {
     pub async fn start(config: Config) -> Result<Session, SessionError> {
         let mut rng = Rng::new(config.seed.map_or_else(draw_seed, Ok)?);
         if let Some(dir) = &config.state_dir {
-            persist::make_folder(&Native, dir)
+            make_state_folder(dir)
                 .map_err(|cause| SessionError::StateDir { dir: dir.clone(), cause })?;
         }
         let descriptors = Descriptors::claim(config.max_connections);
@@ -371,8 +375,8 @@ impl Session {
     }
 
     /// Ends the session in order: no more connections, trackers are told, mappings taken back, writes
-    /// finished. What is not done after five seconds is left undone.
-    pub async fn shutdown(mut self) {
+    /// finished. What is not done after five seconds is left undone. Gives whether all that was to be written is.
+    pub async fn shutdown(mut self) -> bool {
         let thread = self.shard.take();
         let (core, mapping) = (self.core.clone(), self.port_mapping.take());
         let pinholes = self.pinholes.take();
@@ -380,6 +384,7 @@ impl Session {
         self.tasks.drain(1..).for_each(|accepting| accepting.abort());
         self.half_open = None;
         let torrents = core.registry.all();
+        let is_written = AtomicBool::new(false);
         let orderly = async {
             // All at once: one may wait for the turn of another.
             torrents.iter().for_each(|shared| shared.cancel.store(true, Ordering::Relaxed));
@@ -391,7 +396,9 @@ impl Session {
             // One on a disk that does not answer costs the others nothing.
             let _ = timeout(CHECKS_END, checks).await;
             // No answer: the shard has ended already, or waits for a disk that does not answer.
-            let _ = timeout(WRITES_END, core.shard.ask(|reply| Command::Stop { reply })).await;
+            let written =
+                timeout(WRITES_END, core.shard.ask(|reply| Command::Stop { reply })).await;
+            is_written.store(written.is_ok(), Ordering::Relaxed);
             let (reply, told) = oneshot::channel();
             core.discovery.send(discovery::Input::StopAll(reply));
             let mappings = async {
@@ -419,7 +426,16 @@ impl Session {
         for shared in torrents {
             shared.leave();
         }
+        is_written.into_inner()
     }
+}
+
+/// Makes `dir`, for [`Config::state_dir`], and what belongs into it.
+///
+/// # Errors
+/// The system's.
+pub fn make_state_folder(dir: &Path) -> io::Result<()> {
+    persist::make_folder(&Native, dir)
 }
 
 impl Drop for Session {

@@ -6,11 +6,18 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc};
 use super::{
     adding::Check,
     error::{Owner, TorrentError},
-    persist::{Place, Record},
+    persist::{Kept, Place, Record},
 };
 use crate::{
-    base::{bitfield::Bitfield, file_stamp::FileStamp, index::PartialPiece},
-    disk::{Effort, FileSystem, Lock, NoLock, Storage, Watch, check, preflight::conflicts},
+    base::{
+        bitfield::Bitfield,
+        file_stamp::FileStamp,
+        index::{PartialPiece, PieceIndex},
+    },
+    disk::{
+        Effort, FileState, FileSystem, Found, Lock, NoLock, Storage, Watch, check,
+        preflight::conflicts,
+    },
     metainfo::Info,
     pieces::job::{DiskFault, FaultKind},
     resume::{Judgement, ResumeState},
@@ -40,8 +47,8 @@ pub(super) struct Present {
     pub(super) partial: Vec<PartialPiece>,
     /// Peers of an earlier run.
     pub(super) peers: Vec<SocketAddr>,
-    /// Where its resume state is kept, and whether what is there now is true and settled.
-    pub(super) recorded: Option<(Arc<Record>, bool)>,
+    /// Where its resume state is kept, if it is.
+    pub(super) recorded: Option<Kept>,
     /// Why no state was found although there is a file: one sentence.
     pub(super) trouble: Option<String>,
     /// Keeps others from the files.
@@ -68,7 +75,7 @@ pub(super) struct Missing {
 impl From<DiskFault> for Obstacle {
     fn from(fault: DiskFault) -> Self {
         match fault.kind {
-            FaultKind::Gone => Obstacle::Missing(Box::new(Missing { fault, left: None })),
+            kind if kind.is_away() => Obstacle::Missing(Box::new(Missing { fault, left: None })),
             _ => Obstacle::Error(fault.into()),
         }
     }
@@ -118,13 +125,23 @@ pub(super) fn look(
             }
         }
     }
-    let is_settled = policy == Check::Doubtful
-        && doubtful.is_empty()
-        && state.is_some_and(|state| state.settled);
+    let settled = state.is_some_and(|state| state.settled);
+    let uploaded = state.map_or(0, |state| state.uploaded);
+    let is_true = settled && policy == Check::Doubtful && doubtful.is_empty();
     let peers = state.map_or_else(Vec::new, |state| state.peers.clone());
     if !doubtful.is_empty() {
         let mut now =
             check(storage, Some(&doubtful), effort.at(root), watch).ok_or(Obstacle::Cancelled)?;
+        if let Some(fault) = not_read(storage, &now) {
+            let left = found.as_ref().zip(state);
+            let left = left.map(|(found, state)| (state.have.clone(), found.record.clone()));
+            return Err(match Obstacle::from(fault) {
+                Obstacle::Missing(missing) => {
+                    Obstacle::Missing(Box::new(Missing { left, ..*missing }))
+                }
+                other => other,
+            });
+        }
         storage.found(&now.have);
         for piece in have.iter() {
             now.have.insert(piece);
@@ -154,15 +171,33 @@ pub(super) fn look(
     }
     let (recorded, trouble) = match found {
         Some(found) => {
-            if is_settled {
+            if is_true {
                 // What kept an earlier run back does not hold any more. Nothing depends on it.
                 let _ = found.record.keep_why(None);
             }
-            (Some((found.record, is_settled)), found.trouble)
+            (Some(Kept { record: found.record, settled, is_true, uploaded }), found.trouble)
         }
         None => (None, None),
     };
     Ok(Present { have, partial, peers, recorded, trouble, claim })
+}
+
+/// Why a check has not read what is there, if it is not for a few bad places: nothing can be said of that.
+fn not_read(storage: &Storage, found: &Found) -> Option<DiskFault> {
+    found.files.iter().find_map(|fact| {
+        let FileState::Unreadable(fault) = &fact.state else { return None };
+        let layout = storage.info().layout();
+        let is_told = match fault.kind {
+            FaultKind::Missing | FaultKind::Changed => false,
+            FaultKind::Io => {
+                let piece_length = u64::from(storage.info().geometry().piece_length());
+                let offset = layout.file(fact.file).map_or(0, |file| file.offset);
+                !storage.is_readable(PieceIndex((offset / piece_length) as u32))
+            }
+            _ => true,
+        };
+        (is_told && storage.backend().is_wanted(fact.file)).then(|| fault.clone())
+    })
 }
 
 /// Keeps others from the files of a torrent, if its folder is there.

@@ -1,13 +1,14 @@
 //! One shard: a thread that owns torrents, their connections and their slabs, and runs turns.
 //!
 //! Between turns it takes commands and mail, hands over disk work, dials, and publishes snapshots.
-//! It waits only here. What happens inside a turn is in [`turn`](super::turn), what is saved for
-//! the next run in [`saving`], what torrents share in [`leasing`], how they go in [`leaving`], where a gateway
+//! It waits only here. What happens inside a turn is in [`turn`](super::turn), what the disk is given to do in [`jobs`],
+//! what is saved for the next run in [`saving`], what torrents share in [`leasing`], how they go in [`leaving`], where a gateway
 //! lets peers in in [`mapped`], what happens and who is told in [`telling`], who waits for a storage in [`waiting`], the slow
 //! look at what is served in [`sampling`], connections with web seeds in [`web_seeds`], why torrents do not
 //! get on in [`why`], how the session reaches it in [`handle`].
 
 mod handle;
+mod jobs;
 mod leasing;
 mod leaving;
 mod mapped;
@@ -19,7 +20,7 @@ mod web_seeds;
 mod why;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io,
     pin::pin,
     sync::{Arc, atomic::Ordering},
@@ -52,11 +53,11 @@ use super::{
     turn::Turns,
 };
 use crate::{
-    base::{slab::SLAB_LEN, time::Instant, units::BLOCK_LEN},
+    base::{index::PieceIndex, time::Instant, units::BLOCK_LEN},
     disk::{Lock, Storage},
     gateway::Mapped,
     net::{encryption::Opened, web_seed::WebSeeds},
-    pieces::job::{DiskEvent, DiskFault, DiskJob, FaultKind},
+    pieces::job::{DiskFault, DiskJob, FaultKind},
     torrent::{self, DialFailure, Direction, Input, Phase, Snapshot, Torrent},
 };
 pub(super) use handle::{Gauges, ShardHandle};
@@ -118,6 +119,8 @@ struct Shard {
     sampling: Sampling,
     /// Torrents that wait for their storage.
     waiting: HashMap<TorrentId, Waiting>,
+    /// Pieces that are there and could not be read.
+    unreadable: HashMap<TorrentId, BTreeSet<PieceIndex>>,
     /// Torrents somebody looks at.
     watched: Vec<TorrentId>,
     published: Instant,
@@ -178,6 +181,7 @@ pub(super) fn start(
         settings: why::Settings::of(config),
         sampling: Sampling::new(config.sample_every),
         waiting: HashMap::new(),
+        unreadable: HashMap::new(),
         watched: Vec::new(),
         published: now,
         leaving: Vec::new(),
@@ -328,6 +332,9 @@ impl Shard {
         let complete = torrent.is_done();
         // What says that nothing is written is replaced before anything is.
         let writes = fetches && !complete;
+        let is_new = recorded.as_ref().is_some_and(|kept| !kept.is_true || writes);
+        let sent_before = recorded.as_ref().map_or(0, |kept| kept.uploaded);
+        shared.sent_before.store(sent_before, Ordering::Relaxed);
         self.turns.host(id, torrent, storage.volume());
         if let Some(older) = older {
             self.turns.succeed(now, older, id);
@@ -344,11 +351,9 @@ impl Shard {
             fault: None,
             patience: None,
             watched: false,
-            recording: recorded.map(|(record, settled)| Recording::new(record, settled)),
+            recording: recorded.map(Recording::new),
             retiring: None,
         };
-        let is_new =
-            tenant.recording.as_ref().is_some_and(|recording| !recording.settled || writes);
         self.tenants.insert(id, Box::new(tenant));
         self.tell_mapped(now, id);
         self.limit(now, id);
@@ -372,6 +377,8 @@ impl Shard {
         self.remember_peers(id);
         self.remember_why(now, id);
         self.turns.handle(now, id, Input::Command(torrent::Command::Pause));
+        self.save_soon(now, id);
+        self.close_if_paused(id);
         self.tell_trackers_of_stop(now, id);
     }
 
@@ -471,22 +478,6 @@ impl Shard {
         }
     }
 
-    fn disk_done(&mut self, now: Instant, id: TorrentId, event: DiskEvent) {
-        if let Some(tenant) = self.tenants.get_mut(&id) {
-            tenant.jobs -= 1;
-            tenant.writes -= usize::from(!matches!(event, DiskEvent::Read { .. }));
-        }
-        if let (DiskEvent::Read { run, result, .. }, Some(tenant)) = (&event, self.tenants.get(&id))
-        {
-            let of = (id, tenant.storage.volume());
-            self.sampling.was_read(now, of, run.piece, result);
-        }
-        if matches!(event, DiskEvent::Spilled { .. }) {
-            self.changed(now, id, SLAB_LEN.into());
-        }
-        self.turns.handle(now, id, Input::Disk(event));
-    }
-
     /// Does what the turn left to be done.
     fn grant_wishes(&mut self, now: Instant) {
         let mut wishes = std::mem::take(self.turns.wishes());
@@ -508,11 +499,10 @@ impl Shard {
         for (id, job) in wishes.disk.drain(..) {
             let tenant = self.tenants.get_mut(&id).expect("a torrent with jobs is a tenant");
             tenant.jobs += 1;
-            tenant.writes += usize::from(!matches!(job, DiskJob::Read { .. }));
-            // The last pieces are what everybody waits for, and who waits holds memory.
-            let urgent = self.turns.pool().is_short()
-                || self.turns.torrent(id).is_none_or(Torrent::is_endgame);
-            self.disk.push(now, id, &tenant.storage, job, urgent);
+            match job {
+                DiskJob::Read { .. } => self.hand_to_disk(now, id, job),
+                _ => self.write(now, id, job),
+            }
         }
         // Keeps the room of its lists; what came meanwhile stays.
         let late = std::mem::replace(self.turns.wishes(), wishes);
@@ -559,7 +549,7 @@ impl Shard {
         let state = match (machine.phase, &tenant.fault) {
             (_, Some(fault)) => match fault.kind {
                 FaultKind::Full => TorrentState::DiskFull(fault.to_string()),
-                FaultKind::Gone => TorrentState::MissingStorage(fault.to_string()),
+                kind if kind.is_away() => TorrentState::MissingStorage(fault.to_string()),
                 _ => TorrentState::Failed(fault.to_string()),
             },
             (Phase::Downloading, None) if machine.wants_metadata => TorrentState::Metadata,

@@ -6,7 +6,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -73,6 +73,8 @@ pub(super) struct Shared {
     /// New limits of its own.
     limits: Mutex<Option<Limits>>,
     nudged: AtomicBool,
+    /// Bytes of payload that earlier runs have sent.
+    pub(super) sent_before: AtomicU64,
     /// Ends the check of existing data early.
     pub(super) cancel: AtomicBool,
     /// The task that checks existing data and brings the torrent to the shard.
@@ -117,6 +119,7 @@ impl Shared {
             request: Mutex::default(),
             limits: Mutex::default(),
             nudged: AtomicBool::new(false),
+            sent_before: AtomicU64::new(0),
             cancel: AtomicBool::new(false),
             arrival: Mutex::default(),
             arrived: AtomicBool::new(false),

@@ -26,8 +26,8 @@ pub enum TorrentState {
     Seeding,
     /// Paused by the owner, or done without `keep_seeding`.
     Paused,
-    /// The files, or the folder they are in, are not there: one sentence says which. It goes on by itself
-    /// when they are back.
+    /// The files, or the folder they are in, are not there, or cannot be read: one sentence says which. It goes on by
+    /// itself when they are back.
     MissingStorage(String),
     /// The disk is full: one sentence says where. It goes on by itself when there is room.
     DiskFull(String),

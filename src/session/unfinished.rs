@@ -1,12 +1,12 @@
 //! What a run leaves about a torrent that it did not complete: how far it came, and why no farther.
 //!
 //! One small file beside the resume state, written with it. Nothing depends on it, so it is not flushed, and
-//! one that cannot be read is passed over.
+//! one that cannot be read is named and passed over.
 
 use std::{
     fs::{self, File},
     io::{self, Read as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
@@ -89,24 +89,40 @@ struct Read {
     torrent: Unfinished,
 }
 
-/// The torrents that runs with this state folder did not complete, by name.
+/// What a state folder holds of such torrents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The torrents, by name.
+    pub torrents: Vec<Unfinished>,
+    /// Files of others that are damaged, or of another version of the program.
+    pub unreadable: Vec<PathBuf>,
+}
+
+/// The torrents that runs with this state folder did not complete.
 ///
 /// # Errors
-/// The folder is there and cannot be read.
-pub fn list(state_dir: &Path) -> io::Result<Vec<Unfinished>> {
+/// The folder cannot be read, or is not there.
+pub fn list(state_dir: &Path) -> io::Result<Listing> {
     let entries = match fs::read_dir(persist::folder(state_dir)) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // Nothing was ever kept in it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && state_dir.is_dir() => {
+            return Ok(Listing::default());
+        }
         Err(error) => return Err(error),
     };
-    let mut found = Vec::new();
+    let mut found = Listing::default();
     for entry in entries {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == EXTENSION) {
-            found.extend(read(&path));
+            match read(&path) {
+                Some(torrent) => found.torrents.push(torrent),
+                None => found.unreadable.push(path),
+            }
         }
     }
-    found.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
+    found.torrents.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
+    found.unreadable.sort();
     Ok(found)
 }
 
@@ -159,29 +175,32 @@ mod tests {
     #[test]
     fn what_is_left_is_found_and_taken_away() {
         let dir = tempfile::tempdir().expect("dir");
-        assert_eq!(list(dir.path()).expect("no folder is none"), []);
+        assert_eq!(list(dir.path()).expect("no folder is none"), Listing::default());
+        assert!(list(&dir.path().join("mistyped")).is_err());
         let folder = persist::folder(dir.path());
         fs::create_dir_all(&folder).expect("made");
         for name in ["b", "a"] {
             keep(&folder.join(format!("{name}.why")), Some(&torrent(name))).expect("written");
         }
-        assert_eq!(list(dir.path()).expect("read"), [torrent("a"), torrent("b")]);
+        assert_eq!(list(dir.path()).expect("read").torrents, [torrent("a"), torrent("b")]);
         keep(&folder.join("a.why"), None).expect("taken away");
         keep(&folder.join("a.why"), None).expect("it is not there, as it should be");
-        assert_eq!(list(dir.path()).expect("read"), [torrent("b")]);
+        assert_eq!(list(dir.path()).expect("read").torrents, [torrent("b")]);
     }
 
     #[test]
-    fn what_is_damaged_or_of_another_version_is_passed_over() {
+    fn what_is_damaged_or_of_another_version_is_named() {
         let dir = tempfile::tempdir().expect("dir");
         let folder = persist::folder(dir.path());
         fs::create_dir_all(&folder).expect("made");
         let path = folder.join("a.why");
         keep(&path, Some(&torrent("a"))).expect("written");
         let text = fs::read_to_string(&path).expect("text");
-        for bad in [text.replace("\"version\":1", "\"version\":2"), text[..20].to_owned()] {
+        let bad = [text.replace("\"version\":1", "\"version\":2"), text[..20].to_owned()];
+        for bad in bad.into_iter().chain([String::new()]) {
             fs::write(&path, bad).expect("written");
-            assert_eq!(list(dir.path()).expect("read"), []);
+            let found = list(dir.path()).expect("read");
+            assert_eq!(found, Listing { torrents: Vec::new(), unreadable: vec![path.clone()] });
         }
     }
 }

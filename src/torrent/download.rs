@@ -16,7 +16,7 @@ use crate::{
     peer::{Arriving, Peer},
     pieces::{
         Offer, PeerView, Stored, Wish, abreast,
-        job::{DiskEvent, DiskFault, DiskJob, FaultKind},
+        job::{DiskEvent, DiskFault, DiskJob},
     },
     wire::{self, Message},
 };
@@ -394,7 +394,7 @@ impl Torrent {
 
     /// The disk refused to write or to read back: fetching stops, serving goes on.
     pub(super) fn disk_failed(&mut self, fault: DiskFault, pool: &mut Pool) {
-        if fault.kind == FaultKind::Gone {
+        if fault.kind.is_away() {
             return self.storage_gone(fault, pool);
         }
         if self.phase != Phase::Downloading {
@@ -468,7 +468,7 @@ mod tests {
     use super::{super::messages::tests::*, *};
     use crate::{
         base::{bitfield::Bitfield, geometry::Geometry, slab::Chunk},
-        pieces::Priority,
+        pieces::{Priority, job::FaultKind},
         torrent::{CloseCause, Input, Setup},
     };
 

@@ -15,7 +15,7 @@ use crate::{
         outbox::{SendBuf, Served},
         uploads::Asked,
     },
-    pieces::job::{DiskFault, DiskJob, FaultKind},
+    pieces::job::{DiskFault, DiskJob},
     wire::{self, Message},
 };
 
@@ -106,7 +106,7 @@ impl Torrent {
             };
             blocks.into_iter().for_each(|b| self.reject(key, b));
             match fault.kind {
-                FaultKind::Gone => self.storage_gone(fault, pool),
+                kind if kind.is_away() => self.storage_gone(fault, pool),
                 kind => self.lose_piece(run.piece, kind),
             }
             return;

@@ -105,6 +105,12 @@ const fn of_disk(kind: FaultKind) -> &'static str {
             "Mount it, or bring the files back: a torrent that runs goes on by itself; `download --force` fetches \
              all of it anew."
         }
+        FaultKind::Unreadable => {
+            "Check the disk, and whether the files may be read: a torrent that runs goes on by itself."
+        }
+        FaultKind::Exhausted => {
+            "Close other programs, or raise the limit of open files (ulimit -n)."
+        }
         FaultKind::Changed => "Keep other programs away from it, then run the same command again.",
         FaultKind::Io => "Check the disk, or choose another one with --output.",
     }

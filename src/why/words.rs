@@ -80,6 +80,8 @@ impl fmt::Display for Cause {
                 FaultKind::Permission => "the disk may not be written to",
                 FaultKind::Missing => "a file or folder is gone",
                 FaultKind::Gone => "the storage is not there",
+                FaultKind::Unreadable => "the storage cannot be read",
+                FaultKind::Exhausted => "no open file or no memory is left",
                 FaultKind::Changed => "another program has written to a file",
                 FaultKind::Io => "the disk fails",
             }),

@@ -141,7 +141,7 @@ async fn a_folder_that_is_empty_at_the_start_is_waited_for_and_not_filled_anew()
     assert_eq!(snapshot.machine.wanted_done, done.wanted_done, "progress is kept");
     assert_eq!(snapshot.why[0].cause.name(), "disk");
     assert!(is_empty(), "nothing is made in its place");
-    let left = unfinished::list(states.path()).expect("read");
+    let left = unfinished::list(states.path()).expect("read").torrents;
     assert_eq!((&*left[0].causes[0].cause, left[0].done), ("disk", done.wanted_done));
     fs::remove_dir(&here).expect("empty");
     fs::rename(&away, &here).expect("moved back");
@@ -150,7 +150,7 @@ async fn a_folder_that_is_empty_at_the_start_is_waited_for_and_not_filled_anew()
     let fetched = handle.snapshot().machine.downloaded;
     assert!(fetched <= done.wanted - done.wanted_done, "{fetched} bytes were fetched");
     second.shutdown().await;
-    assert_eq!(unfinished::list(states.path()).expect("read"), []);
+    assert_eq!(unfinished::list(states.path()).expect("read").torrents, []);
 
     // Complete as it is, it is not to be made anew either, unless somebody says so.
     fs::rename(&here, &away).expect("moved");
@@ -159,13 +159,13 @@ async fn a_folder_that_is_empty_at_the_start_is_waited_for_and_not_filled_anew()
     until(&handle, "missing", is_missing).await;
     third.shutdown().await;
     assert!(is_empty());
-    let left = unfinished::list(states.path()).expect("read");
+    let left = unfinished::list(states.path()).expect("read").torrents;
     assert_eq!((&*left[0].causes[0].cause, left[0].done), ("disk", done.wanted));
     let (fourth, handle) = start(&|add| add.force = true).await;
     handle.wait_complete().await.expect("complete");
     assert!(handle.snapshot().machine.downloaded >= done.wanted, "all of it is fetched anew");
     fourth.shutdown().await;
-    assert_eq!(unfinished::list(states.path()).expect("read"), []);
+    assert_eq!(unfinished::list(states.path()).expect("read").torrents, []);
     seed.shutdown().await;
 }
 

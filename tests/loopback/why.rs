@@ -140,7 +140,7 @@ async fn what_a_run_could_not_complete_is_left_with_its_causes() {
     let (session, handle) = start(kept(), dir.path(), |add| add.peers = vec![peer]).await;
     let line = first(&handle, "unreachable").await;
     session.shutdown().await;
-    let left = unfinished::list(states.path()).expect("read");
+    let left = unfinished::list(states.path()).expect("read").torrents;
     let [torrent] = &left[..] else { panic!("{left:?}") };
     assert_eq!((&*torrent.name, torrent.done, torrent.total), ("file.bin", 0, 500_000));
     assert_eq!(torrent.info_hash, content().metainfo.info.info_hash().wire().to_string());
@@ -152,7 +152,7 @@ async fn what_a_run_could_not_complete_is_left_with_its_causes() {
     let (session, handle) = start(kept(), dir.path(), |add| add.peers = peers).await;
     timeout(PATIENCE, handle.wait_complete()).await.expect("in time").expect("complete");
     session.shutdown().await;
-    assert_eq!(unfinished::list(states.path()).expect("read"), []);
+    assert_eq!(unfinished::list(states.path()).expect("read").torrents, []);
 }
 
 /// A link by which nobody was found leaves word, under the hash, until its metadata is known.
@@ -168,7 +168,7 @@ async fn a_link_without_metadata_is_left_with_its_causes_until_that_comes() {
         let fetching = session.fetch_metadata(fetch).await.expect("begun");
         (session, fetching)
     };
-    let left = || unfinished::list(states.path()).expect("read");
+    let left = || unfinished::list(states.path()).expect("read").torrents;
     let hash = content.metainfo.info.info_hash().wire().to_string();
     let (session, fetching) = start(nobody()).await;
     let line = first(fetching.torrent(), "unreachable").await;
@@ -215,7 +215,7 @@ async fn what_is_left_of_a_code_does_not_give_it_away() {
     let fetching = session.fetch_shared(code, vec![nobody()]).await.expect("begun");
     first(fetching.torrent(), "unreachable").await;
     session.shutdown().await;
-    let left = unfinished::list(states.path()).expect("read");
+    let left = unfinished::list(states.path()).expect("read").torrents;
     assert_eq!(left[0].info_hash, code.place().to_string());
     let entries = std::fs::read_dir(states.path().join("resume")).expect("a folder");
     for entry in entries.map(|entry| entry.expect("an entry").path()) {
@@ -238,7 +238,7 @@ async fn a_run_that_skips_the_check_says_why_all_the_same() {
     .await;
     first(&handle, "unreachable").await;
     session.shutdown().await;
-    let left = unfinished::list(states.path()).expect("read");
+    let left = unfinished::list(states.path()).expect("read").torrents;
     assert_eq!((&*left[0].causes[0].cause, left[0].total), ("unreachable", 500_000));
     let entries = std::fs::read_dir(states.path().join("resume")).expect("a folder");
     let has = |extension: &str| {
@@ -250,5 +250,5 @@ async fn a_run_that_skips_the_check_says_why_all_the_same() {
     let (session, handle) = start(kept(), dir.path(), |add| add.check = Check::Nothing).await;
     timeout(PATIENCE, handle.wait_complete()).await.expect("in time").expect("complete");
     session.shutdown().await;
-    assert_eq!(unfinished::list(states.path()).expect("read"), []);
+    assert_eq!(unfinished::list(states.path()).expect("read").torrents, []);
 }

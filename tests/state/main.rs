@@ -5,6 +5,7 @@
 mod driver;
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
 };
@@ -57,6 +58,34 @@ fn the_second_run_of_a_torrent_says_who_has_it_and_leaves() {
         path.extension().is_some_and(|extension| extension == "lock")
     });
     assert_eq!(locks.count(), 0, "an orderly end takes its lock away");
+}
+
+/// The locks of a run that has very many are not all open files; those of the second one were free.
+#[test]
+fn the_second_run_of_very_many_torrents_has_none_of_them() {
+    const MANY: usize = 140;
+    let place = Place::new();
+    let mut args = SEED[..5].to_vec();
+    let names: Vec<String> = (0..MANY).map(|n| format!("{n}.torrent")).collect();
+    for (n, name) in names.iter().enumerate() {
+        let content = Content::new(1).named(&format!("{n}.bin"));
+        place.write(&content.name, &content.bytes);
+        place.write(name, content.torrent());
+        args.push(name);
+    }
+    let mut first = place.start(&args);
+    let mut seeding = BTreeSet::new();
+    while seeding.len() < MANY {
+        let is_seeding =
+            |o: &serde_json::Value| o["event"] == "progress" && o["stage"] == "seeding";
+        seeding.insert(first.wait("seeding", is_seeding)["id"].to_string());
+    }
+    let (code, objects) = place.start(&[&args[..], &["--seed-time", "0s"]].concat()).end();
+    let owner = format!("another run of the program (process {}) has it", first.id());
+    let is_refused =
+        |o: &&serde_json::Value| o["event"] == "error" && o.to_string().contains(&owner);
+    assert_eq!(objects.iter().filter(is_refused).count(), MANY, "{objects:?}");
+    assert_eq!(code, 7);
 }
 
 /// The state is one thing, the data another.

@@ -11,6 +11,7 @@ mod download;
 mod environment;
 mod general;
 mod magnet;
+mod mistake;
 mod network;
 mod outlet;
 mod packaging;
@@ -45,6 +46,7 @@ pub(super) use verify::Verify;
 pub(super) use why::Why;
 
 use environment::Switches;
+pub(in crate::cli) use mistake::not_taken;
 use settings::Settings;
 
 use super::{build_info, exit::Failure};

@@ -52,7 +52,7 @@ pub(in crate::cli) struct Share {
 /// When seeding ends by itself.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(in crate::cli) struct SeedLimit {
-    /// Serve until so many times the torrent's size has been sent
+    /// Serve until so many times the torrent's size has been sent, by earlier runs too
     #[arg(long, value_name = "R", value_parser = ratio)]
     pub(in crate::cli) seed_ratio: Option<f64>,
 

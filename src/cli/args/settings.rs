@@ -18,7 +18,7 @@ use clap::{
 };
 use toml::de::{DeTable, DeValue};
 
-use super::{Failure, ParseEnd, environment::OWN_MEANING};
+use super::{Failure, ParseEnd, environment::OWN_MEANING, not_taken};
 use crate::{base::limits::MAX_CONFIG_BYTES, cli::exit::Exit};
 
 /// Options that say where settings come from, or are not settings.
@@ -177,7 +177,7 @@ impl Settings {
         if !error.use_stderr() {
             return ParseEnd::Clap(error);
         }
-        let text = error.to_string();
+        let text = not_taken(&error);
         let lines = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
         let what = lines.collect::<Vec<_>>().join(" ");
         let what = what.trim_start_matches("error: ");

@@ -1,4 +1,4 @@
-//! A file that begins anew when it is large. The old ones are `FILE.1`, the newest, to `FILE.4`.
+//! A file that begins anew when it is large, or was taken away. The old ones are `FILE.1`, the newest, to `FILE.4`.
 //!
 //! Lines are whole: each is one write at the end of the file, also when several programs share it.
 
@@ -58,7 +58,25 @@ impl RotatingFile {
         self.reopen()
     }
 
-    fn reopen(&mut self) -> io::Result<()> {
+    /// Whether what goes by its name is not it any more: somebody has moved it away.
+    #[cfg(unix)]
+    pub(super) fn is_moved(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let same = |named: fs::Metadata, open: fs::Metadata| {
+            (named.dev(), named.ino()) == (open.dev(), open.ino())
+        };
+        let named = fs::metadata(&self.path);
+        !named.is_ok_and(|named| self.file.metadata().is_ok_and(|open| same(named, open)))
+    }
+
+    /// Elsewhere nobody can as long as it is open.
+    #[cfg(not(unix))]
+    pub(super) fn is_moved(&self) -> bool {
+        false
+    }
+
+    /// Goes on in what goes by its name now, which is made if nothing does.
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
         self.file = append(&self.path)?;
         self.len = self.file.metadata()?.len();
         Ok(())

@@ -30,12 +30,24 @@ use super::{
 use file::RotatingFile;
 pub(super) use torrent::Followers;
 
+/// How often it is looked whether the file is still there, or can be written to again.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// The log of this run.
 #[derive(Debug)]
 pub(super) struct Log {
     most: Level,
-    /// Until it can't be written.
-    file: Mutex<Option<RotatingFile>>,
+    kept: Mutex<Kept>,
+}
+
+/// Where lines are kept.
+#[derive(Debug)]
+struct Kept {
+    file: RotatingFile,
+    /// Lines that could not be written since the last that was.
+    lost: u64,
+    /// When the file was looked after, since 1970.
+    looked: Duration,
 }
 
 impl Log {
@@ -49,7 +61,8 @@ impl Log {
             let sentence = format!("could not write the log `{}`", path.display());
             Failure::new(Exit::Disk, sentence).cause(&e)
         })?;
-        let log = Log { most: general.log_level(), file: Mutex::new(Some(file)) };
+        let kept = Mutex::new(Kept { file, lost: 0, looked: Duration::ZERO });
+        let log = Log { most: general.log_level(), kept };
         // One for the whole run: everything that talks holds it.
         Ok(Some(Box::leak(Box::new(log))))
     }
@@ -59,20 +72,40 @@ impl Log {
         level <= self.most
     }
 
-    /// Writes a line with the time. When that fails the log has ended.
+    /// Writes a line with the time. While that fails it is tried again now and then.
     ///
     /// # Errors
     /// What the system said, the first time.
     #[expect(clippy::disallowed_methods, reason = "people compare the times with their clock")]
     pub(super) fn write(&self, line: &Line) -> io::Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = file.as_mut() else { return Ok(()) };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let written = open.write(line.at(now).as_bytes());
-        if written.is_err() {
-            *file = None;
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).write(now, line)
+    }
+}
+
+impl Kept {
+    fn write(&mut self, now: Duration, line: &Line) -> io::Result<()> {
+        if now.abs_diff(self.looked) >= LOOK_EVERY {
+            self.looked = now;
+            if self.lost > 0 || self.file.is_moved() {
+                // If that fails, so does what follows.
+                let _ = self.file.reopen();
+            }
+        } else if self.lost > 0 {
+            self.lost += 1;
+            return Ok(());
         }
-        written
+        let mut text = line.at(now);
+        if self.lost > 0 {
+            let gap = Line::new(Level::Warn, "lines_lost").with("count", self.lost);
+            text.insert_str(0, &gap.at(now));
+        }
+        let written = self.file.write(text.as_bytes());
+        let was_lost = std::mem::replace(&mut self.lost, 0);
+        if written.is_err() {
+            self.lost = was_lost + 1;
+        }
+        written.or_else(|error| if was_lost > 0 { Ok(()) } else { Err(error) })
     }
 }
 
@@ -156,6 +189,41 @@ mod tests {
             "2000-02-29T00:00:00.007Z warn 01234567 tracker_failed tracker=a.example:80 \
              reason=refused text=\"it said \\\"no\\\"\u{fffd}and left\"\n"
         );
+    }
+
+    /// A log that could not be written once had ended, and one that was moved away grew where nobody looked.
+    #[cfg(unix)]
+    #[test]
+    fn it_goes_on_when_it_can_be_written_again_and_where_it_is_looked_for() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (folder, away) = (dir.path().join("logs"), dir.path().join("away"));
+        std::fs::create_dir(&folder).expect("made");
+        let path = folder.join("log");
+        let file = RotatingFile::open(&path, 1 << 20).expect("open");
+        let mut kept = Kept { file, lost: 0, looked: Duration::ZERO };
+        let mut write =
+            |secs, what| kept.write(Duration::from_secs(secs), &Line::new(Level::Info, what));
+        let words = |path: &std::path::Path| -> Vec<String> {
+            let text = std::fs::read_to_string(path).expect("there");
+            text.lines().map(|line| line.split(' ').skip(3).collect::<Vec<_>>().join(" ")).collect()
+        };
+        write(10, "one").expect("written");
+        std::fs::rename(&path, folder.join("log.old")).expect("moved");
+        write(20, "two").expect("written");
+        assert_eq!(
+            (words(&folder.join("log.old")), words(&path)),
+            (vec!["one".into()], vec!["two".into()])
+        );
+        // Nothing can be written where it is a device that is full.
+        std::fs::rename(&folder, &away).expect("moved");
+        std::fs::create_dir(&folder).expect("made");
+        std::os::unix::fs::symlink("/dev/full", &path).expect("linked");
+        write(30, "three").expect_err("it is full");
+        write(31, "four").expect("told once");
+        write(40, "five").expect("told once");
+        std::fs::remove_file(&path).expect("removed");
+        write(50, "six").expect("written");
+        assert_eq!(words(&path), ["lines_lost count=3", "six"]);
     }
 
     /// Whoever is quoted can neither begin a line nor add a value, and what is secret is not in it.

@@ -118,6 +118,7 @@ fn total(views: &[View]) -> View {
         up: ByteRate(sum(|v| v.up.0)),
         downloaded: sum(|v| v.downloaded),
         uploaded: sum(|v| v.uploaded),
+        uploaded_before: sum(|v| v.uploaded_before),
         wasted: sum(|v| v.wasted),
         peers: count(|v| v.peers),
         web_seeds: count(|v| v.web_seeds),

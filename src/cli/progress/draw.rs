@@ -131,10 +131,7 @@ fn figures_row(view: &View, room: Room) -> String {
     };
     let pieces =
         || format!("pieces {}/{}", count(view.pieces_done.into()), count(view.pieces.into()));
-    let sent = || {
-        let ratio = view.uploaded as f64 / view.total.max(1) as f64;
-        format!("sent {} (ratio {ratio:.2})", ByteCount(view.uploaded))
-    };
+    let sent = || format!("sent {} (ratio {:.2})", ByteCount(view.uploaded), view.ratio());
     match (view.stage, &view.waiting) {
         (Stage::Stopped, why) => {
             let why = why.as_deref().map(printable).unwrap_or_else(|| "stopped".to_owned());

@@ -50,6 +50,11 @@ impl View {
         self.stage = stage;
         (self.down, self.up, self.eta) = (ByteRate(0), ByteRate(0), None);
     }
+
+    /// How many times its size was sent, by all runs.
+    pub(in crate::cli) fn ratio(&self) -> f64 {
+        self.uploaded.saturating_add(self.uploaded_before) as f64 / self.total.max(1) as f64
+    }
 }
 
 /// One row of figures. Bytes unless said otherwise.
@@ -77,6 +82,8 @@ pub(in crate::cli) struct View {
     pub(in crate::cli) downloaded: u64,
     /// Sent in all.
     pub(in crate::cli) uploaded: u64,
+    /// Sent by earlier runs.
+    pub(in crate::cli) uploaded_before: u64,
     /// Received in vain.
     pub(in crate::cli) wasted: u64,
     /// Connected peers.

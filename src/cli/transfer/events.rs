@@ -20,8 +20,8 @@ use crate::{
         terminal::{Warning, printable},
     },
     session::{
-        Encryption, Finding, Mapped, Opened, Session, Told, TorrentEvent, TorrentState, Totals,
-        WebSeedChange,
+        Encryption, FaultKind, Finding, Mapped, Opened, Session, Told, TorrentError, TorrentEvent,
+        TorrentState, Totals, WebSeedChange,
     },
 };
 
@@ -316,9 +316,13 @@ impl Transfer {
         {
             self.terminal.log(LogLevel::Warn, "storage_missing", |l| l.of(id).with("text", why));
             // An earlier run has fetched it, and this one may be told not to care.
-            let anew = t.began.is_none() && self.goal.fetches;
+            let is_gone = matches!(
+                t.handle.outcome(),
+                Some(Err(TorrentError::Disk(fault))) if fault.kind == FaultKind::Gone
+            );
+            let anew = is_gone && t.began.is_none() && self.goal.fetches;
             let anew = if anew { "; --force fetches all of it anew" } else { "" };
-            let text = format!("{why}; it waits and goes on by itself when that is back{anew}");
+            let text = format!("{why}; it waits and goes on by itself when that is over{anew}");
             return self.warn(i, text);
         }
         if was && !missing {

@@ -26,8 +26,7 @@ use super::{
     terminal::{Terminal, printable},
 };
 use crate::session::{
-    AddError, AddTorrent, FaultKind, Mapped, Opened, Session, TorrentError, TorrentEvent,
-    TorrentHandle,
+    AddError, AddTorrent, Mapped, Opened, Session, TorrentError, TorrentEvent, TorrentHandle,
 };
 use failures::{failed, gave_up, incomplete, refused};
 use metadata::Pending;
@@ -80,10 +79,14 @@ pub(super) struct Transfer {
     followers: Followers,
 }
 
+/// Said when a disk is too slow for an orderly end.
+const UNWRITTEN: &str =
+    "not everything could be written in time; the next run will verify what is in doubt";
+
 /// Whether a torrent that has stopped goes on by itself: it waits for its storage. Where there is no room it would
 /// too, but scripts rely on it that a full disk is an error.
 fn goes_on(outcome: &Result<(), TorrentError>) -> bool {
-    matches!(outcome, Err(TorrentError::Disk(fault)) if fault.kind == FaultKind::Gone)
+    matches!(outcome, Err(TorrentError::Disk(fault)) if fault.kind.is_away())
 }
 
 /// One torrent.
@@ -326,7 +329,13 @@ impl Transfer {
 
     async fn end_session(&mut self, signals: &mut Signals) {
         if let Some(session) = self.session.take() {
-            signals.end_well(session.shutdown(), self.terminal).await;
+            let mut is_written = false;
+            let ending = async { is_written = session.shutdown().await };
+            signals.end_well(ending, self.terminal).await;
+            if !is_written {
+                // Whoever is told no more is at the end anyway.
+                let _ = self.terminal.warn(UNWRITTEN);
+            }
             self.followers.end().await;
         }
     }
@@ -358,6 +367,7 @@ impl Transfer {
             let snapshot = t.handle.snapshot();
             t.last = t.observed.look(now, &snapshot);
             t.last.took = t.took;
+            t.last.uploaded_before = t.handle.uploaded_before();
             if matches!(t.last.stage, Stage::Checking | Stage::Stopped) {
                 t.before = now;
             } else {
@@ -373,6 +383,8 @@ impl Transfer {
             self.tell_storage(i, &snapshot.state)?;
             let t = &mut self.torrents[i];
             if let Some(Err(error)) = t.handle.outcome().filter(|outcome| !goes_on(outcome)) {
+                // What was told to be over does not go on unseen.
+                t.handle.pause();
                 let failure = failed(&t.path, &error, self.goal.fetches).about(t.observed.id());
                 self.torrents[i].end = Some(Err(self.tell(failure)));
                 continue;
@@ -404,8 +416,7 @@ impl Transfer {
             };
             let t = &mut self.torrents[i];
             let limit = goal.limit;
-            let ratio = t.last.uploaded as f64 / t.last.total.max(1) as f64;
-            let sent_enough = limit.seed_ratio.is_some_and(|r| ratio >= r);
+            let sent_enough = limit.seed_ratio.is_some_and(|r| t.last.ratio() >= r);
             let long_enough = limit.seed_time.is_some_and(|d| now.saturating_sub(complete) >= d);
             // Where the storage is away nothing is lost.
             let has_all = t.missing && t.last.done == t.last.total;

@@ -5,7 +5,7 @@
 //!              the record
 //!   record     one torrent's state as a file
 //!   durable    one sync for many of them
-//! due          when a torrent's state is worth writing
+//! due          when a torrent's state is worth writing, and which writes wait for it
 //! torrents     the torrents themselves
 //! ```
 //!
@@ -34,6 +34,18 @@ use crate::{
 };
 use record::Entry;
 
+/// Where the state of a torrent is kept, and what is there now.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) record: Arc<Record>,
+    /// It says that nothing is written after it.
+    pub(super) settled: bool,
+    /// That is so, and so is all else that it says.
+    pub(super) is_true: bool,
+    /// What it says was sent to peers, in bytes of payload.
+    pub(super) uploaded: u64,
+}
+
 /// What is to be saved of a torrent.
 #[derive(Debug)]
 pub(super) struct Save {
@@ -46,6 +58,8 @@ pub(super) struct Save {
     pub(super) peers: Vec<std::net::SocketAddr>,
     /// No write is under way, none follows before the next save.
     pub(super) settled: bool,
+    /// Bytes of payload that were sent to peers, in all runs.
+    pub(super) uploaded: u64,
     /// What is missing, and why; `None` when nothing is.
     pub(super) why: Option<Unfinished>,
 }
@@ -127,13 +141,13 @@ const MOST_TOGETHER: usize = 128;
 pub(super) fn perform(saves: Vec<Save>, saved: i64) -> Vec<(TorrentId, SaveResult)> {
     let (mut results, mut written, mut files) = (Vec::new(), Vec::new(), Vec::new());
     for save in saves {
-        let Save { torrent, record, storage, have, partial, peers, settled, why } = save;
+        let Save { torrent, record, storage, have, partial, peers, settled, uploaded, why } = save;
         if !record.keeps_state() {
             let kept = record.keep_why(why.as_ref()).map_err(Trouble::State);
             results.push((torrent, kept.map(|()| settled)));
             continue;
         }
-        let entry = Entry { have, partial, peers, settled, saved };
+        let entry = Entry { have, partial, peers, settled, uploaded, saved };
         let flushed = storage.sync().map_err(Trouble::Storage);
         let write = |flushed| record.write_beside(flushed, entry).map_err(Trouble::State);
         match flushed.and_then(write) {
@@ -198,7 +212,8 @@ mod tests {
             let have = Bitfield::empty(s.info.geometry().pieces());
             let (partial, peers) = (Vec::new(), Vec::new());
             let (torrent, record) = (TorrentId(n), found.record);
-            Save { torrent, record, storage, have, partial, peers, settled: true, why: None }
+            let (settled, uploaded, why) = (true, 0, None);
+            Save { torrent, record, storage, have, partial, peers, settled, uploaded, why }
         };
         (0..many).map(save).collect()
     }

@@ -72,7 +72,7 @@ pub(in crate::session) struct Place {
     name: String,
     /// Where the files of the torrent are.
     root: PathBuf,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// What the place held.
@@ -91,6 +91,7 @@ pub(super) struct Entry {
     pub(super) partial: Vec<PartialPiece>,
     pub(super) peers: Vec<SocketAddr>,
     pub(super) settled: bool,
+    pub(super) uploaded: u64,
     pub(super) saved: i64,
 }
 
@@ -132,7 +133,7 @@ impl Record {
             name: link_name(meeting),
             root: PathBuf::new(),
             // Two runs may say it.
-            _lock: Lock::NONE,
+            lock: Lock::NONE,
         };
         let (info, stamps) = (Arc::clone(info), Mutex::default());
         Arc::new(Record { place, info, keeps_state: false, stamps })
@@ -153,14 +154,15 @@ impl Record {
         flushed: Vec<(FileIndex, FileStamp)>,
         entry: Entry,
     ) -> Result<Arc<dyn OpenFile>, String> {
-        let Entry { have, partial, peers, settled, saved } = entry;
+        let Entry { have, partial, peers, settled, uploaded, saved } = entry;
         let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         for (file, stamp) in flushed {
             stamps[file.at()] = Some(stamp);
         }
         let info_hash = self.info.info_hash().wire();
         let files = stamps.clone();
-        let state = ResumeState { info_hash, have, partial, files, saved, settled, peers };
+        let state =
+            ResumeState { info_hash, have, partial, files, saved, settled, uploaded, peers };
         self.place.write_beside(&state.encode()).map_err(|error| self.not_written(&error))
     }
 
@@ -231,14 +233,14 @@ impl Place {
         info: &Info,
     ) -> Result<Place, Option<u32>> {
         let (folder, name) = (folder(state_dir), name(root, info));
-        let lock = match file_system.lock(&folder, &format!("{name}.lock")) {
+        let lock = match file_system.lock(&folder, &lock_name(&name)) {
             Ok(lock) => lock,
             Err(NoLock::Taken(by)) => return Err(by),
             // Then nothing can be written there, and that is told when it is tried.
             Err(NoLock::Refused) => Lock::NONE,
         };
         let (file_system, root) = (Arc::clone(file_system), absolute(root));
-        Ok(Place { file_system, folder, name, root, _lock: lock })
+        Ok(Place { file_system, folder, name, root, lock })
     }
 
     /// The bytes of the file; `None` if there is none. No more than the decoder needs to find out that they
@@ -297,6 +299,16 @@ impl fmt::Display for Place {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.lock.take_away(&self.folder.join(lock_name(&self.name)));
+    }
+}
+
+fn lock_name(name: &str) -> String {
+    format!("{name}.lock")
+}
+
 /// The folder need not exist yet, so no link can be looked up.
 fn absolute(root: &Path) -> PathBuf {
     std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf())
@@ -347,7 +359,7 @@ mod tests {
         let mut have = Bitfield::empty(s.info.geometry().pieces());
         have.insert(PieceIndex(1));
         let (partial, peers) = (Vec::new(), vec![([127, 0, 0, 1], 9).into()]);
-        Entry { have, partial, peers, settled: true, saved: 5 }
+        Entry { have, partial, peers, settled: true, uploaded: 7, saved: 5 }
     }
 
     #[test]

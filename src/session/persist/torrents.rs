@@ -32,9 +32,7 @@ pub(in crate::session) fn keep(
 ) -> io::Result<()> {
     let folder = folder(state_dir);
     let name = name(info.info_hash().wire());
-    let there = file_system.open(&folder, SafePath::of_one(&name), Access::Read);
-    // Shorter than what it holds it was cut off by a power cut.
-    if there.is_ok_and(|(_, stamp)| stamp.length > info.bytes().len() as u64) {
+    if is_whole(file_system, &folder, &name, info) {
         return Ok(());
     }
     // Whoever writes there at the same time writes the same.
@@ -48,6 +46,16 @@ pub(in crate::session) fn keep(
         let _ = file_system.remove(&folder, &beside);
     }
     kept
+}
+
+/// Whether it is there, as far as a power cut leaves something else: too little, or zeros.
+fn is_whole(file_system: &dyn FileSystem, folder: &Path, name: &str, info: &Info) -> bool {
+    let opened = file_system.open(folder, SafePath::of_one(name), Access::Read);
+    let Ok((file, stamp)) = opened else { return false };
+    let mut last = [0];
+    stamp.length > info.bytes().len() as u64
+        && read_exact_at(&*file, &mut last, stamp.length - 1).is_ok()
+        && last == *b"e"
 }
 
 /// The torrent that is kept under a hash, if one is. What is no torrent of that hash is set aside: then it is as if
@@ -141,6 +149,14 @@ mod tests {
             "{told}"
         );
         assert!(found(&disk, &other).is_ok_and(|none| none.is_none()));
+        keep(&*disk, Path::new(STATE), &other).expect("kept");
+        assert!(found(&disk, &other).is_ok_and(|there| there.is_some()));
+        // What a power cut leaves where lengths are durable before what they are of.
+        let length = Metainfo::new(other.clone()).to_bytes().len();
+        let (file, _) = disk
+            .open(&folder(Path::new(STATE)), SafePath::of_one(&place(&other)), Access::New)
+            .expect("opened");
+        write_all_at(&*file, &vec![0; length], 0).expect("written");
         keep(&*disk, Path::new(STATE), &other).expect("kept");
         assert!(found(&disk, &other).is_ok_and(|there| there.is_some()));
     }

@@ -187,7 +187,7 @@ impl Shard {
         let (Some(tenant), Some(machine)) = (self.tenants.get(&id), self.turns.torrent(id)) else {
             return;
         };
-        let is_away = tenant.fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::Gone);
+        let is_away = tenant.fault.as_ref().is_some_and(|fault| fault.kind.is_away());
         if machine.phase() == Phase::Paused || is_away || tenant.retiring.is_some() {
             // Whoever takes the disk away is not kept from it.
             let volume = tenant.storage.volume();
@@ -227,7 +227,8 @@ impl Shard {
             Some((piece, Err(DiskFault { kind: kind @ FaultKind::Changed, .. }))) => {
                 self.turns.handle(now, id, Input::PieceLost { piece, kind });
             }
-            Some((_, Err(fault))) if fault.kind == FaultKind::Gone => {
+            Some((piece, Err(fault))) if fault.kind.is_away() => {
+                self.not_read(id, piece, &fault);
                 self.sampling.put_off(now, id, volume, look);
                 return self.turns.handle(now, id, Input::StorageGone(fault));
             }

@@ -1,16 +1,19 @@
-//! The shard's side of resume state: what is worth saving, when it is handed to the keeper, and the
-//! last save before a torrent goes.
+//! The shard's side of resume state: what is worth saving, when it is handed to the keeper, which writes wait for
+//! that, and the last save before a torrent goes.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{Shard, Tenant};
 use crate::{
     base::time::Instant,
-    pieces::job::FaultKind,
+    pieces::job::{DiskJob, FaultKind},
     session::{
         event::TorrentEvent,
         id::TorrentId,
-        persist::{Due, Keeper, Record, Save, SaveResult, Trouble},
+        persist::{Due, Keeper, Kept, Record, Save, SaveResult, Trouble},
     },
     torrent::{Input, Phase},
     why::Told,
@@ -21,13 +24,15 @@ pub(super) struct Saves {
     keeper: Keeper,
     /// Torrents with something to save.
     dirty: Vec<TorrentId>,
-    /// When the first of them is due.
+    /// Torrents with writes that wait for a save.
+    holding: Vec<TorrentId>,
+    /// When the first of them all is due.
     next: Option<Instant>,
 }
 
 impl Saves {
     pub(super) const fn new(keeper: Keeper) -> Self {
-        Saves { keeper, dirty: Vec::new(), next: None }
+        Saves { keeper, dirty: Vec::new(), holding: Vec::new(), next: None }
     }
 
     pub(super) const fn next(&self) -> Option<Instant> {
@@ -38,12 +43,9 @@ impl Saves {
 /// What a torrent's tenant knows of its saves.
 pub(super) struct Recording {
     pub(super) record: Arc<Record>,
-    /// What is on disk says that nothing is written any more: it has to be replaced at the first
-    /// write, or a kill would leave a lie.
-    pub(super) settled: bool,
     /// Peers it had when it was last paused.
     pub(super) peers: Vec<SocketAddr>,
-    pub(super) due: Due,
+    pub(super) due: Due<DiskJob>,
     /// What keeps the torrent back, if anything did.
     pub(super) reasons: Option<Box<Reasons>>,
     /// The last save was tried.
@@ -60,12 +62,11 @@ pub(super) struct Reasons {
 }
 
 impl Recording {
-    pub(super) fn new(record: Arc<Record>, settled: bool) -> Self {
+    pub(super) fn new(kept: Kept) -> Self {
         Recording {
-            record,
-            settled,
+            record: kept.record,
             peers: Vec::new(),
-            due: Due::default(),
+            due: Due::new(kept.settled),
             reasons: None,
             last: false,
         }
@@ -83,14 +84,44 @@ impl Shard {
         let Some(saves) = &mut self.saves else { return };
         let Some(tenant) = self.tenants.get_mut(&id) else { return };
         let Some(recording) = &mut tenant.recording else { return };
-        let first = match std::mem::take(&mut recording.settled) {
-            true => recording.due.hurry(now),
-            false => recording.due.changed(now, bytes),
-        };
-        if first {
+        if recording.due.changed(now, bytes) {
             saves.dirty.push(id);
         }
-        saves.next = [saves.next, recording.due.at()].into_iter().flatten().min();
+        saves.next = [saves.next, recording.due.next()].into_iter().flatten().min();
+    }
+
+    /// So many bytes were read to be sent: what was sent is saved now and then.
+    pub(super) fn sends(&mut self, now: Instant, id: TorrentId, bytes: u64) {
+        let recording = self.tenants.get_mut(&id).and_then(|tenant| tenant.recording.as_mut());
+        if recording.is_some_and(|recording| recording.due.sent(bytes)) {
+            self.changed(now, id, 0);
+        }
+    }
+
+    /// Hands a write to the disk, as soon as nothing there says that nothing is written.
+    pub(super) fn write(&mut self, now: Instant, id: TorrentId, job: DiskJob) {
+        let Some(tenant) = self.tenants.get_mut(&id) else { return };
+        tenant.writes += 1;
+        let held = match &mut tenant.recording {
+            Some(recording) => recording.due.write(now, job),
+            None => Some(job),
+        };
+        match held {
+            Some(job) => self.hand_to_disk(now, id, job),
+            None => {
+                let saves = self.saves.as_mut().filter(|saves| !saves.holding.contains(&id));
+                saves.into_iter().for_each(|saves| saves.holding.push(id));
+                self.changed(now, id, 0);
+            }
+        }
+    }
+
+    /// A torrent rests: what is not saved of it is saved at once, together with others.
+    pub(super) fn save_soon(&mut self, now: Instant, id: TorrentId) {
+        let recording = self.tenants.get(&id).and_then(|tenant| tenant.recording.as_ref());
+        if recording.is_some_and(|recording| recording.due.is_dirty()) {
+            self.changed_much(now, id);
+        }
     }
 
     /// Keeps in mind whom a torrent was connected to; to be called before it drops all peers.
@@ -112,14 +143,34 @@ impl Shard {
         if saves.next.is_none_or(|next| next > now) {
             return;
         }
-        for id in std::mem::take(&mut saves.dirty) {
+        let (dirty, holding) =
+            (std::mem::take(&mut saves.dirty), std::mem::take(&mut saves.holding));
+        for id in dirty {
             self.save_if(now, id, |due| due.at().is_some_and(|at| at <= now));
+        }
+        for id in holding {
+            self.release_late(now, id);
         }
         self.plan_saves();
     }
 
+    /// Lets the writes of a torrent go that have waited for too long, or leaves it in the list of those that wait.
+    fn release_late(&mut self, now: Instant, id: TorrentId) {
+        let Some(saves) = &mut self.saves else { return };
+        let recording = self.tenants.get_mut(&id).and_then(|tenant| tenant.recording.as_mut());
+        let Some(recording) = recording else { return };
+        match recording.due.until() {
+            None => {}
+            Some(until) if until <= now => {
+                let held = recording.due.give_up();
+                held.into_iter().for_each(|job| self.hand_to_disk(now, id, job));
+            }
+            Some(_) => saves.holding.push(id),
+        }
+    }
+
     /// Saves a dirty torrent, or leaves it in the list of those.
-    fn save_if(&mut self, now: Instant, id: TorrentId, wanted: impl FnOnce(&Due) -> bool) {
+    fn save_if(&mut self, now: Instant, id: TorrentId, wanted: impl FnOnce(&Due<DiskJob>) -> bool) {
         let Some(saves) = &mut self.saves else { return };
         let tenant = self.tenants.get(&id).map(Box::as_ref);
         let Some(Tenant { recording: Some(recording), .. }) = tenant else { return };
@@ -133,9 +184,11 @@ impl Shard {
         let Some(tenant) = self.tenants.get_mut(&id) else { return };
         let Some(recording) = &mut tenant.recording else { return };
         let Some(torrent) = self.turns.torrent(id) else { return };
-        recording.due.begin();
         let peers = torrent.reachable();
         let rests = torrent.is_done() || tenant.retiring.is_some();
+        let settled = rests && tenant.writes == 0;
+        recording.due.begin(settled);
+        let sent_before = tenant.shared.sent_before.load(Ordering::Relaxed);
         saves.keeper.save(Save {
             torrent: id,
             record: recording.record.clone(),
@@ -143,15 +196,16 @@ impl Shard {
             have: torrent.have().clone(),
             partial: torrent.partial(),
             peers: if peers.is_empty() { recording.peers.clone() } else { peers },
-            settled: rests && tenant.writes == 0,
+            settled,
+            uploaded: sent_before.saturating_add(torrent.snapshot(now).uploaded),
             why,
         });
     }
 
     fn plan_saves(&mut self) {
         let Some(saves) = &mut self.saves else { return };
-        let due = |id| self.tenants.get(id)?.recording.as_ref()?.due.at();
-        saves.next = saves.dirty.iter().filter_map(due).min();
+        let due = |id| self.tenants.get(id)?.recording.as_ref()?.due.next();
+        saves.next = saves.dirty.iter().chain(&saves.holding).filter_map(due).min();
     }
 
     /// A save has ended.
@@ -160,17 +214,12 @@ impl Shard {
         let Some(tenant) = self.tenants.get_mut(&id) else { return };
         let Some(recording) = &mut tenant.recording else { return };
         let was_dirty = recording.due.is_dirty();
-        recording.due.end(now, result.is_ok());
+        let held = recording.due.end(now, result.is_ok());
         if recording.due.is_dirty() && !was_dirty {
             saves.dirty.push(id);
         }
         match result {
-            // If something changed meanwhile, `changed` has to replace the record soon.
-            Ok(settled) if !was_dirty => recording.settled = settled,
-            Ok(true) => {
-                recording.due.hurry(now);
-            }
-            Ok(false) => {}
+            Ok(_) => {}
             Err(Trouble::Storage(fault)) if fault.kind == FaultKind::Gone => {
                 self.turns.handle(now, id, Input::StorageGone(fault));
                 if self.turns.torrent(id).is_some_and(|t| t.snapshot(now).phase == Phase::Paused) {
@@ -180,6 +229,8 @@ impl Shard {
             }
             Err(trouble) => tenant.shared.tell(|| TorrentEvent::StateTrouble(trouble.to_string())),
         }
+        held.into_iter().for_each(|job| self.hand_to_disk(now, id, job));
+        self.close_if_paused(id);
         self.plan_saves();
     }
 
@@ -190,7 +241,8 @@ impl Shard {
         if recording.due.is_under_way() {
             return false;
         }
-        let is_done = recording.settled && !recording.due.is_dirty();
+        let due = &recording.due;
+        let is_done = due.is_settled() && !due.is_dirty() && !due.has_sent();
         if is_done || std::mem::replace(&mut recording.last, true) {
             return true;
         }
