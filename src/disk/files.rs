@@ -191,8 +191,6 @@ impl Files {
         let was_there = || self.touches.has_seen(self.home(index)) || self.look_at_root().is_err();
         let kind = match fault.kind {
             FaultKind::Missing if was_there() => FaultKind::Gone,
-            // A device that was pulled out says so sooner or later.
-            FaultKind::Io if self.look_at_root().is_err() => FaultKind::Gone,
             kind => kind,
         };
         if kind == FaultKind::Gone {

@@ -256,6 +256,12 @@ impl Storage {
         let run = Block { piece, begin: 0, length };
         let mut spans = self.info.layout().spans(self.info.geometry().offset(run), 1);
         let span = spans.next().filter(|span| self.is_stored(span.file))?;
+        match self.backend.stamp(span.file) {
+            Ok(Some(stamp)) if stamp.length > span.offset => {}
+            // Nor of what is not there: to look for it would be to miss it.
+            Ok(_) => return None,
+            Err(_) => return Some(false),
+        }
         if matches!(self.backend.extent(span.file, span.offset), Ok(Extent::Hole { .. })) {
             return None;
         }

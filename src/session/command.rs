@@ -9,10 +9,11 @@ use tokio::sync::oneshot;
 
 use super::{id::TorrentId, persist::Kept, shared::Shared, slots::Slot};
 use crate::{
+    base::units::BLOCK_LEN,
     disk::{Lock, Storage},
     gateway::Mapped,
     net::encryption::Opened,
-    torrent::{PeerSnapshot, Setup, Source, WebSeedSnapshot},
+    torrent::{PeerSnapshot, Phase, Setup, Snapshot, Source, WebSeedSnapshot},
 };
 
 /// Commands that wait; who sends more waits.
@@ -74,4 +75,35 @@ pub(super) struct Figures {
     pub(super) uploaded: u64,
     pub(super) downloaded: u64,
     pub(super) left: u64,
+    /// Nothing more is fetched, though something is missing (BEP 21).
+    pub(super) is_partial_seed: bool,
+}
+
+impl Figures {
+    /// What a torrent has to tell.
+    pub(super) fn of(machine: &Snapshot) -> Figures {
+        let missing = machine.total - machine.done;
+        Figures {
+            uploaded: machine.uploaded,
+            downloaded: machine.downloaded,
+            // Whoever does not know what is missing is no seed (as libtorrent does).
+            left: if machine.wants_metadata { BLOCK_LEN.into() } else { missing },
+            is_partial_seed: machine.phase == Phase::Seeding && missing > 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_what_it_wants_of_a_torrent_is_a_partial_seed() {
+        let is_partial = |phase, done| {
+            let machine = Snapshot { phase, total: 10, done, ..Snapshot::default() };
+            Figures::of(&machine).is_partial_seed
+        };
+        assert!(is_partial(Phase::Seeding, 6));
+        assert!(!is_partial(Phase::Seeding, 10) && !is_partial(Phase::Downloading, 6));
+    }
 }

@@ -53,12 +53,12 @@ use super::{
     turn::Turns,
 };
 use crate::{
-    base::{index::PieceIndex, time::Instant, units::BLOCK_LEN},
+    base::{index::PieceIndex, time::Instant},
     disk::{Lock, Storage},
     gateway::Mapped,
     net::{encryption::Opened, web_seed::WebSeeds},
     pieces::job::{DiskFault, DiskJob, FaultKind},
-    torrent::{self, DialFailure, Direction, Input, Phase, Snapshot, Torrent},
+    torrent::{self, DialFailure, Direction, Input, Phase, Torrent},
 };
 pub(super) use handle::{Gauges, ShardHandle};
 use leasing::Leasing;
@@ -305,7 +305,7 @@ impl Shard {
             }
             Command::Figures { torrent, reply } => {
                 if let Some(machine) = self.turns.torrent(torrent) {
-                    let _ = reply.send(figures(&machine.snapshot(now)));
+                    let _ = reply.send(Figures::of(&machine.snapshot(now)));
                 }
             }
             Command::Retire { torrent, reply } => {
@@ -384,7 +384,7 @@ impl Shard {
 
     fn tell_trackers_of_stop(&self, now: Instant, id: TorrentId) {
         if let Some(machine) = self.turns.torrent(id) {
-            self.discovery.send(discovery::Input::Stop(id, figures(&machine.snapshot(now))));
+            self.discovery.send(discovery::Input::Stop(id, Figures::of(&machine.snapshot(now))));
         }
     }
 
@@ -569,14 +569,5 @@ impl Shard {
         self.gauges.up.store(carried.up, Ordering::Relaxed);
         self.gauges.connections.store(self.turns.connections() as u32, Ordering::Relaxed);
         self.gauges.slabs.store(self.turns.pool().lent() as u64, Ordering::Relaxed);
-    }
-}
-
-fn figures(machine: &Snapshot) -> Figures {
-    Figures {
-        uploaded: machine.uploaded,
-        downloaded: machine.downloaded,
-        // Whoever does not know what is missing is no seed (as libtorrent does).
-        left: if machine.wants_metadata { BLOCK_LEN.into() } else { machine.total - machine.done },
     }
 }

@@ -26,6 +26,8 @@ pub enum Event {
     Completed,
     /// The last announce to this tracker.
     Stopped,
+    /// A regular announce of who fetches nothing more, though something is missing (BEP 21).
+    Paused,
 }
 
 impl Event {
@@ -36,6 +38,7 @@ impl Event {
             Event::Started => Some("started"),
             Event::Completed => Some("completed"),
             Event::Stopped => Some("stopped"),
+            Event::Paused => Some("paused"),
         }
     }
 }

@@ -840,6 +840,7 @@ mod tests {
                         Event::Stopped => prop_assert!(!running || listed.contains(&o.url)),
                         Event::Completed => prop_assert!(listed.contains(&o.url)),
                         Event::Started => prop_assert!(!listed.contains(&o.url)),
+                        Event::Paused => prop_assert!(false, "that is not for the timing to say"),
                     }
                     if !matches!(o.event, Event::Stopped | Event::Completed) { prop_assert!(running); }
                     out.push(o);

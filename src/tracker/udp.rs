@@ -290,7 +290,8 @@ impl Response {
 
 const fn event_number(event: Event) -> u32 {
     match event {
-        Event::None => 0,
+        // There is no number for it (BEP 15).
+        Event::None | Event::Paused => 0,
         Event::Completed => 1,
         Event::Started => 2,
         Event::Stopped => 3,

@@ -86,10 +86,14 @@ impl Errand {
     }
 
     async fn request(&self) -> AnnounceRequest {
-        let Figures { uploaded, downloaded, left } = self.figures().await;
-        let numwant = match (self.output.event, left) {
-            (Event::Stopped, _) => 0,
-            (_, 0) => NUMWANT_SEED,
+        let Figures { uploaded, downloaded, left, is_partial_seed } = self.figures().await;
+        let event = match self.output.event {
+            Event::None if is_partial_seed => Event::Paused,
+            event => event,
+        };
+        let numwant = match event {
+            Event::Stopped => 0,
+            _ if left == 0 || is_partial_seed => NUMWANT_SEED,
             _ => NUMWANT_LEECH,
         };
         AnnounceRequest {
@@ -99,7 +103,7 @@ impl Errand {
             uploaded,
             downloaded,
             left,
-            event: self.output.event,
+            event,
             numwant,
             key: self.key,
             tracker_id: self.output.tracker_id.clone(),
